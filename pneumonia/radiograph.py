@@ -1,0 +1,193 @@
+"""From whatever a person hands over to one validated grey image: the only place that decodes.
+
+Training, evaluation, the app and the tests all come through :func:`read` and :func:`resize`, so a model never sees pixels in production that were
+prepared in another way than those it learned from.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Radiograph"
+
+# A digital chest radiograph has 4 to 15 megapixels. A few hundred bytes of PNG can unpack to gigabytes, so the header is asked before a pixel is decoded.
+MAX_PIXELS = 50_000_000
+# Below this side there is no lung texture left to read; the smallest network input is 100.
+MIN_SIDE = 32
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+
+# Part of every cache key and contract: raise it when the same file would give other pixels than before.
+DECODER_VERSION = 1
+
+
+class UnreadableImage(ValueError):
+    """What was handed over is no picture this project can read; the message is one sentence for the person who sent it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 array ``(height, width)``, 0 is black, 255 is white.
+        name: where it came from, for messages and tables (a file name, never a full path).
+    """
+
+    pixels: np.ndarray
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 2 or self.pixels.dtype != np.uint8:
+            raise UnreadableImage(f"Expected grey pixels as uint8 (height, width), got {self.pixels.dtype} {self.pixels.shape}; use radiograph.read().")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    def to_pil(self) -> Image.Image:
+        """The picture as an 8-bit grey PIL image."""
+        return Image.fromarray(self.pixels)
+
+
+def read(source: Source) -> Radiograph:
+    """Decodes a path, encoded bytes, a PIL image or an array into a :class:`Radiograph`.
+
+    8-bit images keep their values; 16-bit and float ones are stretched linearly from their own minimum and maximum to 0..255, because no window is known for
+    them. Colour is reduced to luma (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied.
+
+    Args:
+        source: a file path; the bytes of a file; a PIL image; an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, where uint8 means
+            0..255, any other dtype is stretched; or a Radiograph, which is returned as it is.
+
+    Raises:
+        UnreadableImage: it is no picture, damaged, empty, too small (under 32 pixels a side) or too large (over 50 megapixels).
+        FileNotFoundError: the path does not exist.
+    """
+    if isinstance(source, Radiograph):
+        return source
+    if isinstance(source, np.ndarray):
+        return _checked(_from_array(source, "array"), "array")
+    if isinstance(source, Image.Image):
+        return _checked(_grey(source, "image"), "image")
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _checked(_decode(io.BytesIO(bytes(source)), "upload"), "upload")
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file {path}; give the path of a {', '.join(FORMATS)} image.")
+        if path.is_dir():
+            raise UnreadableImage(f"{path} is a folder, not an image; give the files in it one by one or as a list.")
+        return _checked(_decode(io.BytesIO(path.read_bytes()), path.name), path.name)
+    raise UnreadableImage(f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}.")
+
+
+def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
+    """Stretches a radiograph to the input size of a network.
+
+    The aspect is not kept: the training files were squeezed to squares before they were published, so an original must be squeezed alike. The filter is
+    bilinear with a support that grows with the reduction (Pillow's ``reducing`` behaviour), so a 2-megapixel original and its 224-pixel copy give nearly the
+    same pixels; a plain bilinear sample would alias.
+
+    Args:
+        radiograph: the decoded image.
+        size: ``(height, width)`` in pixels.
+
+    Returns:
+        uint8 array ``(height, width)``, 0 to 255.
+    """
+    height, width = size
+    if radiograph.size == (height, width):
+        return radiograph.pixels
+    return np.asarray(radiograph.to_pil().resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_input(radiographs: np.ndarray) -> np.ndarray:
+    """Turns a batch of resized grey images, uint8 ``(N, H, W)``, into what the networks take: float32 ``(N, H, W, 3)``, 0 to 255."""
+    return np.repeat(radiographs[..., np.newaxis], 3, axis=-1).astype(np.float32)
+
+
+def _decode(stream: io.BytesIO, name: str) -> np.ndarray:
+    if not stream.getbuffer().nbytes:
+        raise UnreadableImage(f"{name} is empty (0 bytes); export the X-ray again.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns between its own limit and twice that; ours is checked from the header below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(stream, formats=FORMATS) as image:
+                _check_pixels(image.size, name)
+                image.load()
+                return _grey(image, name)
+    except UnreadableImage:
+        raise
+    except Image.UnidentifiedImageError:
+        raise UnreadableImage(f"{name} is no picture that can be read here; use {', '.join(FORMATS)}.") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(_too_large(name, "far more")) from None
+    # Pillow's plugins raise almost anything on damaged data (SyntaxError, struct.error, zlib.error and more), and all of it means the same to a person.
+    except Exception:
+        raise UnreadableImage(f"{name} is damaged and cannot be read to the end; export or copy it again.") from None
+
+
+def _grey(image: Image.Image, name: str) -> np.ndarray:
+    _check_pixels(image.size, name)
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _stretch(np.asarray(image, dtype=np.float64), name)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return np.asarray(image.convert("L"))
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
+        raise UnreadableImage(f"Expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}.")
+    _check_pixels((array.shape[1], array.shape[0]), name)
+    if array.dtype == np.uint8:
+        return _grey(Image.fromarray(np.ascontiguousarray(array)), name)
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+        raise UnreadableImage(f"Expected an array of numbers, got dtype {array.dtype}.")
+    values = array.astype(np.float64)
+    # The same luma weights as Pillow's convert("L").
+    return _stretch(values if values.ndim == 2 else values[..., :3] @ np.array([0.299, 0.587, 0.114]), name)
+
+
+def _stretch(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise UnreadableImage(f"{name} has pixels that are not finite numbers; export it again as an 8- or 16-bit image.")
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+def _check_pixels(size: tuple[int, int], name: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise UnreadableImage(_too_large(name, f"{size[0]}x{size[1]}"))
+
+
+def _too_large(name: str, found: str) -> str:
+    return f"{name} has too many pixels ({found}; at most {MAX_PIXELS // 1_000_000} megapixels); save it smaller, 2000 pixels a side are plenty."
+
+
+def _checked(pixels: np.ndarray, name: str) -> Radiograph:
+    height, width = pixels.shape
+    if min(height, width) < MIN_SIDE:
+        raise UnreadableImage(f"{name} is too small to read, {width}x{height} pixels; at least {MIN_SIDE} a side are needed, 500 or more are better.")
+    return Radiograph(np.ascontiguousarray(pixels), name)
+
+
+def describe() -> dict[str, Any]:
+    """How images become inputs, as it is written into every contract."""
+    return {"decoder": DECODER_VERSION, "colour": "grey, repeated to 3 channels", "aspect": "stretch", "filter": "bilinear, antialiased", "range": [0, 255]}

@@ -1,0 +1,1 @@
+"""Training, evaluation and publication: ``python -m train --help``."""
