@@ -34,7 +34,7 @@ class Geometry:
 
 
 def draw(geometry: Geometry, count: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draws ``count`` affine matrices, float64 ``(count, 3, 3)``, that map output (row, column, 1) to input (row, column, 1), in pixels."""
+    """Draws ``count`` affine matrices, float64 ``(count, 3, 3)``, that map output (x, y, 1) to input (x, y, 1), in pixels, x to the right."""
     height, width = size
 
     def uniform(limit: float) -> np.ndarray:
@@ -42,31 +42,41 @@ def draw(geometry: Geometry, count: int, size: tuple[int, int], rng: np.random.G
 
     matrices = affine(
         rotation=np.deg2rad(uniform(geometry.rotation)),
-        shift_rows=uniform(geometry.shift) * height,
-        shift_columns=uniform(geometry.shift) * width,
+        shift_x=uniform(geometry.shift) * width,
+        shift_y=uniform(geometry.shift) * height,
         shear=np.deg2rad(uniform(geometry.shear)),
-        zoom_rows=1 + uniform(geometry.zoom),
-        zoom_columns=1 + uniform(geometry.zoom),
+        zoom_x=1 + uniform(geometry.zoom),
+        zoom_y=1 + uniform(geometry.zoom),
         size=size,
     )
     if geometry.vertical_flip:
-        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=0, last=height - 1)
+        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=1, last=height - 1)
     if geometry.horizontal_flip:
-        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=1, last=width - 1)
+        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=0, last=width - 1)
     return matrices
 
 
 def affine(
     *,
     rotation: np.ndarray,
-    shift_rows: np.ndarray,
-    shift_columns: np.ndarray,
+    shift_x: np.ndarray,
+    shift_y: np.ndarray,
     shear: np.ndarray,
-    zoom_rows: np.ndarray,
-    zoom_columns: np.ndarray,
+    zoom_x: np.ndarray,
+    zoom_y: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Composes rotation x shift x shear x zoom about the centre of the image, angles in radians, as the generator does; float64 ``(N, 3, 3)``."""
+    """Composes rotation x shift x shear x zoom about the centre of the image, as the generator does, but with the true centre of an oblong image.
+
+    Args:
+        rotation, shear: radians, ``(N,)``.
+        shift_x, shift_y: pixels, ``(N,)``; positive values move the content left and up, for the matrix maps output to input.
+        zoom_x, zoom_y: factors, ``(N,)``; below 1 magnifies.
+        size: ``(height, width)``.
+
+    Returns:
+        float64 ``(N, 3, 3)``, output (x, y, 1) to input (x, y, 1).
+    """
     zero, one = np.zeros_like(rotation), np.ones_like(rotation)
 
     def stacked(*rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
@@ -74,12 +84,12 @@ def affine(
 
     last_row = (zero, zero, one)
     turn = stacked((np.cos(rotation), -np.sin(rotation), zero), (np.sin(rotation), np.cos(rotation), zero), last_row)
-    move = stacked((one, zero, shift_rows), (zero, one, shift_columns), last_row)
+    move = stacked((one, zero, shift_x), (zero, one, shift_y), last_row)
     slant = stacked((one, -np.sin(shear), zero), (zero, np.cos(shear), zero), last_row)
-    scale = stacked((zoom_rows, zero, zero), (zero, zoom_columns, zero), last_row)
-    centre_row, centre_column = size[0] / 2 - 0.5, size[1] / 2 - 0.5
-    to_centre = np.array([[1, 0, centre_row], [0, 1, centre_column], [0, 0, 1]])
-    from_centre = np.array([[1, 0, -centre_row], [0, 1, -centre_column], [0, 0, 1]])
+    scale = stacked((zoom_x, zero, zero), (zero, zoom_y, zero), last_row)
+    centre_x, centre_y = size[1] / 2 - 0.5, size[0] / 2 - 0.5
+    to_centre = np.array([[1, 0, centre_x], [0, 1, centre_y], [0, 0, 1]])
+    from_centre = np.array([[1, 0, -centre_x], [0, 1, -centre_y], [0, 0, 1]])
     return to_centre @ turn @ move @ slant @ scale @ from_centre
 
 
@@ -93,12 +103,10 @@ def warp(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``(N, H, W)``, in the range of the input.
     """
-    # TensorFlow's op counts (x, y) where the matrices count (row, column).
-    swapped = matrices[:, [1, 0, 2]][:, :, [1, 0, 2]].reshape(-1, 9)[:, :8]
     with tf.device("/CPU:0"):
         warped = tf.raw_ops.ImageProjectiveTransformV3(
             images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
-            transforms=tf.convert_to_tensor(swapped, tf.float32),
+            transforms=tf.convert_to_tensor(matrices.reshape(-1, 9)[:, :8], tf.float32),
             output_shape=list(images.shape[1:3]),
             fill_value=0.0,
             interpolation="BILINEAR",
