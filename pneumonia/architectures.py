@@ -96,7 +96,7 @@ def _load_imagenet(model: keras.Model, weights: str | os.PathLike[str]) -> None:
         source = keras.applications.Xception(include_top=False, weights="imagenet")
     else:
         if not Path(weights).is_file():
-            raise FileNotFoundError(f"There is no weights file {weights}; give the .weights.h5 of keras.applications.Xception(include_top=False), or 'imagenet'.")
+            raise FileNotFoundError(f"There is no weights file {weights}; give that of keras.applications.Xception(include_top=False), or 'imagenet'.")
         source = keras.applications.Xception(include_top=False, weights=None)
         source.load_weights(weights)
     # The body's layers come first and in the same order in both; only names differ.
@@ -141,7 +141,7 @@ CATALOGUE: dict[str, Variant] = {
     variant.name: variant
     for variant in (
         Variant("baseline", "Baseline CNN", "Three plain convolutions, trained from scratch.", baseline, (100, 100), _SMALL_LAYERS),
-        Variant("augmented", "Augmented CNN", "Three wider, regularised convolutions, trained on moved and turned images.", augmented, (128, 128), _SMALL_LAYERS),
+        Variant("augmented", "Augmented CNN", "Three wider, regularised convolutions for moved and turned images.", augmented, (128, 128), _SMALL_LAYERS),
         Variant("xception", "Xception", "ImageNet features (Xception) under a small head.", xception, (224, 224), _XCEPTION_LAYERS),
     )
 }

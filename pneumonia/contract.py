@@ -63,6 +63,55 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A measured figure with its 95% interval.
+
+    Attributes:
+        value: the figure itself, 0 to 1.
+        low, high: ends of the interval, 0 to 1.
+        interval: how it was made, ``wilson`` (rates) or ``bootstrap`` (everything else).
+    """
+
+    value: float
+    low: float
+    high: float
+    interval: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What was measured on one split at one threshold; an entry of ``metrics.json``.
+
+    Attributes:
+        split: the folder measured on, such as ``test``.
+        images: how many.
+        threshold: a probability at or above it was called PNEUMONIA.
+        counts: ``true_positive``, ``false_negative``, ``true_negative``, ``false_positive``; PNEUMONIA is positive.
+        figures: accuracy, recall, specificity, precision, f1, auc, average_precision, ece, brier. One that cannot be computed (recall without a
+            positive) is left out.
+    """
+
+    split: str
+    images: int
+    threshold: float
+    counts: Mapping[str, int]
+    figures: Mapping[str, Figure]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
+        """Reads what ``dataclasses.asdict`` wrote.
+
+        Raises:
+            ContractError: a field is missing or of the wrong type.
+        """
+        try:
+            figures = {name: Figure(**figure) for name, figure in values["figures"].items()}
+            return cls(values["split"], int(values["images"]), float(values["threshold"]), dict(values["counts"]), figures)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ContractError(f"metrics.json has an entry that cannot be read: {type(error).__name__} {error}.") from None
+
+
+@dataclass(frozen=True)
 class Contract:
     """What a bundle promises about its weights, so that nobody has to guess how to use them.
 

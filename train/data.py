@@ -132,9 +132,7 @@ def scan(root: Path) -> Dataset:
     return Dataset(root, tuple(items), tuple(digests))
 
 
-def load(
-    items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = None, skip_corrupt: bool = False
-) -> tuple[np.ndarray, np.ndarray, list[Item]]:
+def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = None, skip_corrupt: bool = False) -> tuple[np.ndarray, np.ndarray, list[Item]]:
     """Decodes and resizes images once and keeps them as one array on disk, so that an epoch decodes nothing.
 
     Args:

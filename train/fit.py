@@ -244,7 +244,8 @@ def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str, we
 
 
 def _open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool) -> None:
-    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": {"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)}}))
+    data = {"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)}
+    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data}))
     file = folder / "run.json"
     if file.is_file():
         if not resume:
@@ -270,13 +271,14 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    here = Path(__file__).parent
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--", "pneumonia", "train"], cwd=here.parent, capture_output=True, text=True, check=True).stdout
+        # Code that was changed since its commit is code that nobody else can find.
+        return "unknown" if git("status", "--porcelain", "--", "pneumonia", "train") else git("rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return "unknown" if changed.strip() else commit
 
 
 def _read_history(folder: Path) -> list[dict[str, float]]:
@@ -299,4 +301,4 @@ def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
     # Keras and NumPy look at the suffix, so it stays at the end.
     partial = file.with_name("partial-" + file.name)
     write(partial)
-    os.replace(partial, file)
+    partial.replace(file)

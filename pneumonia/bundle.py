@@ -1,0 +1,199 @@
+"""A model bundle on disk: Keras's own three files, the contract, and nothing that could run code.
+
+The layout is the one ``keras.saving.load_model("hf://namespace/name")`` reads, so a bundle works without this project too; see CONTRIBUTING for the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from pneumonia.contract import Contract, ContractError, Metrics
+
+CONFIG, METADATA, WEIGHTS, CONTRACT, METRICS = "config.json", "metadata.json", "model.weights.h5", "contract.json", "metrics.json"
+# What prediction needs; the rest of a bundle is evidence.
+NEEDED = (CONFIG, METADATA, WEIGHTS, CONTRACT)
+# How far any probability may move when weights are stored as float16.
+FLOAT16_TOLERANCE = 1e-3
+
+# Every class that a builder of the catalogue writes into config.json. Anything else (Lambda, custom or registered objects) is refused before Keras sees it.
+_ALLOWED_CLASSES = frozenset(
+    "Functional Sequential InputLayer Rescaling Conv2D SeparableConv2D DepthwiseConv2D MaxPooling2D AveragePooling2D GlobalAveragePooling2D Flatten Dense "
+    "Dropout Activation BatchNormalization Add Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal Zeros Ones VarianceScaling L2 L1 L1L2 "
+    "__keras_tensor__".split()
+)
+
+
+class BundleError(ValueError):
+    """A folder is no bundle this project can trust; the message says what is missing, altered or refused."""
+
+
+def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarray) -> Contract:
+    """Writes ``config.json``, ``metadata.json``, ``model.weights.h5`` and ``contract.json``.
+
+    Weights are stored as float16, half the download, if no probability of ``sample`` moves by :data:`FLOAT16_TOLERANCE`; otherwise as float32.
+
+    Args:
+        model: the network, in float32.
+        folder: made if need be; these four files in it are replaced.
+        contract: what to promise; its weights' sha256 and dtype are filled in here.
+        sample: float32 ``(N, H, W, 3)``, 0 to 255, real images to measure the rounding on.
+
+    Returns:
+        The contract as written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        archive = Path(scratch) / "model.keras"
+        model.save(archive)
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(scratch, members=[CONFIG, METADATA, WEIGHTS])
+        exact, rounded = Path(scratch) / WEIGHTS, Path(scratch) / "rounded.weights.h5"
+        _store_as_float16(exact, rounded)
+        halved = keras.models.clone_model(model)
+        halved.load_weights(rounded)
+        moved = float(np.max(np.abs(probabilities(model, sample) - probabilities(halved, sample))))
+        dtype = "float16" if moved < FLOAT16_TOLERANCE else "float32"
+        chosen = rounded if dtype == "float16" else exact
+        contract = replace(contract, weights_sha256=sha256(chosen), weights_dtype=dtype)
+        for source, name in ((Path(scratch) / CONFIG, CONFIG), (Path(scratch) / METADATA, METADATA), (chosen, WEIGHTS)):
+            shutil.move(source, folder / name)
+    (folder / CONTRACT).write_text(contract.to_json())
+    return contract
+
+
+def load(folder: Path) -> tuple[keras.Model, Contract]:
+    """Reads a bundle, after checking that it is whole, unaltered and made of nothing but known layers.
+
+    Raises:
+        BundleError: a file is missing, the weights' sha256 is not the contract's, or ``config.json`` names a class that is not allowed.
+        ContractError: ``contract.json`` is not valid.
+    """
+    contract = read_contract(folder)
+    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+        raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(missing)}.")
+    found = sha256(folder / WEIGHTS)
+    if found != contract.weights_sha256:
+        raise BundleError(
+            f"{folder / WEIGHTS} is not the file its contract describes (sha256 {found[:12]}…, expected {contract.weights_sha256[:12]}…); download it again."
+        )
+    config = _read_config(folder / CONFIG)
+    try:
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        model.load_weights(folder / WEIGHTS)
+    # Whatever Keras raises here means that the three files do not belong together.
+    except Exception as error:
+        raise BundleError(f"{folder} cannot be loaded: {CONFIG} and {WEIGHTS} do not fit together ({type(error).__name__}).") from error
+    expected = (None, *contract.input_size, 3)
+    if model.input_shape != expected or model.output_shape != (None, 1):
+        raise BundleError(f"{folder}: the network maps {model.input_shape} to {model.output_shape}, expected {expected} to (None, 1).")
+    return model, contract
+
+
+def read_contract(folder: Path) -> Contract:
+    """Reads ``contract.json`` alone.
+
+    Raises:
+        BundleError: there is none.
+        ContractError: it is not valid.
+    """
+    file = folder / CONTRACT
+    if not file.is_file():
+        raise BundleError(f"{folder} is no model bundle: it lacks {CONTRACT}.")
+    try:
+        return Contract.from_json(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ContractError(f"{file} is no UTF-8 text.") from None
+
+
+def read_metrics(folder: Path) -> dict[str, Metrics]:
+    """The entries of ``metrics.json``, ``validation`` and ``test``; empty where there is no file: a bundle predicts without its evidence.
+
+    Raises:
+        ContractError: the file is there but cannot be read.
+    """
+    file = folder / METRICS
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return {name: Metrics.from_dict(values[name]) for name in ("validation", "test") if name in values}
+    except (ValueError, TypeError) as error:
+        raise ContractError(f"{file} is no metrics file: {error}") from None
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Metrics], contract: Contract) -> None:
+    """Writes ``metrics.json``, bound to the weights it was measured on by their sha256."""
+    values = {"schema": 1, "variant": contract.variant, "weights_sha256": contract.weights_sha256, **{name: asdict(entry) for name, entry in metrics.items()}}
+    (folder / METRICS).write_text(json.dumps(values, indent=2) + "\n")
+
+
+def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
+    """The network's own probability of PNEUMONIA, float64 ``(N,)``, for float32 ``(N, H, W, 3)``, 0 to 255.
+
+    Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and is not safe to enter from two threads.
+    """
+    parts = [np.asarray(model(images[start : start + batch_size], training=False))[:, 0] for start in range(0, len(images), batch_size)]
+    return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _store_as_float16(source: Path, target: Path) -> None:
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+
+        def copy(name: str, node: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(node, h5py.Dataset):
+                copied = new.create_dataset(name, data=node[()].astype(np.float16) if node.dtype == np.float32 else node[()])
+            else:
+                copied = new.require_group(name)
+            for key, value in node.attrs.items():
+                copied.attrs[key] = value
+
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
+        old.visititems(copy)
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BundleError(f"{file} is no JSON.") from None
+    if not isinstance(config, dict):
+        raise BundleError(f"{file} must hold an object, got {type(config).__name__}.")
+    for node in _objects(config):
+        name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
+        foreign = module is not None and module != "keras" and not str(module).startswith("keras.")
+        # Keras writes its own Functional and Sequential with a registered name equal to the class name.
+        if name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
+            raise BundleError(f"{file} asks for {module or ''}.{name}, which no network of this project has; it is not loaded.")
+    # Training settings are none of prediction's business, and one thing less to deserialise.
+    config.pop("compile_config", None)
+    return config
+
+
+def _objects(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, dict):
+        if "class_name" in node:
+            yield node
+        for value in node.values():
+            yield from _objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _objects(value)

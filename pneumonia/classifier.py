@@ -1,0 +1,120 @@
+"""The class people use: load a bundle, hand it X-rays, get typed predictions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import keras
+import numpy as np
+
+from pneumonia import bundle, radiograph
+from pneumonia.contract import LABELS, Contract, Metrics, OperatingPoint, Prediction
+
+
+class PneumoniaClassifier:
+    """A trained network with its contract.
+
+    >>> classifier = PneumoniaClassifier.from_pretrained("assets/models/xception")
+    >>> classifier.predict("x.jpeg").label
+    'PNEUMONIA'
+
+    Attributes:
+        model: the Keras network: float32 ``(N, H, W, 3)``, 0 to 255, to the uncalibrated probability ``(N, 1)``.
+        contract: what the bundle promises.
+        metrics: entries ``validation`` and ``test`` of the bundle's ``metrics.json``; empty where it has none.
+        folder: where the bundle was read from.
+    """
+
+    def __init__(self, model: keras.Model, contract: Contract, metrics: Mapping[str, Metrics] | None = None, folder: Path | None = None) -> None:
+        self.model = model
+        self.contract = contract
+        self.metrics = dict(metrics or {})
+        self.folder = folder
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> PneumoniaClassifier:
+        """Loads a bundle.
+
+        Args:
+            source: the bundle's folder.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            BundleError: the folder is no whole, unaltered bundle.
+            ContractError: its contract is not valid.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no model folder {folder}; expected one with {', '.join(bundle.NEEDED)}.")
+        model, contract = bundle.load(folder)
+        return cls(model, contract, bundle.read_metrics(folder), folder)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Copies the bundle, evidence and card included, to ``folder``; byte for byte, so that its sha256 stays what the metrics were measured on.
+
+        Raises:
+            ValueError: the classifier was not loaded from a bundle.
+        """
+        if self.folder is None:
+            raise ValueError("This classifier was not loaded from a bundle; write one with pneumonia.bundle.save().")
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+
+    @overload
+    def predict(self, images: radiograph.Source, *, threshold: float | None = ..., batch_size: int = ...) -> Prediction: ...
+    @overload
+    def predict(
+        self, images: list[radiograph.Source] | tuple[radiograph.Source, ...], *, threshold: float | None = ..., batch_size: int = ...
+    ) -> list[Prediction]: ...
+    def predict(self, images: Any, *, threshold: float | None = None, batch_size: int = 32) -> Prediction | list[Prediction]:
+        """Classifies one image or a list of them.
+
+        Args:
+            images: a path, encoded bytes, PIL image or array (see :func:`pneumonia.radiograph.read`), or a list or tuple of those.
+            threshold: 0 to 1; a probability at or above it is called PNEUMONIA. The contract's default operating point if None.
+            batch_size: how many images go through the network at once.
+
+        Returns:
+            A Prediction, or a list of them in the order given.
+
+        Raises:
+            UnreadableImage: an image cannot be read; the message names it.
+            FileNotFoundError: a path does not exist.
+            ValueError: the threshold is outside 0..1 or the batch size is below 1.
+        """
+        threshold = self.contract.default.threshold if threshold is None else OperatingPoint("asked for", float(threshold)).threshold
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        single = not isinstance(images, (list, tuple))
+        sources = [images] if single else list(images)
+        predictions: list[Prediction] = []
+        for start in range(0, len(sources), batch_size):
+            started = time.perf_counter()
+            pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
+            values = self.probabilities(pictures)
+            milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
+            predictions += [
+                Prediction(LABELS[int(value >= threshold)], float(value), threshold, self.contract.variant, milliseconds, picture.name)
+                for picture, value in zip(pictures, values, strict=True)
+            ]
+        return predictions[0] if single else predictions
+
+    def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+        """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""
+        return radiograph.to_input(np.stack([radiograph.resize(picture, self.contract.input_size) for picture in pictures]))
+
+    def probabilities(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+        """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of decoded radiographs, in one batch."""
+        return calibrated(bundle.probabilities(self.model, self.inputs(pictures), max(1, len(pictures))), self.contract.temperature)
+
+
+def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divides logits by a temperature (Guo et al., ICML 2017): float64 ``(N,)`` to the same; a temperature of 1 changes nothing at all."""
+    if temperature == 1.0:
+        return probabilities
+    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return 1 / (1 + np.exp(-np.log(clipped / (1 - clipped)) / temperature))
