@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Radiograph"
 
@@ -90,6 +92,20 @@ def read(source: Source) -> Radiograph:
     raise UnreadableImage(f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}.")
 
 
+def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width that :func:`read` would give a file, in pixels, from its header alone: for counting sizes without decoding.
+
+    Raises:
+        UnreadableImage: the header is that of no picture, or of one with over 50 megapixels.
+        FileNotFoundError: the path does not exist.
+    """
+    path = Path(path)
+    with _opened(io.BytesIO(path.read_bytes()), path.name) as image:
+        width, height = image.size
+        # EXIF orientations 5 to 8 lay the picture on its side.
+        return (width, height) if image.getexif().get(ExifTags.Base.Orientation, 1) > 4 else (height, width)
+
+
 def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
     """Stretches a radiograph to the input size of a network.
 
@@ -116,6 +132,13 @@ def to_input(radiographs: np.ndarray) -> np.ndarray:
 
 
 def _decode(stream: io.BytesIO, name: str) -> np.ndarray:
+    with _opened(stream, name) as image:
+        image.load()
+        return _grey(image, name)
+
+
+@contextmanager
+def _opened(stream: io.BytesIO, name: str) -> Iterator[Image.Image]:
     if not stream.getbuffer().nbytes:
         raise UnreadableImage(f"{name} is empty (0 bytes); export the X-ray again.")
     try:
@@ -124,8 +147,7 @@ def _decode(stream: io.BytesIO, name: str) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(stream, formats=FORMATS) as image:
                 _check_pixels(image.size, name)
-                image.load()
-                return _grey(image, name)
+                yield image
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
