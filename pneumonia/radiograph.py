@@ -79,7 +79,9 @@ def read(source: Source) -> Radiograph:
     if isinstance(source, np.ndarray):
         return _checked(_from_array(source, "array"), "array")
     if isinstance(source, Image.Image):
-        return _checked(_grey(source, "image"), "image")
+        # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails only here.
+        with _explained("image"):
+            return _checked(_grey(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _checked(_decode(io.BytesIO(bytes(source)), "upload"), "upload")
     if isinstance(source, (str, os.PathLike)):
@@ -102,8 +104,9 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     path = Path(path)
     with _opened(io.BytesIO(path.read_bytes()), path.name) as image:
         width, height = image.size
-        # EXIF orientations 5 to 8 lay the picture on its side.
-        return (width, height) if image.getexif().get(ExifTags.Base.Orientation, 1) > 4 else (height, width)
+        # EXIF orientations 5 to 8 lay the picture on its side; for TIFF, Pillow has turned the size already.
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return (width, height) if turned else (height, width)
 
 
 def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
@@ -141,13 +144,18 @@ def _decode(stream: io.BytesIO, name: str) -> np.ndarray:
 def _opened(stream: io.BytesIO, name: str) -> Iterator[Image.Image]:
     if not stream.getbuffer().nbytes:
         raise UnreadableImage(f"{name} is empty (0 bytes); export the X-ray again.")
+    with _explained(name), warnings.catch_warnings():
+        # Pillow only warns between its own limit and twice that; ours is checked from the header below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(stream, formats=FORMATS) as image:
+            _check_pixels(image.size, name)
+            yield image
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns between its own limit and twice that; ours is checked from the header below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(stream, formats=FORMATS) as image:
-                _check_pixels(image.size, name)
-                yield image
+        yield
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
@@ -162,9 +170,14 @@ def _opened(stream: io.BytesIO, name: str) -> Iterator[Image.Image]:
 def _grey(image: Image.Image, name: str) -> np.ndarray:
     _check_pixels(image.size, name)
     image = ImageOps.exif_transpose(image)
+    if image.mode == "LAB":
+        raise UnreadableImage(f"{name} is in the LAB colour space, which cannot be read here; save it as grey or RGB.")
+    if image.mode == "La":
+        # Pillow knows no way from premultiplied grey to RGBA but this.
+        image = image.convert("LA")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _stretch(np.asarray(image, dtype=np.float64), name)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.asarray(image.convert("L"))
