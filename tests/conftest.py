@@ -1,0 +1,167 @@
+"""What the tests share: drawn radiographs, a tiny data set in Kaggle's layout, a valid untrained bundle of each variant, and the real data where it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Both are read when TensorFlow and Keras are first imported, which happens below.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# train/ and app.py are run from the checkout and never installed, so a bare `pytest` has to be told where they are.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumonia import bundle, radiograph
+from pneumonia.architectures import CATALOGUE
+from pneumonia.contract import LABELS, Contract, Figure, Metrics, OperatingPoint
+from train.data import SPLITS, Dataset, scan
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+Draw = Callable[..., np.ndarray]
+
+# Each variant's network at the smallest useful size; Xception's own minimum is 71.
+SMALL_SIZES = {"xception": (71, 71)}
+
+
+def draw_radiograph(seed: int, label: int, size: tuple[int, int] = (96, 120)) -> np.ndarray:
+    """A chest as a child would draw it, uint8 ``(height, width)``: two dark lungs on grey and, where ``label`` is 1, bright clouds in them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] / np.array(size).reshape(2, 1, 1)
+    picture = np.full(size, 170.0)
+    for centre in (0.3, 0.7):
+        lung = ((x - centre) / 0.16) ** 2 + ((y - 0.5 - rng.uniform(-0.03, 0.03)) / 0.36) ** 2 < 1
+        picture[lung] = 50
+        if label:
+            cloud = np.exp(-(((x - centre - rng.uniform(-0.05, 0.05)) / 0.12) ** 2) - ((y - rng.uniform(0.4, 0.65)) / 0.2) ** 2)
+            picture += 110 * cloud * lung
+    return np.clip(picture + rng.normal(0, 6, size), 0, 255).astype(np.uint8)
+
+
+def write_dataset(root: Path, pairs: dict[str, int]) -> Path:
+    """Writes ``pairs[split]`` images a class of drawn JPEGs under ``root``, named as the real ones are."""
+    for number, split in enumerate(SPLITS):
+        for label, name in enumerate(LABELS):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(1, pairs[split] + 1):
+                # Two images a patient, as in the real data; no patient is in two splits.
+                patient = 100 * number + (index + 1) // 2
+                file = f"person{patient}_{'virus' if index % 4 < 2 else 'bacteria'}_{index}.jpeg" if label else f"IM-{patient:04d}-{index:04d}.jpeg"
+                seed = 1000 * number + 2 * index + label
+                Image.fromarray(draw_radiograph(seed, label)).save(folder / file, quality=90)
+    return root
+
+
+def plausible_metrics(split: str, threshold: float = 0.5) -> Metrics:
+    """Metrics that fit together: 90 of 100 found, 40 of 50 cleared; accuracy 130 / 150."""
+    counts = {"true_positive": 90, "false_negative": 10, "true_negative": 40, "false_positive": 10}
+    rates = {"accuracy": 130 / 150, "recall": 0.9, "specificity": 0.8, "precision": 0.9}
+    others = {"f1": 0.9, "auc": 0.93, "average_precision": 0.95, "ece": 0.05, "brier": 0.1}
+    figures = {name: Figure(value, round(value - 0.06, 4), round(value + 0.05, 4), "wilson") for name, value in rates.items()}
+    figures |= {name: Figure(value, round(value - 0.03, 4), round(value + 0.03, 4), "bootstrap") for name, value in others.items()}
+    return Metrics(split, 150, threshold, counts, figures)
+
+
+def new_contract(variant: str, input_size: tuple[int, int], **changes: Any) -> Contract:
+    """A valid contract for an untrained network; ``changes`` replace its fields."""
+    values: dict[str, Any] = {
+        "variant": variant,
+        "recipe": {"name": "seed", "precision": "float32"},
+        "input_size": input_size,
+        "preprocessing": radiograph.describe(),
+        "operating_points": (OperatingPoint("default", 0.5), OperatingPoint("recall-0.98", 0.2, 0.98)),
+        "gallery_layers": CATALOGUE[variant].gallery_layers if variant in CATALOGUE else (),
+        "weights_sha256": "0" * 64,
+        "weights_dtype": "float32",
+        "data": {"fingerprint": "f" * 64, "counts": {"train": {"NORMAL": 1341, "PNEUMONIA": 3875}}},
+        "versions": {"keras": keras.__version__},
+        "commit": "unknown",
+    }
+    return Contract(**(values | changes))
+
+
+@pytest.fixture(scope="session")
+def drawn_radiograph() -> Draw:
+    """The function ``(seed, label, size=(96, 120))`` to a drawn chest, uint8 ``(height, width)``."""
+    return draw_radiograph
+
+
+@pytest.fixture(scope="session")
+def make_contract() -> Callable[..., Contract]:
+    """The function ``(variant, input_size, **changes)`` to a valid contract."""
+    return new_contract
+
+
+@pytest.fixture(scope="session")
+def make_metrics() -> Callable[..., Metrics]:
+    """The function ``(split, threshold=0.5)`` to metrics that fit together."""
+    return plausible_metrics
+
+
+@pytest.fixture(scope="session")
+def small_size() -> Callable[[str], tuple[int, int]]:
+    """The function from a variant's name to the smallest useful input size of its network."""
+    return lambda variant: SMALL_SIZES.get(variant, (64, 64))
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in Kaggle's layout with 24 train, 8 val and 8 test images, half of each class. Shared: do not change it, take ``own_dataset``."""
+    return write_dataset(tmp_path_factory.mktemp("tiny") / "chest_xray", {"train": 12, "val": 4, "test": 4})
+
+
+@pytest.fixture(scope="session")
+def tiny_scan(tiny_dataset: Path) -> Dataset:
+    """``tiny_dataset`` as :func:`train.data.scan` lists it."""
+    return scan(tiny_dataset)
+
+
+@pytest.fixture
+def own_dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of ``tiny_dataset`` that a test may spoil."""
+    return Path(shutil.copytree(tiny_dataset, tmp_path / "chest_xray"))
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one whole bundle a variant, ``metrics.json`` included: networks as first initialised, at small sizes. Shared: do not change it."""
+    folder = tmp_path_factory.mktemp("models")
+    for variant in CATALOGUE.values():
+        size = SMALL_SIZES.get(variant.name, (64, 64))
+        keras.utils.set_random_seed(7)
+        sample = radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(4)]))
+        contract = bundle.save(variant.build(size), folder / variant.name, new_contract(variant.name, size), sample)
+        bundle.write_metrics(folder / variant.name, {"validation": plausible_metrics("val"), "test": plausible_metrics("test")}, contract)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_xception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file laid out like the ImageNet weights of the topless Xception, with random values."""
+    keras.utils.set_random_seed(3)
+    file = tmp_path_factory.mktemp("xception") / "xception.weights.h5"
+    keras.applications.Xception(include_top=False, weights=None).save_weights(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def cxr_root() -> Path:
+    """The real data's folder: ``CHEST_XRAY_DIR``, else ``../shared/data/chest_xray`` beside the checkout."""
+    named = os.environ.get("CHEST_XRAY_DIR")
+    if named:
+        # Whoever names a folder wants these tests run: a wrong path is a failure, never a skip.
+        assert Path(named).is_dir(), f"CHEST_XRAY_DIR names {named}, which is no folder"
+        return Path(named)
+    beside = CHECKOUT.parent / "shared" / "data" / "chest_xray"
+    if not beside.is_dir():
+        pytest.skip("the X-rays are not here: CHEST_XRAY_DIR is not set and there is no ../shared/data/chest_xray beside the checkout")
+    return beside
