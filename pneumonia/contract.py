@@ -150,7 +150,8 @@ class Contract:
         problems = {
             f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
             f"temperature must be above 0, got {self.temperature}": not self.temperature > 0,
-            f"input_size must be two positive integers, got {self.input_size}": len(self.input_size) != 2 or min(self.input_size) < 1,
+            f"input_size must be two positive integers, got {self.input_size}": len(self.input_size) != 2
+            or not all(isinstance(side, int) and side > 0 for side in self.input_size),
             "operating_points must have exactly one named 'default'": sum(point.name == "default" for point in self.operating_points) != 1,
             f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": not _is_hex(self.weights_sha256, 64),
             f"schema {self.schema} is newer than this library's {SCHEMA}; update it": self.schema > SCHEMA,
