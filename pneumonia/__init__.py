@@ -7,6 +7,7 @@
 from pneumonia.bundle import BundleError
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import LABELS, Contract, ContractError, OperatingPoint, Prediction
+from pneumonia.hub import HubError
 from pneumonia.radiograph import Radiograph, UnreadableImage
 
 __version__ = "0.1.0"
@@ -16,6 +17,7 @@ __all__ = [
     "BundleError",
     "Contract",
     "ContractError",
+    "HubError",
     "OperatingPoint",
     "PneumoniaClassifier",
     "Prediction",

@@ -88,7 +88,7 @@ def load(folder: Path) -> tuple[keras.Model, Contract]:
         raise BundleError(
             f"{folder / WEIGHTS} is not the file its contract describes (sha256 {found[:12]}…, expected {contract.weights_sha256[:12]}…); download it again."
         )
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder)
     try:
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         model.load_weights(folder / WEIGHTS)
@@ -115,6 +115,31 @@ def read_contract(folder: Path) -> Contract:
         return Contract.from_json(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise ContractError(f"{file} is no UTF-8 text.") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads ``config.json`` as plain data; nothing in it is built or run.
+
+    Raises:
+        BundleError: it is no JSON object, or names a class that no network of this project has.
+    """
+    file = folder / CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    # Brackets nested a thousand deep end the parser's recursion.
+    except (ValueError, RecursionError):
+        raise BundleError(f"{file} is no JSON.") from None
+    if not isinstance(config, dict):
+        raise BundleError(f"{file} must hold an object, got {type(config).__name__}.")
+    for node in _objects(config):
+        name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
+        foreign = module is not None and module != "keras" and not str(module).startswith("keras.")
+        # Keras writes its own Functional and Sequential with a registered name equal to the class name.
+        if name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
+            raise BundleError(f"{file} asks for {module or ''}.{name}, which no network of this project has; it is not loaded.")
+    # Training settings are none of prediction's business, and one thing less to deserialise.
+    config.pop("compile_config", None)
+    return config
 
 
 def read_metrics(folder: Path) -> dict[str, Metrics]:
@@ -168,24 +193,6 @@ def _store_as_float16(source: Path, target: Path) -> None:
         for key, value in old.attrs.items():
             new.attrs[key] = value
         old.visititems(copy)
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        raise BundleError(f"{file} is no JSON.") from None
-    if not isinstance(config, dict):
-        raise BundleError(f"{file} must hold an object, got {type(config).__name__}.")
-    for node in _objects(config):
-        name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
-        foreign = module is not None and module != "keras" and not str(module).startswith("keras.")
-        # Keras writes its own Functional and Sequential with a registered name equal to the class name.
-        if name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
-            raise BundleError(f"{file} asks for {module or ''}.{name}, which no network of this project has; it is not loaded.")
-    # Training settings are none of prediction's business, and one thing less to deserialise.
-    config.pop("compile_config", None)
-    return config
 
 
 def _objects(node: Any) -> Iterator[Mapping[str, Any]]:

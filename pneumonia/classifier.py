@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -12,8 +13,10 @@ from typing import Any, overload
 import keras
 import numpy as np
 
-from pneumonia import bundle, radiograph
+from pneumonia import bundle, hub, radiograph, release
 from pneumonia.contract import LABELS, Contract, Metrics, OperatingPoint, Prediction
+
+_log = logging.getLogger(__name__)
 
 
 class PneumoniaClassifier:
@@ -37,20 +40,40 @@ class PneumoniaClassifier:
         self.folder = folder
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> PneumoniaClassifier:
-        """Loads a bundle.
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+    ) -> PneumoniaClassifier:
+        """Loads a bundle from a folder or from the Hugging Face Hub.
+
+        From the Hub only what prediction needs is downloaded, by exact name; nothing in a repository is ever executed, and the weights must have the sha256
+        of their contract. Where the Hub cannot be reached, the copy in the disk cache answers, with a warning in the log.
 
         Args:
-            source: the bundle's folder.
+            source: the bundle's folder, or ``namespace/name`` of a repository. A folder of that name comes first.
+            revision: branch, tag or commit of the repository; the main branch if None. A commit that is on disk needs no request.
+            token: a token, None for the saved one, False for none.
+            cache_dir: where downloads are kept; huggingface_hub's own cache if None.
+            local_files_only: take the copy in the cache and make no request.
+            force_download: download again what is in the cache.
 
         Raises:
-            FileNotFoundError: there is no such folder.
+            FileNotFoundError: there is no such folder, and the source is no repository name.
+            HubError: the repository cannot be had, or is refused; its ``reason`` says which.
             BundleError: the folder is no whole, unaltered bundle.
             ContractError: its contract is not valid.
         """
         folder = Path(source)
         if not folder.is_dir():
-            raise FileNotFoundError(f"There is no model folder {folder}; expected one with {', '.join(bundle.NEEDED)}.")
+            if not hub.is_repo_name(source):
+                raise FileNotFoundError(f"There is no model folder {folder}; expected one with {', '.join(bundle.NEEDED)}, or a namespace/name on the Hub.")
+            folder = _fetched(str(source), revision, token, cache_dir, local_files_only, force_download).folder
         model, contract = bundle.load(folder)
         return cls(model, contract, bundle.read_metrics(folder), folder)
 
@@ -63,6 +86,33 @@ class PneumoniaClassifier:
         if self.folder is None:
             raise ValueError("This classifier was not loaded from a bundle; write one with pneumonia.bundle.save().")
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+
+    def push_to_hub(
+        self, repo: str, *, private: bool = False, revision: str | None = None, token: str | None = None, commit_message: str | None = None
+    ) -> hub.Published:
+        """Publishes the bundle, evidence and card included, in one commit; the repository is made if need be.
+
+        ``python -m train push`` does the same after writing the card anew.
+
+        Args:
+            repo: ``namespace/name``.
+            private: make it a private repository.
+            revision: a branch, made if need be; the main branch if None.
+            token: the saved one if None.
+            commit_message: the first line of the commit.
+
+        Returns:
+            The addresses of repository and commit.
+
+        Raises:
+            ValueError: the classifier was not loaded from a bundle.
+            ReleaseError: the bundle has no card, a metric is missing, or something is left over in the card.
+            BundleError: the weights are not those of the contract.
+            HubError: the Hub cannot be reached or does not accept it.
+        """
+        if self.folder is None:
+            raise ValueError("This classifier was not loaded from a bundle; write one with pneumonia.bundle.save().")
+        return release.publish(self.folder, repo, private=private, revision=revision, token=token, message=commit_message)
 
     @overload
     def predict(self, images: radiograph.Source, *, threshold: float | None = ..., batch_size: int = ...) -> Prediction: ...
@@ -110,6 +160,25 @@ class PneumoniaClassifier:
     def probabilities(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of decoded radiographs, in one batch."""
         return calibrated(bundle.probabilities(self.model, self.inputs(pictures), max(1, len(pictures))), self.contract.temperature)
+
+
+def _fetched(
+    repo: str, revision: str | None, token: str | bool | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool, force_download: bool
+) -> hub.Snapshot:
+    if local_files_only:
+        return hub.cached(repo, revision=revision, cache_dir=cache_dir)
+    try:
+        return hub.download(repo, revision=revision, token=token, cache_dir=cache_dir, force_download=force_download)
+    except hub.HubError as error:
+        # A refusal is for the caller to see; only silence is bridged, as huggingface_hub does it, but not without a word.
+        if error.reason not in ("network", "offline") or force_download:
+            raise
+        try:
+            kept = hub.cached(repo, revision=revision, cache_dir=cache_dir)
+        except hub.HubError:
+            raise error from None
+        _log.warning("%s The cached copy, commit %s, is used.", error, kept.commit[:7])
+        return kept
 
 
 def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
