@@ -114,7 +114,8 @@ def scan(root: Path) -> Dataset:
             contradict each other; up to five culprits are named.
     """
     root = _inner(root)
-    _refuse_strangers(root, SPLITS, "split folders")
+    # Old Kaggle copies repeat the whole set in an inner chest_xray beside the splits; that copy is ignored, not counted twice.
+    _refuse_strangers(root, SPLITS, "split folders", ignored="chest_xray")
     items: list[Item] = []
     for split in SPLITS:
         if not (root / split).is_dir():
@@ -151,8 +152,12 @@ def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = N
     if stored and stored.is_file():
         with np.load(stored) as archive:
             images, kept = archive["images"], [items[index] for index in archive["kept"]]
-        if len(kept) < len(items) and not skip_corrupt:
-            raise _corrupt([item.relative for item in items if item not in set(kept)])
+        readable = set(kept)
+        broken = [item.relative for item in items if item not in readable]
+        if broken and not skip_corrupt:
+            raise _corrupt(broken)
+        for name in broken:
+            print(f"corrupt: {name}: left out of the cached images", file=sys.stderr)
     else:
         decoded: list[np.ndarray] = []
         kept, broken = [], []
@@ -199,9 +204,8 @@ def _visible(folder: Path) -> Iterable[Path]:
     return (path for path in sorted(folder.iterdir()) if path.name not in _LITTER and not path.name.startswith("._"))
 
 
-def _refuse_strangers(folder: Path, expected: Sequence[str], what: str) -> None:
-    # Old Kaggle copies repeat the whole set in an inner chest_xray beside the splits; that copy is ignored, not counted twice.
-    strangers = [path.name for path in _visible(folder) if path.name not in expected and path.name != "chest_xray"]
+def _refuse_strangers(folder: Path, expected: Sequence[str], what: str, ignored: str = "") -> None:
+    strangers = [path.name for path in _visible(folder) if path.name not in (*expected, ignored)]
     if strangers:
         raise DataError(f"{folder} has {_listed(strangers)} beside the {what} {', '.join(expected)}; move it away.")
 
