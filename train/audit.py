@@ -110,10 +110,10 @@ def _duplicates(dataset: Dataset) -> dict[str, Any]:
     by_digest: dict[str, list[Item]] = defaultdict(list)
     for item, digest in zip(dataset.items, dataset.digests, strict=True):
         by_digest[digest].append(item)
-    groups = sorted((group for group in by_digest.values() if len(group) > 1), key=lambda group: group[0].relative)
+    groups = [group for group in by_digest.values() if len(group) > 1]
 
     def named(chosen: Sequence[Sequence[Item]]) -> list[list[str]]:
-        return [sorted(item.relative for item in group) for group in chosen]
+        return sorted(sorted(item.relative for item in group) for group in chosen)
 
     return {
         "files": sum(len(group) for group in groups),
