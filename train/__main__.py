@@ -1,0 +1,128 @@
+"""The command line of training, evaluation and publication: ``python -m train --help``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from pneumonia import BundleError, ContractError, bundle
+from pneumonia.architectures import CATALOGUE
+from train import audit, compare, data, evaluate, fit, recipes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns 0 where it did what was asked, 1 with a sentence on stderr where it could not."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (data.DataError, fit.RunError, BundleError, ContractError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Go on where it was with --resume.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train", description="Trains, measures and publishes the three networks.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("data", help="audit the data set: counts, duplicates, patients, sizes; JSON and a picture")
+    _add_data(command)
+    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where data.json and data.png go (default: %(default)s)")
+    command.set_defaults(run=_audit)
+
+    for name in (*CATALOGUE, "all"):
+        help_text = f"train {CATALOGUE[name].title}" if name in CATALOGUE else "train all variants, one after the other"
+        command = commands.add_parser(name, help=help_text)
+        _add_data(command)
+        command.add_argument("--recipe", default="seed", help="which recipe (default: %(default)s)")
+        command.add_argument("--epochs", type=int, help="how many epochs, instead of the recipe's number")
+        command.add_argument("--out", type=Path, help="the run's folder (default: runs/VARIANT-RECIPE); the bundle is made in it")
+        command.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
+        command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="mixed_bfloat16 halves the time where the processor has it")
+        command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
+        command.set_defaults(run=_train, variants=list(CATALOGUE) if name == "all" else [name])
+
+    command = commands.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
+    command.add_argument("bundle", type=Path, help="the bundle's folder")
+    _add_data(command)
+    command.add_argument("--out", type=Path, help="where the results go (default: runs/evaluation/VARIANT); the bundle itself is left as it is")
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
+    command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
+    command.add_argument("--results", type=Path, default=Path("assets/results"), help="further results, and where the picture goes (default: %(default)s)")
+    command.add_argument("--readme", type=Path, default=Path("README.md"), help="file whose results block is renewed (default: %(default)s)")
+    command.add_argument("--check", action="store_true", help="change nothing; fail if the block is not what the bundles say")
+    command.set_defaults(run=_compare)
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", metavar="DIR", help="folder with train, val and test (default: CHEST_XRAY_DIR, else Kaggle through kagglehub)")
+    command.add_argument("--skip-corrupt", action="store_true", help="report images that cannot be decoded and leave them out, instead of stopping")
+
+
+def _audit(options: argparse.Namespace) -> int:
+    audit.audit(data.scan(data.locate(options.data)), options.out)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    chosen = [recipes.get(variant, options.recipe) for variant in options.variants]
+    if options.epochs is not None:
+        if options.epochs < 1:
+            raise fit.RunError(f"--epochs must be 1 or more, got {options.epochs}.")
+        chosen = [dataclasses.replace(recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)) for recipe in chosen]
+    if options.out and len(chosen) > 1:
+        folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
+    else:
+        folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
+    dataset = data.scan(data.locate(options.data))
+    for recipe, folder in zip(chosen, folders, strict=True):
+        fit.fit(
+            recipe,
+            dataset,
+            folder,
+            resume=options.resume,
+            precision=options.precision,
+            imagenet_weights=options.imagenet_weights,
+            skip_corrupt=options.skip_corrupt,
+        )
+        made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
+        print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    contract = bundle.read_contract(options.bundle)
+    out = options.out or Path("runs/evaluation") / contract.variant
+    dataset = data.scan(data.locate(options.data))
+    measured = evaluate.evaluate(options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt)
+    print(f"{evaluate.table(measured)}\nTables and pictures: {out}")
+    if contract.data.get("fingerprint") != dataset.fingerprint:
+        print("The bundle's own metrics.json was measured on another copy of the data; the two are not compared.")
+        return 0
+    found = evaluate.differences(bundle.read_metrics(options.bundle), measured)
+    print("\n".join(["The bundle's metrics.json is not confirmed:", *found]) if found else "The bundle's metrics.json is confirmed.")
+    return 1 if found else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    current = compare.compare(options.models, options.results, options.readme, check=options.check)
+    if not current:
+        print(f"The results block of {options.readme} is not what the bundles say; run python -m train compare.", file=sys.stderr)
+    return 0 if current else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Measures a bundle on a split, and turns a finished run into a bundle with its evidence. The same function judges any bundle, ours or downloaded."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pneumonia import bundle, radiograph
+from pneumonia.architectures import CATALOGUE
+from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.contract import Contract, Metrics, OperatingPoint
+from train import fit, plots
+from train.data import Dataset, Item, counts, load
+from train.metrics import measure
+from train.recipes import Recipe
+
+HISTORY = "history.csv"
+# Images that the float16 rounding of the weights is measured on.
+_ROUNDING_SAMPLE = 128
+
+
+def evaluate(
+    folder: Path, dataset: Dataset, out: Path, *, validation: str | None = None, cache: Path | None = None, skip_corrupt: bool = False
+) -> dict[str, Metrics]:
+    """Measures a bundle on the test folder, and on its validation split, at its default operating point.
+
+    Writes ``metrics.json``, ``predictions_test.csv`` (and ``predictions_validation.csv``), ``roc.png``, ``precision_recall.png``, ``confusion.png``,
+    ``calibration.png`` and, where the bundle has a history, ``training_curves.png``.
+
+    Args:
+        folder: the bundle.
+        dataset: what to measure it on.
+        out: where to write; may be the bundle itself.
+        validation: the split reported as validation; the one the contract's recipe names if None.
+        cache: folder for decoded images.
+        skip_corrupt: leave undecodable images out instead of stopping.
+
+    Raises:
+        BundleError, ContractError: the bundle cannot be trusted.
+        DataError: images are missing or damaged.
+    """
+    classifier = PneumoniaClassifier.from_pretrained(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    threshold = classifier.contract.default.threshold
+    splits = {"validation": validation or classifier.contract.recipe.get("validation", "val"), "test": "test"}
+    metrics: dict[str, Metrics] = {}
+    variant = classifier.contract.variant
+    title = CATALOGUE[variant].title if variant in CATALOGUE else variant
+    for entry, split in splits.items():
+        items, labels, probabilities = predict_split(classifier, dataset, split, cache, skip_corrupt)
+        write_predictions(out / f"predictions_{entry}.csv", items, probabilities)
+        metrics[entry] = measure(labels, probabilities, threshold, split)
+        if entry == "test":
+            plots.draw_all(out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY))
+    bundle.write_metrics(out, metrics, classifier.contract)
+    return metrics
+
+
+def predict_split(
+    classifier: PneumoniaClassifier, dataset: Dataset, split: str, cache: Path | None = None, skip_corrupt: bool = False
+) -> tuple[list[Item], np.ndarray, np.ndarray]:
+    """Calibrated probabilities of every image of a split: the items, int64 ``(N,)`` labels and float64 ``(N,)`` probabilities as the tables hold them."""
+    images, labels, items = load(dataset.split(split), classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    parts = []
+    for start in tqdm(range(0, len(items), 32), f"{classifier.contract.variant} on {split}", unit="batch", mininterval=0.5, leave=False):
+        parts.append(classifier.probabilities([radiograph.Radiograph(pixels, "cached") for pixels in images[start : start + 32]]))
+    # Rounded to what the table holds, so that whoever recomputes from the table gets these figures and not their neighbours.
+    return items, labels, np.array([float(_digits(value)) for value in np.concatenate(parts)])
+
+
+def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarray) -> None:
+    """Writes the table ``file, label, probability``; label 1 is PNEUMONIA."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "label", "probability"))
+        writer.writerows((item.relative, item.label, _digits(value)) for item, value in zip(items, probabilities, strict=True))
+
+
+def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Reads what :func:`write_predictions` wrote: names, int64 ``(N,)`` labels, float64 ``(N,)`` probabilities."""
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [row["file"] for row in rows], np.array([int(row["label"]) for row in rows]), np.array([float(row["probability"]) for row in rows])
+
+
+def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
+    """Makes ``run_folder/bundle`` of a finished run: the weights of ``recipe.keep_epoch``, the contract, the history and the evaluation.
+
+    Where the run went on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one, without weights.
+
+    Raises:
+        RunError: the run kept no weights of that epoch.
+        DataError: images are missing or damaged.
+    """
+    history, cache = fit.history_of(run_folder), run_folder.parent / "cache"
+    target = run_folder / "bundle"
+    _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, history, target)
+    evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
+    if recipe.epochs > recipe.keep_epoch:
+        with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
+            last = Path(scratch) / "bundle"
+            _write_bundle(recipe, run_folder, dataset, recipe.epochs, history, last)
+            evaluate(last, dataset, last, cache=cache, skip_corrupt=skip_corrupt)
+            for name in (bundle.CONFIG, bundle.METADATA, bundle.WEIGHTS):
+                (last / name).unlink()
+            shutil.rmtree(run_folder / "last-epoch", ignore_errors=True)
+            shutil.copytree(last, run_folder / "last-epoch")
+    return target
+
+
+def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int, history: Sequence[Mapping[str, float]], target: Path) -> None:
+    variant, facts = CATALOGUE[recipe.variant], fit.run_facts(run_folder)
+    images, _, _ = load(dataset.split(recipe.validation)[:_ROUNDING_SAMPLE], recipe.input_size, skip_corrupt=True)
+    until = [row for row in history if row["epoch"] <= epoch]
+    contract = Contract(
+        variant=variant.name,
+        recipe={
+            **asdict(recipe),
+            "epoch": epoch,
+            "precision": facts["precision"],
+            "training_seconds": round(sum(row["seconds"] for row in until)),
+        },
+        input_size=recipe.input_size,
+        preprocessing=radiograph.describe(),
+        operating_points=(OperatingPoint("default", recipe.threshold),),
+        gallery_layers=variant.gallery_layers,
+        weights_sha256="0" * 64,
+        weights_dtype="float32",
+        data={"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)},
+        versions=facts["versions"],
+        commit=facts["commit"],
+    )
+    bundle.save(fit.at_epoch(recipe, run_folder, epoch), target, contract, radiograph.to_input(images))
+    with (target / HISTORY).open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, until[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(until)
+
+
+def read_history(file: Path) -> list[dict[str, float]]:
+    """The rows of a bundle's ``history.csv``; empty where there is none."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def table(metrics: Mapping[str, Metrics]) -> str:
+    """The figures as lines of text for a terminal."""
+    lines = []
+    for entry, measured in metrics.items():
+        counted = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in measured.counts.items())
+        lines.append(f"{entry} ({measured.split}, {measured.images} images, threshold {measured.threshold:.4g}): {counted}")
+        lines += [
+            f"  {name:<18} {figure.value:.4f}  95% {figure.low:.4f} to {figure.high:.4f}  ({figure.interval})" for name, figure in measured.figures.items()
+        ]
+    return "\n".join(lines)
+
+
+def differences(recorded: Mapping[str, Metrics], measured: Mapping[str, Metrics], tolerance: float = 0.005) -> list[str]:
+    """What a fresh measurement does not confirm of a bundle's own ``metrics.json``, a sentence each; empty where all holds."""
+    found = []
+    for entry in sorted(recorded.keys() & measured.keys()):
+        for name, figure in recorded[entry].figures.items():
+            now = measured[entry].figures.get(name)
+            if now is None or abs(now.value - figure.value) > tolerance:
+                found.append(f"{entry} {name}: the bundle says {figure.value:.4f}, measured now {'nothing' if now is None else format(now.value, '.4f')}")
+    return found
+
+
+def _digits(value: float) -> str:
+    return f"{value:.9g}"
