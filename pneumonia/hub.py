@@ -121,7 +121,7 @@ def download(
         fetch(bundle.CONFIG)
         bundle.read_config(folder)
     except (bundle.BundleError, ContractError) as error:
-        raise HubError(f"{place} is refused, and nothing in it was run: {error}", "foreign") from error
+        raise HubError(f"{place} is refused, and nothing in it was run: {str(error).replace(str(folder), repo)}", "foreign") from error
     for name in (bundle.METADATA, bundle.METRICS):
         if name in sizes:
             fetch(name)

@@ -96,13 +96,13 @@ class Weights:
             snapshot = self._ask(repo, revision, self._token)
             return _loaded(snapshot, variant), _from_hub(snapshot, revision)
         except (hub.HubError, BundleError, ContractError) as error:
-            reason = str(error)
+            reason = _clause(error)
         try:
             snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
-            why = f"{reason} The copy of {repo} downloaded earlier answers, commit {snapshot.commit[:7]}."
+            why = f"{reason}, so the copy downloaded earlier answers, commit {snapshot.commit[:7]}."
             return _loaded(snapshot, variant), Origin("cache", repo, snapshot.commit, why)
         except (hub.HubError, BundleError, ContractError):
-            return self._bundled(variant, f"{reason} No earlier copy is on this disk, so the weights that come with this app answer.")
+            return self._bundled(variant, f"{reason}, and no earlier download is on this disk, so the weights that come with this app answer.")
 
     def load_repo(self, repo: str, revision: str | None = None) -> tuple[PneumoniaClassifier, Origin]:
         """Loads any compatible repository that a person names, without the app's own token: it may open what that person may not see.
@@ -120,11 +120,11 @@ class Weights:
                 snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
             except hub.HubError:
                 raise error from None
-            origin = Origin("cache", repo, snapshot.commit, f"{error} The copy downloaded earlier answers, commit {snapshot.commit[:7]}.")
+            origin = Origin("cache", repo, snapshot.commit, f"{_clause(error)}, so the copy downloaded earlier answers, commit {snapshot.commit[:7]}.")
         try:
             return PneumoniaClassifier.from_pretrained(snapshot.folder), origin
         except (BundleError, ContractError) as error:
-            raise hub.HubError(f"{repo} is refused, and nothing in it was run: {error}", "foreign") from error
+            raise hub.HubError(f"{repo} is refused: {str(error).replace(str(snapshot.folder), repo)}", "foreign") from error
 
     def _bundled(self, variant: str, why: str) -> tuple[PneumoniaClassifier, Origin]:
         return PneumoniaClassifier.from_pretrained(self.models / variant), Origin("bundled", None, None, why)
@@ -179,8 +179,16 @@ class _Download:
             self._error = hub.HubError(f"The download of {self._repo} failed ({type(error).__name__}: {error}).", "refused")
 
 
+def _clause(error: Exception) -> str:
+    return str(error).removesuffix(".")
+
+
 def _loaded(snapshot: hub.Snapshot, variant: str) -> PneumoniaClassifier:
-    classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
+    try:
+        classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
+    except (BundleError, ContractError) as error:
+        # The page has no business showing where the cache lies.
+        raise BundleError(str(error).replace(str(snapshot.folder), snapshot.repo)) from error
     if classifier.contract.variant != variant:
         raise BundleError(f"{snapshot.repo} holds the variant {classifier.contract.variant}, not {variant}.")
     return classifier

@@ -1,0 +1,202 @@
+"""The sections of a model card that are written from a bundle's contract and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pneumonia.architectures import CATALOGUE
+from pneumonia.contract import Contract, Figure, Metrics
+from pneumonia.release import FIGURES
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "f1": "F1",
+    "auc": "AUC (ROC)",
+    "average_precision": "Average precision",
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+}
+_PICTURES = {
+    "roc.png": "ROC curve on the test folder",
+    "precision_recall.png": "Precision against recall on the test folder",
+    "confusion.png": "Confusion matrix of the test folder",
+    "calibration.png": "Observed frequency of pneumonia against the probability given, test folder",
+    "training_curves.png": "Loss and accuracy over the epochs, training and validation",
+}
+# Below this many images an interval is wider than any difference one could want to see.
+_FEW_IMAGES = 50
+# What two server cores draw under load, in watts; an assumption, and the card says so.
+_WATTS = 20
+_RESULT_PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "training_curves.png")
+_SEED_IS_BLIND = "This recipe repeats a published procedure, epochs and threshold included; no choice was made by its test figures."
+_WHAT_IS_BLIND = (
+    "The finished model was measured on the test folder once. One thing is not blind: an early look with Xception read that folder five times, and the family "
+    "of augmentation (crops, aspect, contrast, exposure) was found there."
+)
+
+
+def this_model(contract: Contract) -> str:
+    """What it is, takes, gives and promises."""
+    variant, (height, width) = CATALOGUE[contract.variant], contract.input_size
+    points = [
+        (point.name, f"{point.threshold:g}", "fixed beforehand" if point.recall_target is None else f"recall {point.recall_target:g} on validation")
+        for point in contract.operating_points
+    ]
+    facts = (
+        ("Network", f"{variant.title}: {variant.summary}"),
+        ("Input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255; grey, repeated to three channels, squeezed to size (bilinear, antialiased)"),
+        ("Output", f"`(N, 1)`, the probability of PNEUMONIA; divide its logit by the temperature {contract.temperature:g} to calibrate it"),
+        ("Weights", f"stored as {contract.weights_dtype}; sha256 `{contract.weights_sha256}`"),
+        ("Trained by", f"this project at commit `{contract.commit}`, with " + ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
+    )
+    chosen = table(("Operating point", "Threshold", "Chosen for"), points)
+    return f"## This model\n\n{table(('', ''), facts)}\n\nA probability at or above the threshold is called PNEUMONIA.\n\n{chosen}"
+
+
+def how_to_use(contract: Contract, name: str, *, on_hub: bool, space: str | None) -> str:
+    """Three ways to run it; each snippet runs as printed."""
+    (height, width), threshold, temperature = contract.input_size, contract.default.threshold, contract.temperature
+    source = f"hf://{name}" if on_hub else name
+    # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
+    calibrate = (
+        "# The contract's temperature divides the logit.\n"
+        "probability = min(max(probability, 1e-7), 1 - 1e-7)\n"
+        f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
+    ) * (temperature != 1)
+    address = f'"{space}"' if space else '"http://127.0.0.1:7860"'
+    where = "the Space" if space else "the page that `python app.py` opens; the name of a Space works as well"
+    return f"""## How to use it
+
+With this project's class, in a checkout of the project after `pip install .`. It checks the weights, prepares the image, calibrates and knows the threshold:
+
+```python
+from pneumonia import PneumoniaClassifier
+
+classifier = PneumoniaClassifier.from_pretrained("{name}")
+prediction = classifier.predict("x.jpeg")
+print(prediction.label, prediction.probability, prediction.threshold)
+```
+
+With Keras alone; the network scales its input itself:
+
+```python
+import keras
+import numpy as np
+from PIL import Image
+
+model = keras.saving.load_model("{source}")
+image = Image.open("x.jpeg").convert("L").resize(({width}, {height}), Image.Resampling.BILINEAR)
+batch = np.repeat(np.asarray(image, "float32")[np.newaxis, ..., np.newaxis], 3, axis=-1)
+probability = float(model.predict(batch, verbose=0)[0, 0])
+{calibrate}print("PNEUMONIA" if probability >= {threshold!r} else "NORMAL", probability)
+```
+
+From any other program, through the app ({where}):
+
+```python
+from gradio_client import Client, handle_file
+
+client = Client({address})
+print(client.predict(handle_file("x.jpeg"), "{contract.variant}", api_name="/predict"))
+```"""
+
+
+def training(contract: Contract) -> str:
+    """Recipe, command and data."""
+    recipe = dict(contract.recipe)
+    name, note, seconds = recipe.get("name", "unnamed"), recipe.pop("note", ""), recipe.pop("training_seconds", None)
+    recipe.pop("variant", None)
+    command = f"python -m train {contract.variant} --recipe {name}"
+    if recipe.get("precision", "float32") != "float32":
+        command += f" --precision {recipe['precision']}"
+    settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
+    took = "" if seconds is None else f" It took {_hours(seconds)} on two CPU cores."
+    counts = contract.data.get("counts", {})
+    used = "; ".join(f"{split}: " + ", ".join(f"{number:,} {label}" for label, number in labels.items()) for split, labels in counts.items())
+    fingerprint = contract.data.get("fingerprint")
+    data = f"\n\nImages found ({used})." if used else ""
+    data += f" Fingerprint of the files: `{fingerprint}`; `python -m train data` prints that of yours." if fingerprint else ""
+    return f"## Training\n\n{note + chr(10) + chr(10) if note else ''}```bash\n{command}\n```\n\nrepeats it, given the data.{took}\n\n{settings}{data}"
+
+
+def results(contract: Contract, metrics: Mapping[str, Metrics], folder: Path) -> str:
+    """Figures of both splits with their intervals, and the pictures that are there."""
+    test, validation = metrics["test"], metrics["validation"]
+    counts = test.counts
+    ill, well = counts["true_positive"] + counts["false_negative"], counts["true_negative"] + counts["false_positive"]
+    rows = [(TITLES[figure], interval(test.figures[figure]), interval(validation.figures[figure])) for figure in FIGURES]
+    figures = table(("", f"Test ({test.images} images)", f"Validation ({validation.images} images)"), rows)
+    if validation.images < _FEW_IMAGES:
+        held = f"Validation is the source's folder `{validation.split}` of {validation.images} images: too few to mean anything, as its intervals show."
+    else:
+        held = f"Validation is {validation.split}: {validation.images} images of patients that training did not see."
+    target, kept = contract.default.recall_target, test.figures["recall"].value
+    if target is None:
+        chosen = "The threshold was fixed beforehand and tuned on nothing; recall and specificity are what it happens to give."
+    else:
+        chosen = f"The threshold was chosen on validation for a recall of {target:g}; on the test folder {kept:.3f} was kept."
+    return f"""## Results
+
+At the threshold {test.threshold:g}, {counts["false_negative"]} of {ill} test images with pneumonia were missed and {counts["false_positive"]} of {well}
+without it were called PNEUMONIA. {chosen} {held} {_SEED_IS_BLIND if contract.recipe.get("name") == "seed" else _WHAT_IS_BLIND}
+
+{figures}
+
+In brackets: 95% intervals, Wilson's for rates, a bootstrap within each class for the rest. They cover the chance in the choice of these images, not
+another hospital. `predictions_test.csv` has every probability, so that all of this can be recomputed.{_pictures(folder, _RESULT_PICTURES)}"""
+
+
+def calibration(contract: Contract, test: Metrics, folder: Path) -> str:
+    """How far the probabilities are to be believed."""
+    if contract.temperature == 1:
+        temperature = "The probabilities are the network's own; no temperature was fitted."
+    else:
+        temperature = f"The logits are divided by a temperature of {contract.temperature:.3g}, fitted on validation."
+    return f"""## Calibration
+
+{temperature} On the test folder the expected calibration error is {interval(test.figures["ece"])} and the Brier score {interval(test.figures["brier"])}.
+Read a probability of 0.9 as a score beside the picture, not as nine chances in ten for a child elsewhere.{_pictures(folder, ("calibration.png",))}"""
+
+
+def cost(contract: Contract) -> str:
+    """What the training run took, from the seconds the run itself counted."""
+    seconds = contract.recipe.get("training_seconds")
+    if seconds is None:
+        return "## Environmental cost\n\nTrained on two CPU cores without a GPU; how long this run took was not recorded."
+    energy = seconds / 3600 * _WATTS / 1000
+    return f"""## Environmental cost
+
+The run that made these weights took {_hours(seconds)} on two CPU cores, without a GPU. At an assumed {_WATTS} W for the two that is about {energy:.2g} kWh.
+Earlier tries and the other variants are not counted, and where the electricity came from is not known."""
+
+
+def _pictures(folder: Path, names: Iterable[str]) -> str:
+    return "".join(f"\n\n![{_PICTURES[name]}]({name})" for name in names if (folder / name).is_file())
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} minutes"
+
+
+def interval(figure: Figure) -> str:
+    """A figure as every table prints it."""
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, (list, tuple)):
+        return " x ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
