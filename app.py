@@ -1,0 +1,118 @@
+"""The page: drop a chest X-ray, see what three networks say, how far to believe it, and what their layers see.
+
+python app.py [--share] [--host 127.0.0.1] [--port 7860] [--models assets/models]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def _stderr_aside() -> Iterator[None]:
+    """TensorFlow's C++ half greets the terminal before it reads any setting; what it says is shown only if the import fails."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _stderr_aside():
+    import gradio as gr
+
+    from page import look, panels, words
+    from page.activations import activations_tab
+    from page.endpoints import endpoints
+    from page.predict import predict_tab
+    from page.served import ASSETS, Models
+
+# A digital radiograph is 1 to 20 MB. Pictures of maps live half an hour on disk (seconds); an upload goes as soon as it is decoded.
+MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "30mb", 300, 1800
+
+
+def build_app(models_folder: Path = ASSETS / "models") -> gr.Blocks:
+    """The page, not yet served.
+
+    Args:
+        models_folder: holds one bundle a variant, in folders named as the catalogue names them.
+
+    Raises:
+        SystemExit: there is no bundle in it; the message says what was expected.
+    """
+    models = Models(Path(models_folder))
+    with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)) as page:
+        gr.HTML(words.HEADER)
+        with gr.Tab("Predict"):
+            predict_tab(models)
+        with gr.Tab("Activations") as tab:
+            activations_tab(models, tab)
+        with gr.Tab("About"):
+            gr.Markdown(words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names])))
+        endpoints(models)
+    return page.queue(max_size=32)
+
+
+def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = False, wait: Callable[[], None] | None = None) -> None:
+    """Serves the page until it is stopped, and says where.
+
+    Args:
+        page: from :func:`build_app`.
+        host, port: None for Gradio's own choice (``GRADIO_SERVER_NAME``, ``GRADIO_SERVER_PORT``, or 127.0.0.1 and the first free port from 7860).
+        share: ask for a public link; where there is none to be had, one sentence says so and the page stays local.
+        wait: blocks while the page is served; for ever if None.
+    """
+    # Gradio's own lines on a link that failed are a page long and end in instructions to install a binary by hand.
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        _, local, public = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            prevent_thread_lock=True,
+            quiet=True,
+            theme=look.theme(),
+            css_paths=[ASSETS / "app.css"],
+            footer_links=["api", "settings"],
+            run_history=False,
+            ssr_mode=False,
+            show_error=False,
+            strict_cors=True,
+            max_file_size=MAX_UPLOAD,
+            enable_monitoring=False,
+            pwa=False,
+        )
+    print(f"The page is at {local}", flush=True)
+    if share:
+        none = "There is no share link: the service that makes one cannot be reached; the page stays local."
+        print(f"Anyone can reach it for a week at {public}" if public else none, flush=True)
+    (wait or page.block_thread)()
+
+
+def main() -> None:
+    """Reads the command line and serves the page."""
+    parser = argparse.ArgumentParser(description="Chest X-ray page: normal or pneumonia? Not a medical device.")
+    parser.add_argument("--share", action="store_true", help="also ask for a public link")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of model bundles (default: assets/models)")
+    arguments = parser.parse_args()
+    launch(build_app(arguments.models), arguments.host, arguments.port, arguments.share)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Arrays to pictures: PIL images out, no plotting library's state, no files."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+# Perceptually even and readable without colour vision, dark to bright like an X-ray.
+COLOURMAP = "magma"
+# Grey between the two halves of a pair: visible on a light page and on a dark one.
+GAP, GAP_COLOUR = 6, (128, 128, 128)
+
+
+def coloured(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
+    """Colours a map.
+
+    Args:
+        values: float ``(h, w)``, 0 to 1; what lies outside is clipped.
+        colourmap: a name matplotlib knows; used as a table of 256 colours.
+
+    Returns:
+        RGB image of ``w`` by ``h`` pixels.
+
+    Raises:
+        ValueError: the array is not two-dimensional, or the colour map unknown.
+    """
+    if values.ndim != 2:
+        raise ValueError(f"Expected one map (h, w), got {values.shape}.")
+    if colourmap not in matplotlib.colormaps:
+        raise ValueError(f"There is no colour map {colourmap!r}; take one of matplotlib's, such as {COLOURMAP}, viridis or gray.")
+    table = matplotlib.colormaps[colourmap](np.arange(256), bytes=True)[:, :3]
+    return Image.fromarray(table[np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)])
+
+
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """Repeats each pixel a whole number of times until the longer side has ``side`` pixels or more; squares stay squares and edges stay crisp."""
+    factor = max(1, -(-side // max(image.size)))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def reduced(image: Image.Image, side: int) -> Image.Image:
+    """Scales down, keeping the aspect, until the longer side has ``side`` pixels at most; a smaller image stays as it is."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def pair(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two images of one height side by side with a grey gap between them, RGB.
+
+    Raises:
+        ValueError: their heights differ.
+    """
+    if left.height != right.height:
+        raise ValueError(f"Expected two images of one height, got {left.height} and {right.height} pixels.")
+    joined = Image.new("RGB", (left.width + GAP + right.width, left.height), GAP_COLOUR)
+    joined.paste(left, (0, 0))
+    joined.paste(right, (left.width + GAP, 0))
+    return joined
+
+
+def data_uri(image: Image.Image, form: str = "PNG") -> str:
+    """The image as a ``data:`` address, so that a page shows it without any file being written: ``PNG`` for maps, ``JPEG`` for X-rays."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, quality=88)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
