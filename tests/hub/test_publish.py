@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from pneumonia import BundleError, ContractError, HubError, PneumoniaClassifier, bundle, hub, release
+from pneumonia.release import ReleaseError
+from train import card, publish
+
+OWNER = "hf_owner"
+
+
+def reason(function, *arguments, **options) -> tuple[str, str]:
+    try:
+        function(*arguments, **options)
+    except HubError as error:
+        return error.reason, str(error)
+    return "", ""
+
+
+def push_from_a_classifier(folder: Path, repo: str) -> hub.Published:
+    return PneumoniaClassifier.from_pretrained(folder).push_to_hub(repo, token=OWNER)
+
+
+# --- what goes up -----------------------------------------------------------------------------------------------------------------------
+def test_a_push_is_one_commit_with_bundle_and_card(hub, client, evaluated):
+    expected = {path.name for path in evaluated.iterdir()} | {"README.md"}
+    published = client(publish.push, evaluated, "me/one-commit", token=OWNER)
+    assert hub.commits("me/one-commit") == 2  # the Hub's own first one, and ours
+    assert published.commit == hub.head("me/one-commit")
+    assert published.url == f"{hub.endpoint}/me/one-commit"
+    assert str(published) == f"{published.url} (commit {published.commit})"
+    entries = hub.entries("me/one-commit")
+    assert entries.keys() == expected | {".gitattributes"}
+    assert [name for name, entry in entries.items() if entry["lfs"]] == ["model.weights.h5"]
+    for name in expected:
+        assert hub.read("me/one-commit", name) == (evaluated / name).read_bytes(), name
+
+
+def test_the_published_card_passes_the_hubs_validation_and_says_what_metrics_json_says(hub, client, evaluated, tmp_path):
+    client(publish.push, evaluated, "me/validated", token=OWNER)
+    assert "POST /api/validate-yaml" in hub.requests()
+    file = tmp_path / "README.md"
+    file.write_bytes(hub.read("me/validated", "README.md"))
+    data = ModelCard.load(file).data
+    figures = json.loads(hub.read("me/validated", "metrics.json"))["test"]["figures"]
+    assert {result.metric_type: result.metric_value for result in data.eval_results} == {
+        hub_name: figures[name]["value"] for name, hub_name in release.FIGURES.items()
+    }
+    assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "keras", "image-classification")
+
+
+def test_a_second_push_updates_and_removes_what_the_bundle_no_longer_has(hub, client, evaluated, make_metrics):
+    first = client(publish.push, evaluated, "me/twice", token=OWNER)
+    (evaluated / "roc.png").unlink()
+    metrics = make_metrics("test")
+    changed = dataclasses.replace(metrics, figures=dict(metrics.figures) | {"auc": dataclasses.replace(metrics.figures["auc"], value=0.94)})
+    bundle.write_metrics(evaluated, {"validation": make_metrics("val"), "test": changed}, bundle.read_contract(evaluated))
+    second = client(publish.push, evaluated, "me/twice", token=OWNER)
+    assert hub.commits("me/twice") == 3
+    assert "roc.png" not in hub.entries("me/twice") and ".gitattributes" in hub.entries("me/twice")
+    assert b"0.94" in hub.read("me/twice", "README.md") and b"roc.png" not in hub.read("me/twice", "README.md")
+    assert b"roc.png" in hub.read("me/twice", "README.md", first.commit)
+    assert first.commit != second.commit
+
+
+def test_a_branch_is_made_and_main_left_alone(hub, client, evaluated):
+    client(publish.push, evaluated, "me/branches", token=OWNER, revision="try")
+    assert "model.weights.h5" in hub.entries("me/branches", "try")
+    assert "model.weights.h5" not in hub.entries("me/branches", "main")
+
+
+def test_private_is_kept_private_and_a_public_repository_is_not_published_to(hub, client, evaluated):
+    client(publish.push, evaluated, "me/secret", token=OWNER, private=True)
+    assert json.loads((hub.store.folder("model", "me/secret") / "settings.json").read_text())["private"]
+    client(publish.push, evaluated, "me/open", token=OWNER)
+    before = hub.head("me/open")
+    assert client(reason, publish.push, evaluated, "me/open", token=OWNER, private=True)[0] == "rights"
+    assert hub.head("me/open") == before
+
+
+def test_a_classifier_pushes_the_bundle_it_came_from(hub, client, evaluated):
+    with pytest.raises(ReleaseError, match="has no card"):
+        client(push_from_a_classifier, evaluated, "me/by-class")
+    (evaluated / "README.md").write_text(card.render(evaluated, "me/by-class"))
+    assert client(push_from_a_classifier, evaluated, "me/by-class").commit == hub.head("me/by-class")
+
+
+# --- what does not --------------------------------------------------------------------------------------------------------------------
+def without_a_metric(folder: Path) -> None:
+    values = json.loads((folder / "metrics.json").read_text())
+    del values["test"]["figures"]["specificity"]
+    (folder / "metrics.json").write_text(json.dumps(values))
+
+
+def without_a_split(folder: Path) -> None:
+    values = json.loads((folder / "metrics.json").read_text())
+    del values["validation"]
+    (folder / "metrics.json").write_text(json.dumps(values))
+
+
+def with_no_number(folder: Path) -> None:
+    (folder / "metrics.json").write_text((folder / "metrics.json").read_text().replace("0.93", "NaN"))
+
+
+def of_other_weights(folder: Path) -> None:
+    contract = dataclasses.replace(bundle.read_contract(folder), weights_sha256="1" * 64)
+    bundle.write_metrics(folder, bundle.read_metrics(folder), contract)
+
+
+def with_miscounted_images(folder: Path) -> None:
+    (folder / "metrics.json").write_text((folder / "metrics.json").read_text().replace('"true_positive": 90', '"true_positive": 91'))
+
+
+def without_metrics(folder: Path) -> None:
+    (folder / "metrics.json").unlink()
+
+
+def with_a_pickle(folder: Path) -> None:
+    (folder / "optimizer.pkl").write_bytes(b"x")
+
+
+def with_code(folder: Path) -> None:
+    (folder / "model.py").write_text("print()")
+
+
+def with_a_folder(folder: Path) -> None:
+    (folder / "logs").mkdir()
+
+
+def with_other_weights(folder: Path) -> None:
+    shutil.copy(folder / "model.weights.h5", folder / "epoch-001.weights.h5")
+
+
+def with_altered_weights(folder: Path) -> None:
+    data = bytearray((folder / "model.weights.h5").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.weights.h5").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (without_a_metric, ReleaseError, "specificity"),
+        (without_a_split, ReleaseError, "validation"),
+        (with_no_number, ReleaseError, "numbers in 0..1"),
+        (of_other_weights, ReleaseError, "other weights"),
+        (with_miscounted_images, ReleaseError, "add up to 151"),
+        (without_metrics, ReleaseError, "validation and test"),
+        (with_a_pickle, ReleaseError, "optimizer.pkl"),
+        (with_code, ReleaseError, "model.py"),
+        (with_a_folder, ReleaseError, "logs"),
+        (with_other_weights, ReleaseError, "epoch-001"),
+        (with_altered_weights, BundleError, "sha256"),
+    ],
+)
+def test_what_is_not_fit_to_be_seen_is_not_sent(hub, evaluated, spoil, error, message):
+    spoil(evaluated)
+    with pytest.raises((error, ContractError), match=message):
+        publish.push(evaluated, "me/unfit", token=OWNER)
+    assert not hub.requests()
+    assert not (evaluated / "README.md").exists()
+
+
+@pytest.mark.parametrize("leftover", ["{{ recall }}", "TO" + "DO: figures", "[More Information Needed]", "accuracy nan", "from_pretrained('NS/NAME')"])
+def test_a_card_with_something_left_over_is_refused(evaluated, leftover):
+    text = card.render(evaluated, "me/x") + f"\n{leftover}\n"
+    with pytest.raises(ReleaseError, match="still has"):
+        release.check(evaluated, text)
+
+
+def test_a_card_with_other_figures_or_none_is_refused(evaluated):
+    text = card.render(evaluated, "me/x")
+    with pytest.raises(ReleaseError, match=r"differs from metrics.json in roc_auc"):
+        release.check(evaluated, text.replace("value: 0.93", "value: 0.99"))
+    with pytest.raises(ReleaseError, match="differs from"):
+        release.check(evaluated, "# Only a title\n\nbaseline\n")
+    with pytest.raises(ReleaseError, match="cannot be read"):
+        release.check(evaluated, text.replace("license: apache-2.0", "license: ["))
+
+
+def test_the_hubs_own_refusal_of_a_card_reaches_the_person(hub, client):
+    found, message = client(reason, _push_bad_metadata, "me/bad-card")
+    assert found == "refused" and '"license" must be a string' in message and "\n" not in message
+    assert hub.commits("me/bad-card") == 1
+
+
+def _push_bad_metadata(repo: str) -> None:
+    hub.push([("README.md", b"---\nlicense: [a, b]\n---\n# x\n")], repo, message="x", stale=lambda _: False, token=OWNER)
+
+
+# --- refusals and failures ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("repo", "token", "expected", "words"),
+    [
+        ("me/x", None, "token", "hf auth login"),
+        ("me/x", "hf_wrong", "token", "does not accept this token"),
+        ("somebody/x", OWNER, "rights", "me may not write to somebody/x"),
+        ("me/theirs", "hf_guest", "rights", "guest may not write to me/theirs"),
+        ("x", OWNER, "name", "namespace/name"),
+        ("../x", OWNER, "name", "namespace/name"),
+    ],
+)
+def test_tokens_rights_and_names(hub, client, evaluated, repo, token, expected, words):
+    if repo == "me/theirs":
+        client(publish.push, evaluated, repo, token=OWNER)
+    before = dict(hub.store.refs("model", repo)) if repo == "me/theirs" else None
+    found, message = client(reason, publish.push, evaluated, repo, token=token)
+    assert found == expected and words in message
+    assert before is None or hub.store.refs("model", repo) == before
+
+
+def test_no_network_is_one_sentence(hub, client, evaluated):
+    hub.kill()
+    found, message = client(reason, publish.push, evaluated, "me/offline", token=OWNER)
+    assert found == "network" and message.startswith("The Hub could not be reached") and "\n" not in message
+
+
+def test_a_server_that_dies_at_the_commit_leaves_the_repository_as_it_was(hub, client, evaluated):
+    first = client(publish.push, evaluated, "me/dying", token=OWNER)
+    (evaluated / "confusion.png").unlink()
+    hub.faults(die_on_commit=True)
+    assert client(reason, publish.push, evaluated, "me/dying", token=OWNER)[0] == "network"
+    hub.process.wait(10)
+    hub.start()
+    assert hub.head("me/dying") == first.commit and "confusion.png" in hub.entries("me/dying")
+    assert client(publish.push, evaluated, "me/dying", token=OWNER).commit == hub.head("me/dying") != first.commit
+
+
+def test_a_push_killed_half_way_leaves_the_repository_as_it_was(hub, client, evaluated, models_folder):
+    first = client(publish.push, evaluated, "me/killed", token=OWNER)
+    for name in (*bundle.NEEDED, "metrics.json"):
+        shutil.copy(models_folder / "augmented" / name, evaluated / name)
+    hub.faults(hang_put=30)
+    hub.forget_requests()
+    # A fork of the client's process: it has everything imported and can be killed without ending the client.
+    client(_push_in_a_fork, evaluated, "me/killed")
+    hub.wait_for("PUT /storage/")
+    client(_kill_the_fork)
+    assert hub.head("me/killed") == first.commit and hub.commits("me/killed") == 2
+    assert json.loads(hub.read("me/killed", "contract.json"))["variant"] == "baseline"
+
+
+_fork: list[int] = []
+
+
+def _push_in_a_fork(folder: Path, repo: str) -> None:
+    text = card.render(folder, repo)
+    files = [(path.name, path) for path in sorted(folder.iterdir())] + [("README.md", text.encode())]
+    if (pid := os.fork()) == 0:
+        try:
+            hub.push(files, repo, message="killed", stale=lambda _: False, token=OWNER)
+        finally:
+            os._exit(0)
+    _fork.append(pid)
+
+
+def _kill_the_fork() -> None:
+    pid = _fork.pop()
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the push ended before it was killed"
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+
+# --- the Space ------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    contents = {
+        "README.md": "---\ntitle: x\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n# x\n",
+        "app.py": "print()",
+        "requirements.txt": "gradio",
+        "LICENSE": "Apache",
+        "Makefile": "all:",
+        "pneumonia/__init__.py": "",
+        "pneumonia/__pycache__/x.pyc": "",
+        "page/__init__.py": "",
+        "train/data.py": "",
+        "tests/test_x.py": "",
+        "assets/models/baseline/contract.json": "{}",
+        "assets/examples/IM-1.jpeg": "x",
+        "assets/results/roc.png": "x",
+        "assets/.DS_Store": "x",
+        "data/train/NORMAL/IM-2.jpeg": "x",
+    }
+    for name, text in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, project):
+    published = client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
+    assert published.url.endswith("/spaces/me/pneumonia-xray") and hub.commits("me/pneumonia-xray", "space") == 2
+    expected = {"README.md", "app.py", "requirements.txt", "LICENSE", "pneumonia/__init__.py", "page/__init__.py"}
+    expected |= {"assets/models/baseline/contract.json", "assets/examples/IM-1.jpeg", "assets/results/roc.png"}
+    assert hub.entries("me/pneumonia-xray", kind="space").keys() == expected | {".gitattributes"}
+    (project / "page/__init__.py").rename(project / "page/words.py")
+    client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
+    names = hub.entries("me/pneumonia-xray", kind="space").keys()
+    assert "page/words.py" in names and "page/__init__.py" not in names
+
+
+def test_a_space_without_its_parts_or_with_stray_xrays_is_refused(project):
+    (project / "assets/results/person1_virus_1.jpeg").write_text("x")
+    with pytest.raises(ReleaseError, match="person1_virus_1"):
+        publish.space_files(project)
+    (project / "README.md").write_text("# x\n")
+    with pytest.raises(ReleaseError, match="front matter"):
+        publish.space_files(project)
+    (project / "requirements.txt").unlink()
+    with pytest.raises(ReleaseError, match=r"lacks requirements.txt"):
+        publish.space_files(project)
