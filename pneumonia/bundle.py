@@ -135,7 +135,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
         foreign = module is not None and module != "keras" and not str(module).startswith("keras.")
         # Keras writes its own Functional and Sequential with a registered name equal to the class name.
-        if name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
+        if not isinstance(name, str) or name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
             raise BundleError(f"{file} asks for {module or ''}.{name}, which no network of this project has; it is not loaded.")
     # Training settings are none of prediction's business, and one thing less to deserialise.
     config.pop("compile_config", None)
@@ -153,6 +153,8 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
         return {}
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError(f"it must hold an object, got {type(values).__name__}")
         return {name: Metrics.from_dict(values[name]) for name in ("validation", "test") if name in values}
     except (ValueError, TypeError) as error:
         raise ContractError(f"{file} is no metrics file: {error}") from None
@@ -169,7 +171,7 @@ def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) 
 
     Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and is not safe to enter from two threads.
     """
-    parts = [np.asarray(model(images[start : start + batch_size], training=False))[:, 0] for start in range(0, len(images), batch_size)]
+    parts = [keras.ops.convert_to_numpy(model(images[start : start + batch_size], training=False))[:, 0] for start in range(0, len(images), batch_size)]
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
@@ -180,7 +182,8 @@ def sha256(file: Path) -> str:
 
 
 def _store_as_float16(source: Path, target: Path) -> None:
-    with h5py.File(source) as old, h5py.File(target, "w") as new:
+    # A weight beyond float16's 65504 becomes infinite; the measurement that follows sees it.
+    with np.errstate(over="ignore"), h5py.File(source) as old, h5py.File(target, "w") as new:
 
         def copy(name: str, node: h5py.Group | h5py.Dataset) -> None:
             if isinstance(node, h5py.Dataset):
