@@ -32,6 +32,11 @@ Draw = Callable[..., np.ndarray]
 SMALL_SIZES = {"xception": (71, 71)}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Keras 3.15 hands its own variables to NumPy 2 in the old way, hundreds of times a test.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras")
+
+
 def draw_radiograph(seed: int, label: int, size: tuple[int, int] = (96, 120)) -> np.ndarray:
     """A chest as a child would draw it, uint8 ``(height, width)``: two dark lungs on grey and, where ``label`` is 1, bright clouds in them."""
     rng = np.random.default_rng(seed)
@@ -131,16 +136,36 @@ def own_dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_dataset, tmp_path / "chest_xray"))
 
 
+def settle(model: keras.Model, images: np.ndarray) -> None:
+    """Gives batch normalisations the statistics of ``images``: without, a random Xception's features are all but zero and tell no two images apart."""
+    for layer in (normalisations := [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]):
+        layer.trainable, layer.momentum = True, 0.0
+    model(images, training=True)
+    for layer in normalisations:
+        layer.trainable, layer.momentum = False, 0.99
+
+
 @pytest.fixture(scope="session")
-def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one whole bundle a variant, ``metrics.json`` included: networks as first initialised, at small sizes. Shared: do not change it."""
-    folder = tmp_path_factory.mktemp("models")
+def untrained_models() -> dict[str, keras.Model]:
+    """A network of each variant, as first initialised, at its small size. Shared: do not change them."""
+    models = {}
     for variant in CATALOGUE.values():
-        size = SMALL_SIZES.get(variant.name, (64, 64))
         keras.utils.set_random_seed(7)
+        size = SMALL_SIZES.get(variant.name, (64, 64))
+        models[variant.name] = variant.build(size)
+        settle(models[variant.name], radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(8)])))
+    return models
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory, untrained_models: dict[str, keras.Model]) -> Path:
+    """A folder with one whole bundle a variant, ``metrics.json`` included, of ``untrained_models``. Shared: do not change it."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, model in untrained_models.items():
+        size = SMALL_SIZES.get(name, (64, 64))
         sample = radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(4)]))
-        contract = bundle.save(variant.build(size), folder / variant.name, new_contract(variant.name, size), sample)
-        bundle.write_metrics(folder / variant.name, {"validation": plausible_metrics("val"), "test": plausible_metrics("test")}, contract)
+        contract = bundle.save(model, folder / name, new_contract(name, size), sample)
+        bundle.write_metrics(folder / name, {"validation": plausible_metrics("val"), "test": plausible_metrics("test")}, contract)
     return folder
 
 
@@ -149,7 +174,9 @@ def random_xception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file laid out like the ImageNet weights of the topless Xception, with random values."""
     keras.utils.set_random_seed(3)
     file = tmp_path_factory.mktemp("xception") / "xception.weights.h5"
-    keras.applications.Xception(include_top=False, weights=None).save_weights(file)
+    model = keras.applications.Xception(include_top=False, weights=None, input_shape=(71, 71, 3))
+    settle(model, radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, (71, 71)) for seed in range(8)])) / 127.5 - 1)
+    model.save_weights(file)
     return file
 
 

@@ -1,0 +1,194 @@
+"""The class people use, on a network whose answer can be worked by hand, and on one of each variant."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumonia import PneumoniaClassifier, Prediction, UnreadableImage, bundle
+from pneumonia.architectures import CATALOGUE
+from pneumonia.classifier import calibrated
+from pneumonia.contract import OperatingPoint
+
+
+def sigmoid(logit: float) -> float:
+    return 1 / (1 + np.exp(-logit))
+
+
+@pytest.fixture(scope="module")
+def meter() -> keras.Model:
+    """A network that measures brightness: the logit runs from -5 for black to 5 for white."""
+    image = keras.Input((40, 40, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x))
+    model.layers[-1].set_weights([np.full((3, 1), 10 / 3), np.array([-5.0])])
+    return model
+
+
+@pytest.fixture
+def classifier(meter, make_contract) -> PneumoniaClassifier:
+    return PneumoniaClassifier(meter, make_contract("baseline", (40, 40)))
+
+
+@pytest.fixture(scope="module")
+def untrained(models_folder) -> dict[str, PneumoniaClassifier]:
+    return {variant: PneumoniaClassifier.from_pretrained(models_folder / variant) for variant in CATALOGUE}
+
+
+def plain(brightness: int) -> np.ndarray:
+    return np.full((50, 60), brightness, np.uint8)
+
+
+# --- predict ----------------------------------------------------------------------------------------------------------------------------
+def test_one_image_gives_one_prediction(classifier):
+    prediction = classifier.predict(plain(204))
+    # 204 / 255 = 0.8: the logit is 8 - 5.
+    assert prediction.probability == pytest.approx(sigmoid(3), abs=1e-4)
+    assert (prediction.label, prediction.threshold, prediction.variant, prediction.name) == ("PNEUMONIA", 0.5, "baseline", "array")
+    assert 0 < prediction.milliseconds < 60_000
+    assert type(prediction.probability) is float
+    assert classifier.predict(plain(51)).label == "NORMAL"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+def test_a_list_gives_a_list_in_its_order(classifier, batch_size):
+    levels = [255, 0, 51, 204, 102, 153, 10]
+    predictions = classifier.predict([plain(level) for level in levels], batch_size=batch_size)
+    assert [prediction.probability for prediction in predictions] == pytest.approx([sigmoid(level / 25.5 - 5) for level in levels], abs=1e-4)
+    assert [prediction.label for prediction in predictions] == ["PNEUMONIA", "NORMAL", "NORMAL", "PNEUMONIA", "NORMAL", "PNEUMONIA", "NORMAL"]
+
+
+def test_a_list_of_one_is_a_list_and_of_none_is_empty(classifier):
+    single = classifier.predict([plain(0)])
+    assert isinstance(single, list)
+    assert len(single) == 1
+    assert isinstance(single[0], Prediction)
+    assert len(classifier.predict((plain(0), plain(255)))) == 2
+    assert classifier.predict([]) == []
+
+
+@pytest.mark.parametrize("variant", CATALOGUE)
+def test_the_answer_does_not_depend_on_the_company(variant, untrained, drawn_radiograph):
+    images = [drawn_radiograph(seed, seed % 2) for seed in range(5)]
+    alone = [untrained[variant].predict(image).probability for image in images]
+    assert len(set(alone)) == 5
+    for batch_size in (2, 5, 32):
+        together = [prediction.probability for prediction in untrained[variant].predict(images, batch_size=batch_size)]
+        assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_path_bytes_image_and_array_give_the_same_answer(untrained, drawn_radiograph, tmp_path):
+    file = tmp_path / "x.png"
+    array = drawn_radiograph(4, 1)
+    Image.fromarray(array).save(file)
+    predictions = untrained["baseline"].predict([file, str(file), file.read_bytes(), Image.open(file), array])
+    assert len({prediction.probability for prediction in predictions}) == 1
+    assert [prediction.name for prediction in predictions] == ["x.png", "x.png", "upload", "image", "array"]
+
+
+def test_a_probability_at_the_threshold_is_pneumonia(classifier):
+    probability = classifier.predict(plain(100)).probability
+    assert classifier.predict(plain(100), threshold=probability).label == "PNEUMONIA"
+    assert classifier.predict(plain(100), threshold=np.nextafter(probability, 1)).label == "NORMAL"
+    assert classifier.predict(plain(0), threshold=0).label == "PNEUMONIA"
+    assert classifier.predict(plain(255), threshold=1).label == "NORMAL"
+
+
+def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make_contract):
+    points = (OperatingPoint("recall-0.98", 0.9, 0.98), OperatingPoint("default", 0.1))
+    classifier = PneumoniaClassifier(meter, make_contract("baseline", (40, 40), operating_points=points))
+    # sigmoid(75 / 25.5 - 5) = sigmoid(-2.06) = 0.113
+    prediction = classifier.predict(plain(75))
+    assert (prediction.label, prediction.threshold) == ("PNEUMONIA", 0.1)
+    assert classifier.predict(plain(75), threshold=0.5).label == "NORMAL"
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
+def test_a_threshold_outside_0_to_1_is_refused(classifier, threshold):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
+        classifier.predict(plain(0), threshold=threshold)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_of_nothing_is_refused(classifier, batch_size):
+    with pytest.raises(ValueError, match=f"batch_size must be 1 or more, got {batch_size}"):
+        classifier.predict(plain(0), batch_size=batch_size)
+
+
+def test_an_unreadable_image_in_a_list_is_named(classifier, tmp_path):
+    (tmp_path / "letter.jpeg").write_text("Dear doctor")
+    with pytest.raises(UnreadableImage, match=r"letter\.jpeg is no picture"):
+        classifier.predict([plain(0), tmp_path / "letter.jpeg"])
+    with pytest.raises(FileNotFoundError):
+        classifier.predict(tmp_path / "absent.jpeg")
+
+
+@pytest.mark.parametrize("variant", CATALOGUE)
+def test_threads_get_the_answers_they_would_get_alone(variant, untrained, drawn_radiograph):
+    images = [drawn_radiograph(seed, seed % 2) for seed in range(8)]
+    alone = [prediction.probability for prediction in untrained[variant].predict(images, batch_size=1)]
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(lambda image: untrained[variant].predict(image).probability, images))
+    assert threaded == pytest.approx(alone, abs=1e-6)
+
+
+# --- temperature ------------------------------------------------------------------------------------------------------------------------
+def test_a_temperature_divides_the_logit():
+    # The logit of 0.8 is ln 4; half of it is ln 2, and that is 2 to 1.
+    assert calibrated(np.array([0.8, 0.2, 0.5]), 2.0) == pytest.approx([2 / 3, 1 / 3, 0.5])
+    # Twice ln 4 is ln 16: 16 to 1.
+    assert calibrated(np.array([0.8]), 0.5) == pytest.approx([16 / 17])
+
+
+def test_a_temperature_of_1_changes_no_bit():
+    values = np.array([0.0, 1e-12, 0.3, 1.0])
+    np.testing.assert_array_equal(calibrated(values, 1.0), values)
+
+
+def test_certainty_stays_finite_and_order_is_kept():
+    values = calibrated(np.array([0.0, 1e-5, 0.4, 0.9, 1.0]), 3.0)
+    assert np.isfinite(values).all()
+    assert (np.diff(values) > 0).all()
+    assert 0 < values[0] < values[-1] < 1
+
+
+def test_predictions_are_calibrated(meter, make_contract):
+    classifier = PneumoniaClassifier(meter, make_contract("baseline", (40, 40), temperature=2.0))
+    assert classifier.predict(plain(204)).probability == pytest.approx(sigmoid(1.5), abs=1e-4)
+
+
+# --- load and save ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("variant", CATALOGUE)
+def test_a_bundle_becomes_a_classifier_with_its_contract_and_metrics(variant, untrained, models_folder, make_metrics):
+    classifier = untrained[variant]
+    assert classifier.contract == bundle.read_contract(models_folder / variant)
+    assert classifier.metrics == {"validation": make_metrics("val"), "test": make_metrics("test")}
+    assert classifier.folder == models_folder / variant
+
+
+def test_saving_copies_every_byte(untrained, models_folder, tmp_path):
+    target = tmp_path / "copy"
+    untrained["baseline"].save_pretrained(target)
+    original = models_folder / "baseline"
+    names = sorted(path.name for path in original.iterdir())
+    assert sorted(path.name for path in target.iterdir()) == names
+    for name in names:
+        assert (target / name).read_bytes() == (original / name).read_bytes()
+    assert PneumoniaClassifier.from_pretrained(str(target)).contract == untrained["baseline"].contract
+
+
+def test_a_classifier_of_no_bundle_cannot_be_copied(classifier, tmp_path):
+    with pytest.raises(ValueError, match="not loaded from a bundle"):
+        classifier.save_pretrained(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no model folder .*absent"):
+        PneumoniaClassifier.from_pretrained(tmp_path / "absent")
+    with pytest.raises(bundle.BundleError, match="is no model bundle"):
+        PneumoniaClassifier.from_pretrained(Path(tmp_path))
