@@ -93,7 +93,7 @@ def markdown(found: list[Result]) -> str:
         claimed = "" if result.claimed is None else f"{result.claimed:.0%}"
         missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}"
         called_back = f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}"
-        recipe_text = f"{str(recipe['name']).upper()}, epoch {recipe['epoch']}, {recipe['precision']}"
+        recipe_text = ", ".join(filter(None, (str(recipe["name"]).upper(), f"epoch {recipe['epoch']}" if "epoch" in recipe else "", recipe.get("precision"))))
         lines.append(" | ".join((f"| {result.title}", recipe_text, claimed, *cells, missed, f"{called_back} |")))
     sample = found[0].test
     lines += ["", f"Test folder, {sample.images} images, each model measured once at its default threshold; 95% intervals (Wilson; AUC bootstrap)."]

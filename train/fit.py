@@ -239,7 +239,7 @@ def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str, we
     stored = cache / f"features-{split}-{digest.hexdigest()[:16]}.npy"
     if not stored.is_file():
         parts = [
-            np.asarray(body(radiograph.to_input(images[start : start + 32]), training=False))
+            keras.ops.convert_to_numpy(body(radiograph.to_input(images[start : start + 32]), training=False))
             for start in tqdm(range(0, len(images), 32), f"features of {split}", unit="batch", mininterval=0.5)
         ]
         stored.parent.mkdir(parents=True, exist_ok=True)

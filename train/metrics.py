@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from pneumonia.contract import Figure, Metrics
 
@@ -41,19 +38,12 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float, spl
         "specificity": _rate(tn, tn + fp),
         "precision": _rate(tp, tp + fp),
     }
-    scores: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "f1": lambda y, p: f1(y, p, threshold),
-        "auc": roc_auc_score,
-        "average_precision": average_precision_score,
-        "ece": expected_calibration_error,
-        "brier": brier_score_loss,
-    }
     if len(np.unique(labels)) == 2:
-        draws = _stratified_draws(labels, resamples, np.random.default_rng(seed))
-        for name, score in scores.items():
-            values = [score(labels[draw], probabilities[draw]) for draw in draws]
+        once = scores(labels, probabilities, threshold, np.ones((1, len(labels))))
+        draws = scores(labels, probabilities, threshold, _stratified_draws(labels, resamples, np.random.default_rng(seed)))
+        for name, values in draws.items():
             low, high = np.percentile(values, [2.5, 97.5])
-            figures[name] = Figure(float(score(labels, probabilities)), float(low), float(high), "bootstrap")
+            figures[name] = Figure(float(once[name][0]), float(low), float(high), "bootstrap")
     return Metrics(split, len(labels), float(threshold), found, {name: figure for name, figure in figures.items() if figure is not None})
 
 
@@ -69,19 +59,44 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -
     }
 
 
-def f1(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> float:
-    """Harmonic mean of precision and recall; 0 where nothing positive was found."""
-    found = confusion(labels, probabilities, threshold)
-    return 2 * found["true_positive"] / max(1, 2 * found["true_positive"] + found["false_positive"] + found["false_negative"])
+def scores(labels: np.ndarray, probabilities: np.ndarray, threshold: float, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """F1, AUC, average precision, ECE and Brier score under many weightings of the images at once: a bootstrap of 2,000 in a tenth of a second.
 
+    One weighting a resample, how often each image was drawn, stands for the resampled arrays. Ties are treated as scikit-learn's ``roc_auc_score`` and
+    ``average_precision_score`` treat them; the expected calibration error is Guo et al.'s (ICML 2017) for the probability of PNEUMONIA.
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Mean distance between the probability of PNEUMONIA and its frequency over equal-width bins, weighted by their images (Guo et al., ICML 2017)."""
-    total = 0.0
-    for chosen in calibration_bins(probabilities, bins):
-        if chosen.any():
-            total += abs(float(np.sum(labels[chosen] - probabilities[chosen])))
-    return total / len(labels)
+    Args:
+        labels, probabilities: ``(N,)``.
+        threshold: a probability at or above it is called PNEUMONIA.
+        weights: ``(R, N)``, not negative, with some weight in each class.
+
+    Returns:
+        A float64 array ``(R,)`` for each score.
+    """
+    weights = weights.astype(np.float64)
+    total = weights.sum(axis=1)
+    positive = labels == 1
+    hits = weights[:, positive & (probabilities >= threshold)].sum(axis=1)
+    calls = weights[:, probabilities >= threshold].sum(axis=1)
+
+    # Groups of equal probability, highest first: counts of each class in a group, and up to and with it.
+    order = np.argsort(-probabilities, kind="stable")
+    starts = np.flatnonzero(np.diff(probabilities[order], prepend=np.inf))
+    ill = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
+    well = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
+    ill_so_far, well_so_far = ill.cumsum(axis=1), well.cumsum(axis=1)
+    all_ill, all_well = ill_so_far[:, -1], well_so_far[:, -1]
+    ordered_pairs = (ill * (all_well[:, np.newaxis] - well_so_far + well / 2)).sum(axis=1)
+    precision = np.divide(ill_so_far, ill_so_far + well_so_far, out=np.zeros_like(ill_so_far), where=ill_so_far + well_so_far > 0)
+
+    gaps = sum(np.abs(weights[:, chosen] @ (labels - probabilities)[chosen]) for chosen in calibration_bins(probabilities))
+    return {
+        "f1": 2 * hits / (calls + all_ill),
+        "auc": ordered_pairs / (all_ill * all_well),
+        "average_precision": (ill * precision).sum(axis=1) / all_ill,
+        "ece": gaps / total,
+        "brier": weights @ (labels - probabilities) ** 2 / total,
+    }
 
 
 def calibration_bins(probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[np.ndarray]:
@@ -104,8 +119,12 @@ def _rate(successes: int, trials: int) -> Figure | None:
 
 
 def _stratified_draws(labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    classes = [np.flatnonzero(labels == value) for value in (0, 1)]
-    return np.concatenate([rng.choice(members, (resamples, len(members))) for members in classes], axis=1)
+    """How often each image is drawn, float64 ``(resamples, N)``: with replacement, within each class."""
+    weights = np.zeros((resamples, len(labels)))
+    for value in (0, 1):
+        members = np.flatnonzero(labels == value)
+        weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    return weights
 
 
 def _checked(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

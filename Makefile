@@ -1,0 +1,48 @@
+# Two commands do everything on a machine with Python 3.11 to 3.13 and make:
+#   make demo    install into .venv, start the app on the bundled weights, print its address
+#   make test    install into .venv, lint, type-check and run every test
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test check format clean help
+
+help:
+	@sed -n '2,3s/^#   //p' Makefile
+
+demo: $(VENV)/.app
+	$(BIN)/python app.py $(ARGS)
+
+test: check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m train compare --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) artefacts .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (on Debian: apt install python3 python3-venv); or name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# The stamps make a second call instant; a changed list of packages installs again.
+$(VENV)/.app: requirements.txt | $(BIN)/python
+	@echo "Installing the packages of requirements.txt into $(VENV); the first time takes a few minutes."
+	$(BIN)/python -m pip install --quiet --progress-bar on -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml requirements.txt $(VENV)/.app
+	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,train,dev]"
+	@touch $@

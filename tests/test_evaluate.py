@@ -1,0 +1,142 @@
+"""From a bundle to its evidence: tables that recompute, pictures that exist, figures that are confirmed or not."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumonia import PneumoniaClassifier, bundle
+from train import compare, evaluate, fit, recipes
+from train.__main__ import main
+from train.data import Dataset
+from train.metrics import confusion
+
+PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "calibration.png")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
+    """A finished run of two epochs that keeps the first, assembled."""
+    folder = tmp_path_factory.mktemp("runs") / "baseline-seed"
+    recipe = dataclasses.replace(recipes.get("baseline"), input_size=(48, 48), epochs=2, keep_epoch=1)
+    fit.fit(recipe, tiny_scan, folder)
+    evaluate.assemble(recipe, folder, tiny_scan)
+    return folder
+
+
+def test_a_run_becomes_a_bundle_with_its_evidence(run: Path, tiny_scan: Dataset) -> None:
+    classifier = PneumoniaClassifier.from_pretrained(run / "bundle")
+    assert classifier.contract.recipe["epoch"] == 1
+    assert classifier.contract.recipe["precision"] == "float32"
+    assert classifier.contract.data["fingerprint"] == tiny_scan.fingerprint
+    assert classifier.metrics["test"].images == 8
+    assert classifier.metrics["validation"].split == "val"
+    for name in (*PICTURES, "training_curves.png"):
+        with Image.open(run / "bundle" / name) as picture:
+            assert picture.width > 400
+
+
+def test_the_last_epoch_leaves_evidence_but_no_weights(run: Path) -> None:
+    last = run / "last-epoch"
+    assert bundle.read_contract(last).recipe["epoch"] == 2
+    assert bundle.read_metrics(last)["test"].images == 8
+    assert len(evaluate.read_history(last / evaluate.HISTORY)) == 2
+    assert len(evaluate.read_history(run / "bundle" / evaluate.HISTORY)) == 1
+    assert not (last / bundle.WEIGHTS).exists()
+
+
+def test_the_confusion_counts_recompute_from_the_table(run: Path) -> None:
+    with (run / "bundle" / "predictions_test.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    measured = bundle.read_metrics(run / "bundle")["test"]
+    called = [float(row["probability"]) >= measured.threshold for row in rows]
+    truth = [row["file"].split("/")[1] == "PNEUMONIA" for row in rows]
+    assert sum(c and t for c, t in zip(called, truth, strict=True)) == measured.counts["true_positive"]
+    assert sum(c and not t for c, t in zip(called, truth, strict=True)) == measured.counts["false_positive"]
+    assert [int(row["label"]) for row in rows] == [int(value) for value in truth]
+
+
+def test_evaluation_gives_what_predict_gives(run: Path, tiny_scan: Dataset) -> None:
+    classifier = PneumoniaClassifier.from_pretrained(run / "bundle")
+    names, _, probabilities = evaluate.read_predictions(run / "bundle" / "predictions_test.csv")
+    direct = classifier.predict([tiny_scan.root / name for name in names])
+    assert np.allclose(probabilities, [prediction.probability for prediction in direct], atol=1e-6)
+
+
+def test_a_second_measurement_confirms_the_first(run: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+    measured = evaluate.evaluate(run / "bundle", tiny_scan, tmp_path)
+    assert evaluate.differences(bundle.read_metrics(run / "bundle"), measured) == []
+
+
+def test_the_command_confirms_a_true_bundle_and_exposes_a_false_one(run: Path, tiny_scan: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run / "bundle"), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out")]) == 0
+    assert "is confirmed" in capsys.readouterr().out
+    false = Path(shutil.copytree(run / "bundle", tmp_path / "false"))
+    metrics = bundle.read_metrics(false)
+    flattered = dataclasses.replace(metrics["test"].figures["auc"], value=metrics["test"].figures["auc"].value - 0.02)
+    boast = dataclasses.replace(metrics["test"], figures={**metrics["test"].figures, "auc": flattered})
+    bundle.write_metrics(false, metrics | {"test": boast}, bundle.read_contract(false))
+    assert main(["evaluate", str(false), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out2")]) == 1
+    assert "test auc" in capsys.readouterr().out
+
+
+def test_another_data_set_is_not_held_against_the_bundle(run: Path, own_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    next((own_dataset / "test" / "NORMAL").iterdir()).unlink()
+    assert main(["evaluate", str(run / "bundle"), "--data", str(own_dataset), "--out", str(tmp_path)]) == 0
+    assert "another copy of the data" in capsys.readouterr().out
+
+
+def test_training_from_the_command_line_to_a_bundle_that_predicts(tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 0
+    assert "recall" in capsys.readouterr().out
+    image = next((tiny_dataset / "test" / "PNEUMONIA").iterdir())
+    assert 0 <= PneumoniaClassifier.from_pretrained(out / "bundle").predict(image).probability <= 1
+    # A second start must not overwrite the first, and says how to go on.
+    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "2", "--out", str(out), "--resume"]) == 0
+
+
+def test_the_comparison_is_written_from_the_bundles_and_checked(models_folder: Path, tmp_path: Path) -> None:
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    readme.write_text(f"before\n{compare.BEGIN}\n{compare.END}\nafter\n")
+    results.mkdir()
+    assert not compare.compare(models_folder, results, readme, check=True)
+    assert compare.compare(models_folder, results, readme)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    # 130 of 150 right, 10 of 100 missed, 10 of 50 called back; the source says 72%, 85% and 75%.
+    assert "**86.7%**" in text and "10 of 100" in text and "10 of 50" in text
+    assert all(claim in text for claim in ("72%", "85%", "75%"))
+    assert compare.compare(models_folder, results, readme, check=True)
+    with Image.open(results / "compare.png") as picture:
+        assert picture.width > 800
+
+
+def test_a_comparison_without_evidence_or_markers_says_what_to_do(models_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("nothing to fill")
+    with pytest.raises(bundle.BundleError, match="lacks the lines"):
+        compare.compare(models_folder, tmp_path, tmp_path / "README.md")
+    with pytest.raises(bundle.BundleError, match="no bundles"):
+        compare.compare(tmp_path / "none", tmp_path, tmp_path / "README.md")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+def test_the_published_counts_recompute_from_the_published_table(variant: str, cxr_root: Path) -> None:
+    folder = Path(__file__).parents[1] / "assets" / "models" / variant
+    names, labels, probabilities = evaluate.read_predictions(folder / "predictions_test.csv")
+    measured = bundle.read_metrics(folder)["test"]
+    assert sorted(names) == sorted(path.relative_to(cxr_root).as_posix() for path in (cxr_root / "test").glob("*/*.jpeg"))
+    assert confusion(labels, probabilities, measured.threshold) == dict(measured.counts)
+    # The table is what the committed weights say, looked at on every 40th image.
+    some = range(0, len(names), 40)
+    predictions = PneumoniaClassifier.from_pretrained(folder).predict([cxr_root / names[index] for index in some])
+    assert np.allclose([prediction.probability for prediction in predictions], probabilities[list(some)], atol=2e-3)
