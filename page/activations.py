@@ -68,7 +68,12 @@ def side(label: str) -> tuple[gr.State, gr.Radio, gr.UploadButton, gr.HTML]:
     state = gr.State(None, time_to_live=3600)
     with gr.Column(min_width=150, elem_classes="side"):
         view = gr.HTML(panels.xray(example(files[0]).picture, label, f"{label} example {files[0].name}"))
-        choice = gr.Radio([(str(number), str(place)) for place, number in enumerate(range(1, len(files) + 1))], value="0", label=f"{label} example")
+        choice = gr.Radio(
+            [(str(number), str(place)) for place, number in enumerate(range(1, len(files) + 1))],
+            value="0",
+            label=f"{label} example",
+            elem_id=f"{label.lower()}-example",
+        )
         upload = gr.UploadButton(f"Own {label} X-ray", size="sm", type="filepath")
     return state, choice, upload, view
 

@@ -53,7 +53,7 @@ def predict_tab(models: Models) -> None:
             gr.HTML(words.CREDIT)
         with gr.Column(scale=3, min_width=320):
             with gr.Row(elem_classes="asked"):
-                variant = gr.Radio(models.choices, value=models.default, label=words.MODEL, elem_id="model", scale=4)
+                variant = gr.Radio(models.choices, value=models.default, label=words.MODEL, elem_id="model", scale=4, min_width=320)
                 clear = gr.Button(words.CLEAR, elem_id="clear", scale=1, min_width=90)
             panel = gr.HTML(panels.waiting(models.evidence(models.default)), elem_id="answer")
 

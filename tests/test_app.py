@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from page import panels
+from page.served import EXAMPLES, Models
+from pneumonia import LABELS, PneumoniaClassifier, Prediction, Radiograph
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+VARIANTS = ("baseline", "augmented", "xception")
+# One sentence, with nothing of the server in it: no folder, no traceback, no name of an exception.
+LEAK = re.compile(r"(/\w+){2}|Traceback|File \"|Error\b|site-packages")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(models: Path, uploads: Path, patch: pytest.MonkeyPatch) -> gr.Blocks:
+    patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    page = app.build_app(models)
+    app.launch(page, "127.0.0.1", free_port(), wait=lambda: None)
+    return page
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def client(models_folder, uploads):
+    with pytest.MonkeyPatch.context() as patch:
+        page = serve(models_folder, uploads, patch)
+        yield Client(page.local_url, verbose=False)
+        page.close()
+
+
+def encoded(image: Image.Image, form: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form)
+    return buffer.getvalue()
+
+
+def test_three_examples_a_class_named_after_it():
+    assert [len(EXAMPLES[label]) for label in LABELS] == [3, 3]
+    assert "CC BY 4.0" in (CHECKOUT / "assets/examples/README.md").read_text()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_predict_answers_on_every_example(client, models_folder, variant):
+    classifier = PneumoniaClassifier.from_pretrained(models_folder / variant)
+    for file in (*EXAMPLES["NORMAL"], *EXAMPLES["PNEUMONIA"]):
+        answer = client.predict(handle_file(file), variant, api_name="/predict")
+        assert set(answer) == set(Prediction.__annotations__)
+        assert answer["probability"] == pytest.approx(classifier.predict(file).probability, abs=1e-5)
+        assert answer["label"] == LABELS[int(answer["probability"] >= answer["threshold"])]
+        assert (answer["variant"], answer["name"]) == (variant, file.name) and answer["milliseconds"] > 0
+
+
+def test_only_two_endpoints_are_offered_and_typed(client):
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/predict", "/activations"}
+    assert named["/predict"]["returns"][0]["type"]["properties"]["probability"] == {"type": "number"}
+    assert all(endpoint["description"] for endpoint in named.values())
+
+
+BAD = {
+    "text.jpeg": b"This is no picture.",
+    "empty.jpeg": b"",
+    "truncated.jpeg": EXAMPLES["NORMAL"][0].read_bytes()[:20_000],
+    "tiny.png": encoded(Image.new("L", (8, 8)), "PNG"),
+    # 100 megapixels out of a hundred kilobytes.
+    "bomb.png": encoded(Image.new("L", (10_000, 10_000)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_gets_one_sentence(client, tmp_path, name):
+    file = tmp_path / name
+    file.write_bytes(BAD[name])
+    with pytest.raises(AppError) as caught:
+        client.predict(handle_file(file), "baseline", api_name="/predict")
+    message = str(caught.value)
+    assert message.startswith(name) and message.endswith(".") and message.count(". ") == 0
+    assert not LEAK.search(message), message
+
+
+def test_sixteen_bits_are_read_not_clipped(client, models_folder, tmp_path):
+    ramp = np.linspace(1000, 40_000, 200 * 200).reshape(200, 200).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    expected = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
+    white = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(np.full((200, 200), 255, np.uint8)).probability
+    answer = client.predict(handle_file(tmp_path / "deep.png"), "baseline", api_name="/predict")["probability"]
+    assert answer == pytest.approx(expected, abs=1e-5) and abs(answer - white) > 1e-4
+
+
+@pytest.mark.parametrize("upload", [{"path": "/etc/hostname"}, {"path": str(EXAMPLES["NORMAL"][0])}, {}, "text"])
+def test_only_uploads_may_be_read(client, upload):
+    with pytest.raises(AppError, match="upload|No file arrived"):
+        client.predict(upload, "baseline", api_name="/predict")
+    assert EXAMPLES["NORMAL"][0].is_file()
+
+
+def test_an_unknown_model_names_the_known(client):
+    with pytest.raises(AppError, match="choose one of baseline, augmented, xception"):
+        client.predict(handle_file(EXAMPLES["NORMAL"][0]), "../baseline", api_name="/predict")
+
+
+def test_no_upload_is_kept(client, uploads, tmp_path):
+    shutil.copy(EXAMPLES["NORMAL"][1], tmp_path / "private.jpeg")
+    (tmp_path / "secret.jpeg").write_bytes(b"no picture")
+    client.predict(handle_file(tmp_path / "private.jpeg"), "baseline", api_name="/predict")
+    with pytest.raises(AppError):
+        client.predict(handle_file(tmp_path / "secret.jpeg"), "baseline", api_name="/predict")
+    assert not [file for file in uploads.rglob("*") if file.name in ("private.jpeg", "secret.jpeg")]
+
+
+def test_activations_come_strongest_first_with_a_picture_each(client):
+    pair = [handle_file(EXAMPLES[label][0]) for label in LABELS]
+    answer = client.predict(*pair, "block5_add", "xception", 5, api_name="/activations")
+    assert (answer["layer"], answer["of"], len(answer["channels"])) == ("block5_add", 728, 5)
+    strengths = [channel["strength"] for channel in answer["channels"]]
+    assert strengths == sorted(strengths, reverse=True)
+    for channel in answer["channels"]:
+        assert channel["strength"] == pytest.approx((channel["normal"] + channel["pneumonia"]) / 2, rel=1e-5)
+        assert channel["picture"].startswith("data:image/png;base64,")
+    with pytest.raises(AppError, match=r"no layer .*conv9.*choose one of conv1, pool1"):
+        client.predict(*pair, "conv9", "baseline", 5, api_name="/activations")
+
+
+def test_a_damaged_bundle_is_a_sentence_and_the_others_still_answer(models_folder, tmp_path):
+    shutil.copytree(models_folder / "baseline", tmp_path / "baseline")
+    shutil.copytree(models_folder / "augmented", tmp_path / "augmented")
+    with (tmp_path / "baseline" / "model.weights.h5").open("ab") as file:
+        file.write(b"x")
+    models = Models(tmp_path)
+    assert models.default == "baseline"
+    with pytest.raises(gr.Error) as caught:
+        models["baseline"]
+    assert caught.value.message == "The model baseline cannot be loaded on this server; choose another one."
+    assert models["augmented"] is models["augmented"]
+
+
+def test_no_model_at_all_says_what_was_expected(tmp_path):
+    with pytest.raises(SystemExit, match=r"no model in .*expected a bundle in one of its folders baseline, augmented, xception"):
+        app.build_app(tmp_path)
+
+
+def test_the_panel_shows_what_was_measured_or_that_nothing_was(models_folder, tmp_path):
+    measured = panels.facts(panels.Evidence.of(models_folder / "baseline", "Baseline CNN"))
+    assert "90.0% <span class='interval'>(95% interval 84.0–95.0%)</span>" in measured and "10 of 100 pneumonias missed" in measured
+    shutil.copytree(models_folder / "baseline", tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.json"))
+    bare = panels.facts(panels.Evidence.of(tmp_path / "bare", "Baseline CNN"))
+    assert bare.count("not measured") == 2 and "missed" not in bare
+    assert "not measured" in panels.table([panels.Evidence.of(tmp_path / "bare", "Baseline CNN")])
+
+
+def test_the_answer_says_label_probability_threshold_and_escapes_names(models_folder):
+    evidence = panels.Evidence.of(models_folder / "xception", "Xception")
+    picture = Radiograph(np.zeros((40, 60), np.uint8), "<script>${alert(1)}{{x}}")
+    prediction = Prediction("NORMAL", 0.123, 0.2, "xception", 12.4, picture.name)
+    text = panels.answer(prediction, picture, np.zeros((71, 71), np.uint8), evidence, "PNEUMONIA")
+    assert ">NORMAL</p>" in text and "12.3%" in text and "threshold 20%" in text and "12 ms" in text and "disagrees" in text
+    assert "<script" not in text and "${" not in text and "{{" not in text
+    assert "60 × 40" in text and "71 × 71" in text and text.count("alt='X-ray") == 2
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, "0.0%"), (0.0004, "under 0.1%"), (0.5, "50.0%"), (0.9999, "over 99.9%"), (1, "100.0%")])
+def test_percent_never_rounds_to_certainty(value, said):
+    assert panels.percent(value) == said
+
+
+def test_without_a_network_share_says_so_and_the_page_stays(models_folder, tmp_path, monkeypatch, capsys):
+    def unreachable(**_):
+        raise OSError("no route")
+
+    monkeypatch.setattr("gradio.networking.setup_tunnel", unreachable)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = app.build_app(models_folder)
+    try:
+        app.launch(page, "127.0.0.1", free_port(), share=True, wait=lambda: None)
+        said = capsys.readouterr().out.splitlines()
+        assert said == [f"The page is at {page.local_url}", "There is no share link: the service that makes one cannot be reached; the page stays local."]
+        assert Client(page.local_url, verbose=False).predict(handle_file(EXAMPLES["NORMAL"][0]), "baseline", api_name="/predict")["label"] in LABELS
+    finally:
+        page.close()
+
+
+def test_the_command_serves_says_where_and_nothing_else(models_folder, tmp_path):
+    command = [sys.executable, "app.py", "--port", str(free_port()), "--models", str(models_folder)]
+    with (tmp_path / "errors").open("w+") as errors:
+        server = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert server.stdout is not None
+            first = server.stdout.readline()
+            address = re.fullmatch(r"The page is at (http://127\.0\.0\.1:\d+/)\n", first)
+            errors.seek(0)
+            assert address, (first, errors.read())
+            answer = Client(address[1], verbose=False).predict(handle_file(EXAMPLES["NORMAL"][0]), "xception", api_name="/predict")
+            assert answer["label"] in LABELS
+            errors.seek(0)
+            assert errors.read() == ""
+        finally:
+            server.terminate()
+            server.wait(20)
