@@ -26,7 +26,7 @@ _XRAY_FOLDER = "assets/examples/"
 def push(folder: Path, repo: str, *, private: bool = False, revision: str | None = None, token: str | None = None, space: str | None = None) -> Published:
     """Writes a bundle's card and pushes the whole bundle in one commit; nothing is sent before everything is checked.
 
-    The card goes up with the bundle and is also left in it, so that the folder is what the repository is.
+    The card names the repository, so it is written for the push alone; the bundle on disk is left as it is.
 
     Args:
         folder: the bundle, evaluated.
@@ -46,9 +46,7 @@ def push(folder: Path, repo: str, *, private: bool = False, revision: str | None
     if not hub.is_repo_name(repo):
         raise hub.HubError(f"{repo!r} is no repository name; expected namespace/name, such as me/pneumonia-xray-xception.", "name")
     text = card.render(folder, repo, space=space)
-    published = release.publish(folder, repo, card=text, private=private, revision=revision, token=token)
-    (folder / release.CARD).write_text(text, encoding="utf-8")
-    return published
+    return release.publish(folder, repo, card=text, private=private, revision=revision, token=token)
 
 
 def push_space(repo: str, *, private: bool = False, revision: str | None = None, token: str | None = None, project: Path = _PROJECT) -> Published:

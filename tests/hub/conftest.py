@@ -79,13 +79,12 @@ class Hub:
     def read(self, repo: str, name: str, revision: str = "main", kind: str = "model") -> bytes:
         return (self.root / "blobs" / self.entries(repo, revision, kind)[name]["sha256"]).read_bytes()
 
-
-def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
-    """The environment of a client that knows this Hub alone and has an empty home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "PNEUMONIA_", "COV_"))}
-    quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    paths = os.pathsep.join((str(TESTS.parent), str(TESTS), str(TESTS / "hub")))
-    return kept | quiet | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "PYTHONPATH": paths} | more
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """The environment of a client that knows this Hub alone and keeps everything under ``home``."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "PNEUMONIA_"))}
+        quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        paths = os.pathsep.join((str(TESTS.parent), str(TESTS), str(TESTS / "hub")))
+        return kept | quiet | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "PYTHONPATH": paths} | more
 
 
 class Client:
@@ -136,7 +135,7 @@ def hub(running_hub: Hub) -> Iterator[Hub]:
 @pytest.fixture(scope="session")
 def client(running_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client without a saved token."""
-    client = Client(environment(running_hub, tmp_path_factory.mktemp("home")))
+    client = Client(running_hub.environment(tmp_path_factory.mktemp("home")))
     yield client
     client.close()
 
