@@ -67,7 +67,7 @@ def side(label: str) -> tuple[gr.State, gr.Radio, gr.UploadButton, gr.HTML]:
     files = EXAMPLES[label]
     state = gr.State(None, time_to_live=3600)
     with gr.Column(min_width=150, elem_classes="side"):
-        view = gr.HTML(panels.xray(example(files[0]).picture, label, f"{label} example {files[0].name}"))
+        view = gr.HTML(_of_choice(label, "0")[1])
         choice = gr.Radio(
             [(str(number), str(place)) for place, number in enumerate(range(1, len(files) + 1))],
             value="0",
@@ -120,7 +120,7 @@ def activations_tab(models: Models, tab: gr.Tab) -> None:
 
 def _of_choice(label: str, place: str) -> tuple[Shown, str]:
     file = EXAMPLES[label][int(place)]
-    return example(file), panels.xray(example(file).picture, label, f"{label} example {file.name}")
+    return example(file), panels.xray(example(file).picture, f"{label} example {int(place) + 1}", f"{label} example {file.name}")
 
 
 def _of_upload(label: str, path: str | None) -> tuple[Shown, str, None]:

@@ -124,14 +124,15 @@ def facts(evidence: Evidence) -> str:
 def table(evidence: list[Evidence]) -> str:
     """The test figures of several models side by side, with intervals."""
     columns = ("recall", "specificity", "accuracy", "auc")
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Model", "Recall", "Specificity", "Accuracy", "AUC", "Threshold", "Recipe"))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Model", "Recall", "Specificity", "Accuracy", "AUC", "X-rays", "Threshold", "Recipe"))
     rows = []
     for model in evidence:
         test = model.metrics.get("test")
-        cells = "".join(f"<td>{_cell(test.figures.get(name) if test else None)}</td>" for name in columns)
+        cells = "".join(f"<td>{_cell(test.figures.get(name) if test else None, name)}</td>" for name in columns)
         recipe = escaped(model.contract.recipe.get("name", "unknown"))
+        images = test.images if test else "none"
         threshold = f"{model.contract.default.threshold:.3g}"
-        rows.append(f"<tr><th scope='row'>{escaped(model.title)}</th>{cells}<td>{threshold}</td><td><code>{recipe}</code></td></tr>")
+        rows.append(f"<tr><th scope='row'>{escaped(model.title)}</th>{cells}<td>{images}</td><td>{threshold}</td><td><code>{recipe}</code></td></tr>")
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f"<div class='scroller' tabindex='0' role='region' aria-label='Test figures'>{body}</div>"
 
@@ -169,8 +170,12 @@ def _called_back(test: Metrics | None) -> str:
     return f"<br>{alarms} of {all_} healthy called ill"
 
 
-def _cell(figure: Figure | None) -> str:
-    return "not measured" if figure is None else f"{figure.value * 100:.1f}%<br><span class='interval'>{figure.low * 100:.1f}–{figure.high * 100:.1f}</span>"
+def _cell(figure: Figure | None, name: str) -> str:
+    if figure is None:
+        return "not measured"
+    # An area under a curve is no share of anything.
+    value, low, high = (f"{part:.3f}" if name == "auc" else f"{part * 100:.1f}" for part in (figure.value, figure.low, figure.high))
+    return f"{value}{'' if name == 'auc' else '%'}<br><span class='interval'>{low}–{high}</span>"
 
 
 def _commit(contract: Contract) -> str:

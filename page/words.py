@@ -22,7 +22,7 @@ ABOUT = """### What this is
 Three neural networks read a chest X-ray as NORMAL or PNEUMONIA. A missed pneumonia weighs most, so recall stands first: the
 share of pneumonias that a model finds.
 
-### Measured on the 624 test X-rays
+### Measured on the test X-rays
 {table}
 
 Under each figure stands its 95% interval. The models never learned from the test X-rays. A probability is the network's own unless a model says that it

@@ -113,7 +113,7 @@ def test_sixteen_bits_are_read_not_clipped(client, models_folder, tmp_path):
 
 @pytest.mark.parametrize("upload", [{"path": "/etc/hostname"}, {"path": str(EXAMPLES["NORMAL"][0])}, {}, "text"])
 def test_only_uploads_may_be_read(client, upload):
-    with pytest.raises(AppError, match="upload|No file arrived"):
+    with pytest.raises(AppError, match=r"upload|No file arrived"):
         client.predict(upload, "baseline", api_name="/predict")
     assert EXAMPLES["NORMAL"][0].is_file()
 

@@ -190,6 +190,8 @@ def test_the_keyboard_alone_gets_an_answer(page):
     page.get_by_role("button", name="NORMAL 1").focus()
     page.keyboard.press("Enter")
     page.locator("#answer .verdict").wait_for(timeout=WAIT)
+    # Gradio's radio buttons are stops of the tab key, chosen with the space bar.
     page.locator("#model").get_by_role("radio", name="Xception").focus()
-    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
     page.get_by_text("Augmented CNN on").wait_for(timeout=WAIT)
