@@ -157,7 +157,7 @@ def test_prose_without_exactly_one_block_is_an_error(measured, tmp_path, text):
 def test_something_left_over_in_the_prose_is_an_error(measured, tmp_path):
     prose = tmp_path / "prose.md"
     prose.write_text(f"# baseline\n\n{{{{ description }}}}\n{card.BEGIN}\n{card.END}\n")
-    with pytest.raises(ReleaseError, match="still has '.{2}' in line 3"):
+    with pytest.raises(ReleaseError, match="still has"):
         card.render(measured(), prose=prose)
 
 

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+from hub_client import Client
 from huggingface_hub import ModelCard
 
 from pneumonia import BundleError, ContractError, HubError, PneumoniaClassifier, bundle, hub, release
+from pneumonia.architectures import CATALOGUE
 from pneumonia.release import ReleaseError
 from train import card, publish
 
@@ -232,87 +235,19 @@ def test_a_server_that_dies_at_the_commit_leaves_the_repository_as_it_was(hub, c
     assert client(publish.push, evaluated, "me/dying", token=OWNER).commit == hub.head("me/dying") != first.commit
 
 
-def test_a_push_killed_half_way_leaves_the_repository_as_it_was(hub, client, evaluated, models_folder):
+def test_a_push_killed_half_way_leaves_the_repository_as_it_was(hub, client, evaluated, make_contract, make_metrics, tmp_path):
     first = client(publish.push, evaluated, "me/killed", token=OWNER)
-    for name in (*bundle.NEEDED, "metrics.json"):
-        shutil.copy(models_folder / "augmented" / name, evaluated / name)
-    hub.faults(hang_put=30)
+    # Weights that the Hub has never seen, or nothing would be uploaded.
+    keras.utils.set_random_seed(99)
+    contract = bundle.save(CATALOGUE["baseline"].build((48, 48)), evaluated, make_contract("baseline", (48, 48)), np.zeros((1, 48, 48, 3), np.float32))
+    bundle.write_metrics(evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, contract)
+    doomed = Client(hub.environment(tmp_path / "home"))
+    hub.faults(hang_put=60)
     hub.forget_requests()
-    # A fork of the client's process: it has everything imported and can be killed without ending the client.
-    client(_push_in_a_fork, evaluated, "me/killed")
-    hub.wait_for("PUT /storage/")
-    client(_kill_the_fork)
+    push = doomed.start(publish.push, evaluated, "me/killed", token=OWNER)
+    hub.wait_for("PUT /storage/", 60)
+    assert not push.done()
+    doomed.close()
     assert hub.head("me/killed") == first.commit and hub.commits("me/killed") == 2
-    assert json.loads(hub.read("me/killed", "contract.json"))["variant"] == "baseline"
-
-
-_fork: list[int] = []
-
-
-def _push_in_a_fork(folder: Path, repo: str) -> None:
-    text = card.render(folder, repo)
-    files = [(path.name, path) for path in sorted(folder.iterdir())] + [("README.md", text.encode())]
-    if (pid := os.fork()) == 0:
-        try:
-            hub.push(files, repo, message="killed", stale=lambda _: False, token=OWNER)
-        finally:
-            os._exit(0)
-    _fork.append(pid)
-
-
-def _kill_the_fork() -> None:
-    pid = _fork.pop()
-    assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the push ended before it was killed"
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-
-
-# --- the Space ------------------------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
-    contents = {
-        "README.md": "---\ntitle: x\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n# x\n",
-        "app.py": "print()",
-        "requirements.txt": "gradio",
-        "LICENSE": "Apache",
-        "Makefile": "all:",
-        "pneumonia/__init__.py": "",
-        "pneumonia/__pycache__/x.pyc": "",
-        "page/__init__.py": "",
-        "train/data.py": "",
-        "tests/test_x.py": "",
-        "assets/models/baseline/contract.json": "{}",
-        "assets/examples/IM-1.jpeg": "x",
-        "assets/results/roc.png": "x",
-        "assets/.DS_Store": "x",
-        "data/train/NORMAL/IM-2.jpeg": "x",
-    }
-    for name, text in contents.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, project):
-    published = client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
-    assert published.url.endswith("/spaces/me/pneumonia-xray") and hub.commits("me/pneumonia-xray", "space") == 2
-    expected = {"README.md", "app.py", "requirements.txt", "LICENSE", "pneumonia/__init__.py", "page/__init__.py"}
-    expected |= {"assets/models/baseline/contract.json", "assets/examples/IM-1.jpeg", "assets/results/roc.png"}
-    assert hub.entries("me/pneumonia-xray", kind="space").keys() == expected | {".gitattributes"}
-    (project / "page/__init__.py").rename(project / "page/words.py")
-    client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
-    names = hub.entries("me/pneumonia-xray", kind="space").keys()
-    assert "page/words.py" in names and "page/__init__.py" not in names
-
-
-def test_a_space_without_its_parts_or_with_stray_xrays_is_refused(project):
-    (project / "assets/results/person1_virus_1.jpeg").write_text("x")
-    with pytest.raises(ReleaseError, match="person1_virus_1"):
-        publish.space_files(project)
-    (project / "README.md").write_text("# x\n")
-    with pytest.raises(ReleaseError, match="front matter"):
-        publish.space_files(project)
-    (project / "requirements.txt").unlink()
-    with pytest.raises(ReleaseError, match=r"lacks requirements.txt"):
-        publish.space_files(project)
+    hub.faults()
+    assert client(publish.push, evaluated, "me/killed", token=OWNER).commit == hub.head("me/killed") != first.commit
