@@ -12,7 +12,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
-from train import audit, compare, data, evaluate, fit, recipes
+from pneumonia.hub import HubError, is_repo_name
+from pneumonia.release import ReleaseError
+from train import audit, compare, data, evaluate, fit, publish, recipes
+from train.run_folder import RunError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (data.DataError, fit.RunError, BundleError, ContractError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    except (data.DataError, RunError, BundleError, ContractError, ReleaseError, HubError) as error:
+        print(error, file=sys.stderr)
         return 1
     except KeyError as error:
         print(error.args[0], file=sys.stderr)
@@ -50,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
         command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="mixed_bfloat16 halves the time where the processor has it")
         command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
+        where = "a namespace; each variant goes to NAMESPACE/pneumonia-xray-VARIANT" if name == "all" else "NAMESPACE/NAME"
+        command.add_argument("--push", metavar="NAMESPACE" if name == "all" else "NAMESPACE/NAME", help=f"publish the finished bundle on the Hub: {where}")
         command.set_defaults(run=_train, variants=list(CATALOGUE) if name == "all" else [name])
 
     command = commands.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
@@ -64,7 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--readme", type=Path, default=Path("README.md"), help="file whose results block is renewed (default: %(default)s)")
     command.add_argument("--check", action="store_true", help="change nothing; fail if the block is not what the bundles say")
     command.set_defaults(run=_compare)
+
+    command = commands.add_parser("push", help="publish a bundle with its card on the Hugging Face Hub, in one commit")
+    command.add_argument("bundle", type=Path, help="the bundle's folder, evaluated")
+    command.add_argument("--repo", required=True, metavar="NAMESPACE/NAME", help="made if need be")
+    command.add_argument("--space", metavar="NAMESPACE/NAME", help="the Space that the card's example calls")
+    _add_hub(command)
+    command.set_defaults(run=_push)
+
+    command = commands.add_parser("push-space", help="publish the app with the bundled models as a Space, in one commit")
+    command.add_argument("repo", metavar="NAMESPACE/NAME", help="made if need be")
+    _add_hub(command)
+    command.set_defaults(run=_push_space)
     return parser
+
+
+def _add_hub(command: argparse.ArgumentParser) -> None:
+    # No --token: a secret on a command line stays in the shell's history.
+    command.add_argument("--private", action="store_true", help="make it a private repository")
+    command.add_argument("--revision", metavar="BRANCH", help="push to this branch, made if need be (default: the main one)")
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
@@ -81,14 +104,19 @@ def _train(options: argparse.Namespace) -> int:
     chosen = [recipes.get(variant, options.recipe) for variant in options.variants]
     if options.epochs is not None:
         if options.epochs < 1:
-            raise fit.RunError(f"--epochs must be 1 or more, got {options.epochs}.")
+            raise RunError(f"--epochs must be 1 or more, got {options.epochs}.")
         chosen = [dataclasses.replace(recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)) for recipe in chosen]
     if options.out and len(chosen) > 1:
         folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
     else:
         folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
+    homes = [options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}" for recipe in chosen] if options.push else []
+    for home in homes:
+        # Before the hours of training, not after them.
+        if not is_repo_name(home):
+            raise HubError(f"--push names {home!r}, which is no repository; expected {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.", "name")
     dataset = data.scan(data.locate(options.data))
-    for recipe, folder in zip(chosen, folders, strict=True):
+    for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
         fit.fit(
             recipe,
             dataset,
@@ -100,6 +128,18 @@ def _train(options: argparse.Namespace) -> int:
         )
         made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
         print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
+        if homes:
+            print(publish.push(made, homes[index]))
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    print(publish.push(options.bundle, options.repo, private=options.private, revision=options.revision, space=options.space))
+    return 0
+
+
+def _push_space(options: argparse.Namespace) -> int:
+    print(publish.push_space(options.repo, private=options.private, revision=options.revision))
     return 0
 
 

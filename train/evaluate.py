@@ -17,6 +17,7 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Metrics, OperatingPoint
 from train import fit, plots
+from train import run_folder as run_folders
 from train.data import Dataset, Item, counts, load
 from train.metrics import measure
 from train.recipes import Recipe
@@ -99,7 +100,7 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
         RunError: the run kept no weights of that epoch.
         DataError: images are missing or damaged.
     """
-    history, cache = fit.history_of(run_folder), run_folder.parent / "cache"
+    history, cache = run_folders.history_of(run_folder), run_folder.parent / "cache"
     target = run_folder / "bundle"
     _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, history, target)
     evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
@@ -116,7 +117,7 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
 
 
 def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int, history: Sequence[Mapping[str, float]], target: Path) -> None:
-    variant, facts = CATALOGUE[recipe.variant], fit.run_facts(run_folder)
+    variant, facts = CATALOGUE[recipe.variant], run_folders.run_facts(run_folder)
     images, _, _ = load(dataset.split(recipe.validation)[:_ROUNDING_SAMPLE], recipe.input_size, skip_corrupt=True)
     until = [row for row in history if row["epoch"] <= epoch]
     contract = Contract(
@@ -125,7 +126,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
             **asdict(recipe),
             "epoch": epoch,
             "precision": facts["precision"],
-            "training_seconds": round(sum(row["seconds"] for row in until)),
+            "training_seconds": round(facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)),
         },
         input_size=recipe.input_size,
         preprocessing=radiograph.describe(),

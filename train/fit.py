@@ -7,16 +7,11 @@ whole epoch) and ``epoch-NNN.weights.h5`` for each epoch worth keeping.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import json
 import math
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +22,12 @@ from tqdm import tqdm
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
 from train import augment
-from train.data import DataError, Dataset, counts, load
+from train.data import DataError, Dataset, load
 from train.recipes import Recipe
+from train.run_folder import STATE, RunError, history_of, kept_name, note_feature_seconds, open_run, write_atomically, write_history
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 _FEATURES = "pool"
-
-
-class RunError(Exception):
-    """A run cannot start or go on; the message says why and what would work."""
 
 
 def fit(
@@ -73,7 +65,7 @@ def fit(
     """
     if precision not in PRECISIONS:
         raise RunError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    _open_run(run_folder, recipe, dataset, precision, resume)
+    open_run(run_folder, recipe, dataset, precision, resume)
     keras.utils.set_random_seed(recipe.seed)
     model = _build(recipe, imagenet_weights)
     cache = run_folder.parent / "cache"
@@ -84,18 +76,19 @@ def fit(
 
     if recipe.frozen_body:
         body = keras.Model(model.input, model.get_layer(_FEATURES).output)
-        inputs = _features(body, images, cache, "train", imagenet_weights)
-        held_out = _features(body, validation[0], cache, recipe.validation, imagenet_weights)
+        started = time.monotonic()
+        inputs = _features(body, images, cache, "train")
+        held_out = _features(body, validation[0], cache, recipe.validation)
+        note_feature_seconds(run_folder, time.monotonic() - started)
     else:
         inputs, held_out = images, radiograph.to_input(validation[0])
 
-    history = _read_history(run_folder) if resume else []
-    state = run_folder / "state.keras"
+    history: list[dict[str, float]] = []
+    state = run_folder / STATE
     if resume and state.is_file():
         trained = keras.saving.load_model(state)
-        history = history[: int(trained.optimizer.iterations.numpy()) // math.ceil(len(labels) / recipe.batch_size)]
+        history = history_of(run_folder)[: int(trained.optimizer.iterations.numpy()) // math.ceil(len(labels) / recipe.batch_size)]
     else:
-        history = []
         with _policy(precision):
             trained = _trainable(recipe, model, precision)
         optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
@@ -113,7 +106,7 @@ def fit(
             history.append(row)
             bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs} loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} val_accuracy {row['val_accuracy']:.4f}")
             # The history goes first: a kill between the two writes leaves one row too many, which the next start drops, never a row too few.
-            write_atomically(run_folder / "history.json", lambda path: path.write_text(json.dumps(history, indent=1) + "\n"))
+            write_history(run_folder, history)
             if epoch in (recipe.keep_epoch, recipe.epochs):
                 _keep(run_folder, epoch, model, trained)
             write_atomically(state, trained.save)
@@ -128,29 +121,12 @@ def at_epoch(recipe: Recipe, run_folder: Path, epoch: int) -> keras.Model:
     Raises:
         RunError: the run kept none for that epoch.
     """
-    kept = run_folder / _kept_name(epoch)
+    kept = run_folder / kept_name(epoch)
     if not kept.is_file():
         raise RunError(f"{run_folder} holds no weights of epoch {epoch}; train it to that epoch with --resume.")
     model = CATALOGUE[recipe.variant].build(recipe.input_size)
     model.load_weights(kept)
     return model
-
-
-def history_of(run_folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's history, one an epoch.
-
-    Raises:
-        RunError: there is none.
-    """
-    history = _read_history(run_folder)
-    if not history:
-        raise RunError(f"{run_folder} holds no history.json; train first.")
-    return history
-
-
-def run_facts(run_folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says: recipe, precision, data, versions, commit."""
-    return json.loads((run_folder / "run.json").read_text())
 
 
 class Batches(keras.utils.PyDataset):
@@ -224,14 +200,10 @@ def _keep(run_folder: Path, epoch: int, model: keras.Model, trained: keras.Model
     for layer in trained.layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
-    write_atomically(run_folder / _kept_name(epoch), model.save_weights)
+    write_atomically(run_folder / kept_name(epoch), model.save_weights)
 
 
-def _kept_name(epoch: int) -> str:
-    return f"epoch-{epoch:03d}.weights.h5"
-
-
-def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str, weights: Any) -> np.ndarray:
+def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) -> np.ndarray:
     """float32 ``(N, C)`` features of a frozen body, computed once and kept."""
     digest = hashlib.sha256(images.tobytes())
     for value in body.get_weights():
@@ -247,49 +219,6 @@ def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str, we
     return np.load(stored)
 
 
-def _open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool) -> None:
-    data = {"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)}
-    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data}))
-    file = folder / "run.json"
-    if file.is_file():
-        if not resume:
-            raise RunError(f"{folder} already holds a run; go on with --resume, or give another --out.")
-        before = run_facts(folder)
-        # Epochs may be raised on the way; everything else would make it another run.
-        for section in ("precision", "data", "recipe"):
-            old, new = before[section], facts[section]
-            if section == "recipe":
-                old, new = ({key: value for key, value in side.items() if key not in ("epochs", "keep_epoch")} for side in (old, new))
-            if old != new:
-                raise RunError(f"{folder} was started with another {section}: {old}, now {new}; use the same, or give another --out.")
-        facts["versions"], facts["commit"] = before["versions"], before["commit"]
-    else:
-        facts["versions"], facts["commit"] = _versions(), _commit()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
-    return {"python": platform.python_version(), **packages}
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # Code that was changed since its commit is code that nobody else can find.
-        return "unknown" if git("status", "--porcelain", "--", "pneumonia", "train") else git("rev-parse", "HEAD")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _read_history(folder: Path) -> list[dict[str, float]]:
-    file = folder / "history.json"
-    return json.loads(file.read_text()) if file.is_file() else []
-
-
 @contextmanager
 def _policy(precision: str) -> Iterator[None]:
     before = keras.mixed_precision.dtype_policy()
@@ -298,11 +227,3 @@ def _policy(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.mixed_precision.set_dtype_policy(before)
-
-
-def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
-    """Has ``write`` fill a neighbour of ``file`` and puts it in place in one step, so that a kill leaves the old or the new, never a half."""
-    # Keras and NumPy look at the suffix, so it stays at the end.
-    partial = file.with_name("partial-" + file.name)
-    write(partial)
-    partial.replace(file)

@@ -1,0 +1,344 @@
+"""Training from end to end on drawn radiographs: it learns, it survives a kill, and it refuses to mix runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pneumonia import bundle, radiograph
+from pneumonia.architectures import CATALOGUE
+from train import fit as fitting
+from train import run_folder
+from train.augment import Geometry
+from train.data import DataError, Dataset, counts, load
+from train.fit import Batches, fit
+from train.recipes import Recipe, get
+from train.run_folder import RunError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+EPOCHS, KEPT = 8, 7
+SIZES = {"xception": (71, 71)}
+# 24 images are three steps an epoch; the recipes' rates are meant for 163.
+RATES = {"baseline": 0.05, "augmented": 0.002, "xception": 0.01}
+
+
+def small(variant: str, **changes) -> Recipe:
+    """A variant's recipe, cut down to seconds."""
+    usual = {"input_size": SIZES.get(variant, (48, 48)), "epochs": EPOCHS, "keep_epoch": KEPT, "batch_size": 8, "learning_rate": RATES.get(variant, 0.01)}
+    return replace(get(variant), **(usual | changes))
+
+
+@dataclass(frozen=True)
+class Run:
+    recipe: Recipe
+    folder: Path
+    model: keras.Model
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_scan, tmp_path_factory, random_xception_weights) -> dict[str, Run]:
+    """One whole run of each variant."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    runs = {}
+    for variant in CATALOGUE:
+        recipe = small(variant)
+        model = fit(recipe, tiny_scan, folder / variant, imagenet_weights=random_xception_weights)
+        runs[variant] = Run(recipe, folder / variant, model)
+    return runs
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    """A run's history without the time it took."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run_folder.history_of(folder)]
+
+
+def assert_same_path(folder: Path, model: keras.Model, run: Run) -> None:
+    found, expected = rows(folder), rows(run.folder)
+    assert [row["epoch"] for row in found] == [row["epoch"] for row in expected]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    for mine, theirs in zip(model.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("variant", CATALOGUE)
+def test_it_learns_the_drawn_classes(variant, unbroken, tiny_scan):
+    run = unbroken[variant]
+    history = run_folder.history_of(run.folder)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    # Images it has never seen, of patients it has never seen.
+    images, labels, _ = load(tiny_scan.split("test"), run.recipe.input_size)
+    called = bundle.probabilities(run.model, radiograph.to_input(images)) >= 0.5
+    assert (called == labels).mean() >= 7 / 8
+
+
+@pytest.mark.parametrize("variant", CATALOGUE)
+def test_each_epoch_is_a_row_of_history(variant, unbroken):
+    history = run_folder.history_of(unbroken[variant].folder)
+    assert [row["epoch"] for row in history] == list(range(1, EPOCHS + 1))
+    for row in history:
+        assert set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+        assert row["val_accuracy"] * 8 == pytest.approx(round(row["val_accuracy"] * 8), abs=1e-4), "8 images of the val folder"
+        assert row["accuracy"] * 24 == pytest.approx(round(row["accuracy"] * 24), abs=1e-4), "24 images of the train folder"
+
+
+def test_the_run_says_what_was_done_on_what(unbroken, tiny_scan):
+    facts = run_folder.run_facts(unbroken["augmented"].folder)
+    assert facts["precision"] == "float32"
+    assert facts["recipe"]["augmentation"]["rotation"] == 30
+    assert (facts["recipe"]["variant"], facts["recipe"]["seed"], facts["recipe"]["learning_rate"]) == ("augmented", 42, 0.002)
+    assert facts["data"] == {"fingerprint": tiny_scan.fingerprint, "counts": counts(tiny_scan.items)}
+    assert facts["versions"]["keras"] == keras.__version__
+    assert facts["commit"] == "unknown" or len(facts["commit"]) == 40
+
+
+def test_the_kept_epoch_is_the_one_asked_for_and_not_the_last(unbroken, tiny_scan, tmp_path):
+    run = unbroken["baseline"]
+    last = fitting.at_epoch(run.recipe, run.folder, EPOCHS)
+    assert max(np.abs(mine - theirs).max() for mine, theirs in zip(run.model.get_weights(), last.get_weights(), strict=True)) > 1e-4
+    shorter = small("baseline", epochs=KEPT, keep_epoch=KEPT)
+    ended_there = fit(shorter, tiny_scan, tmp_path / "shorter")
+    for mine, theirs in zip(run.model.get_weights(), ended_there.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    with pytest.raises(RunError, match=f"holds no weights of epoch {KEPT - 1}; train it to that epoch with --resume"):
+        fitting.at_epoch(run.recipe, run.folder, KEPT - 1)
+
+
+@pytest.mark.parametrize("variant", [name for name in CATALOGUE if get(name).frozen_body])
+def test_a_frozen_body_stays_as_it_was_loaded(variant, unbroken, random_xception_weights):
+    run = unbroken[variant]
+    original = fitting._build(run.recipe, random_xception_weights)
+    for mine, theirs in zip(run.model.non_trainable_weights, original.non_trainable_weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs))
+    assert any(
+        np.abs(keras.ops.convert_to_numpy(mine) - keras.ops.convert_to_numpy(theirs)).max() > 1e-3
+        for mine, theirs in zip(run.model.trainable_weights, original.trainable_weights, strict=True)
+    )
+
+
+# --- interruption -----------------------------------------------------------------------------------------------------------------------
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import test_fit as here
+from train import data, fit
+
+batch = fit.Batches.__getitem__
+
+def deadly(self, index):
+    if self._epoch == 3 and index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch(self, index)
+
+fit.Batches.__getitem__ = deadly
+fit.fit(here.small("augmented"), data.scan(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_happened(unbroken, tiny_scan, tmp_path):
+    # The hardest case: random draws, Adam's moments, and a process that gets no chance to tidy up.
+    folders = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tiny_scan.root), str(tmp_path / "run")],
+        env=os.environ | {"PYTHONPATH": folders, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert len(rows(tmp_path / "run")) == 2, "one epoch is lost at most"
+    model = fit(small("augmented"), tiny_scan, tmp_path / "run", resume=True)
+    assert_same_path(tmp_path / "run", model, unbroken["augmented"])
+
+
+def test_a_kill_between_history_and_state_repeats_the_epoch(unbroken, tiny_scan, tmp_path, monkeypatch):
+    write, states = run_folder.write_atomically, []
+
+    def deadly(file: Path, filler) -> None:
+        if file.name == "state.keras":
+            states.append(file)
+            if len(states) == 3:
+                raise KeyboardInterrupt
+        write(file, filler)
+
+    monkeypatch.setattr(fitting, "write_atomically", deadly)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small("baseline"), tiny_scan, tmp_path / "run")
+    assert len(rows(tmp_path / "run")) == 3
+    monkeypatch.undo()
+    model = fit(small("baseline"), tiny_scan, tmp_path / "run", resume=True)
+    assert_same_path(tmp_path / "run", model, unbroken["baseline"])
+
+
+def stop_after(epoch: int):
+    def on_epoch(finished: int) -> None:
+        if finished == epoch:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("variant", [name for name in CATALOGUE if get(name).frozen_body])
+def test_features_of_a_frozen_body_are_computed_once(variant, unbroken, tiny_scan, tmp_path, random_xception_weights, monkeypatch):
+    run = unbroken[variant]
+    # The unbroken run's cache lies beside it; a copy of it serves this run.
+    cached = shutil.copytree(run.folder.parent / "cache", tmp_path / "cache")
+    features = sorted(cached.glob("features-*.npy"))
+    assert [file.name.split("-")[1] for file in features] == ["train", "val"]
+    assert [np.load(file).shape for file in features] == [(24, 2048), (8, 2048)]
+    written = [file.stat().st_mtime_ns for file in features]
+    with pytest.raises(KeyboardInterrupt):
+        fit(run.recipe, tiny_scan, tmp_path / "run", imagenet_weights=random_xception_weights, on_epoch=stop_after(5))
+    model = fit(run.recipe, tiny_scan, tmp_path / "run", imagenet_weights=random_xception_weights, resume=True)
+    assert_same_path(tmp_path / "run", model, run)
+    assert sorted(cached.glob("features-*.npy")) == features
+    assert [file.stat().st_mtime_ns for file in features] == written
+
+
+def test_a_finished_run_can_be_made_longer(unbroken, tiny_scan, tmp_path):
+    short = small("baseline", epochs=EPOCHS - 2, keep_epoch=EPOCHS - 2)
+    fit(short, tiny_scan, tmp_path / "run")
+    model = fit(small("baseline"), tiny_scan, tmp_path / "run", resume=True)
+    assert_same_path(tmp_path / "run", model, unbroken["baseline"])
+    # And once more: nothing is left to do, and nothing is trained.
+    again = fit(small("baseline"), tiny_scan, tmp_path / "run", resume=True, on_epoch=lambda epoch: pytest.fail(f"trained epoch {epoch} again"))
+    for mine, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def begun(unbroken, tmp_path) -> Path:
+    """A run's folder of one's own."""
+    return Path(shutil.copytree(unbroken["baseline"].folder, tmp_path / "runs" / "baseline"))
+
+
+def test_a_run_is_never_overwritten_by_accident(begun, tiny_scan):
+    before = {path.name: path.read_bytes() for path in begun.iterdir()}
+    with pytest.raises(RunError, match="already holds a run; go on with --resume, or give another --out"):
+        fit(small("baseline"), tiny_scan, begun)
+    assert {path.name: path.read_bytes() for path in begun.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("section", "recipe", "options"),
+    [
+        ("recipe", {"seed": 7}, {}),
+        ("recipe", {"learning_rate": 0.5}, {}),
+        ("recipe", {"augmentation": Geometry(rotation=5)}, {}),
+        ("precision", {}, {"precision": "mixed_bfloat16"}),
+    ],
+    ids=str,
+)
+def test_a_run_is_never_continued_as_another(begun, tiny_scan, section, recipe, options):
+    with pytest.raises(RunError, match=f"was started with another {section}"):
+        fit(small("baseline", **recipe), tiny_scan, begun, resume=True, **options)
+
+
+def test_nor_on_other_data(begun, tiny_scan):
+    fewer = Dataset(tiny_scan.root, tiny_scan.items[1:], tiny_scan.digests[1:])
+    with pytest.raises(RunError, match="was started with another data"):
+        fit(small("baseline"), fewer, begun, resume=True)
+
+
+def test_one_class_is_nothing_to_learn(tiny_scan, tmp_path):
+    kept = [index for index, item in enumerate(tiny_scan.items) if item.split != "train" or item.label == 1]
+    one_class = Dataset(tiny_scan.root, tuple(tiny_scan.items[index] for index in kept), tuple(tiny_scan.digests[index] for index in kept))
+    with pytest.raises(DataError, match="all of one class; both are needed"):
+        fit(small("baseline"), one_class, tmp_path / "run")
+
+
+def test_unknown_precisions_and_missing_files_are_named(tiny_scan, tmp_path, monkeypatch):
+    with pytest.raises(RunError, match="precision must be one of float32, mixed_bfloat16, got 'float8'"):
+        fit(small("baseline"), tiny_scan, tmp_path / "run", precision="float8")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RunError, match=r"no weights file .*absent\.h5"):
+        fit(small("xception"), tiny_scan, tmp_path / "other", imagenet_weights=tmp_path / "absent.h5")
+    with pytest.raises(RunError, match=r"holds no history\.json; train first"):
+        run_folder.history_of(tmp_path)
+
+
+# --- precision --------------------------------------------------------------------------------------------------------------------------
+def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_scan, tmp_path):
+    recipe = small("augmented", epochs=1, keep_epoch=1)
+    model = fit(recipe, tiny_scan, tmp_path / "run", precision="mixed_bfloat16")
+    trained = keras.saving.load_model(tmp_path / "run" / "state.keras")
+    assert trained.get_layer("conv2").compute_dtype == "bfloat16"
+    assert trained.get_layer("conv2").variable_dtype == "float32"
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert {value.dtype for value in model.get_weights()} == {np.dtype("float32")}
+    for mine, theirs in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert run_folder.run_facts(tmp_path / "run")["precision"] == "mixed_bfloat16"
+    assert keras.mixed_precision.dtype_policy().name == "float32", "the policy is put back"
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def numbered() -> tuple[np.ndarray, np.ndarray]:
+    """Ten images that are each all of one level, their number times 10."""
+    return np.repeat(np.arange(10, dtype=np.uint8) * 10, 48 * 48).reshape(10, 48, 48), np.arange(10) % 2
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(numbered):
+    batches = Batches(*numbered, small("baseline", batch_size=4), epoch=1)
+    assert len(batches) == 3
+    shown = [batches[index] for index in range(3)]
+    assert [images.shape for images, _ in shown] == [(4, 48, 48, 3), (4, 48, 48, 3), (2, 48, 48, 3)]
+    order = np.concatenate([images[:, 0, 0, 0] for images, _ in shown]) / 10
+    assert sorted(order) == list(range(10))
+    assert list(order) != sorted(order)
+    labels = np.concatenate([labels for _, labels in shown])
+    assert (labels.shape, labels.dtype) == ((10, 1), np.float32)
+    np.testing.assert_array_equal(labels[:, 0], order % 2)
+
+
+def test_batches_depend_on_seed_and_epoch_alone(drawn_radiograph):
+    images = np.stack([drawn_radiograph(seed, 0, (48, 48)) for seed in range(6)])
+    labels = np.array([0, 1] * 3)
+
+    def epoch(seed: int, number: int, backwards: bool = False) -> list[np.ndarray]:
+        batches = Batches(images, labels, small("augmented", batch_size=3, seed=seed), number)
+        shown = {index: batches[index][0] for index in (1, 0)} if backwards else {index: batches[index][0] for index in (0, 1)}
+        return [shown[0], shown[1]]
+
+    first = epoch(42, 1)
+    np.testing.assert_array_equal(first, epoch(42, 1))
+    # Whatever was asked for before, a batch is the same.
+    np.testing.assert_array_equal(first, epoch(42, 1, backwards=True))
+    for other in (epoch(42, 2), epoch(7, 1)):
+        assert np.abs(np.array(first) - np.array(other)).max() > 10
+
+
+def test_a_batch_of_features_is_passed_on_as_it_is():
+    features = np.random.default_rng(0).normal(size=(5, 2048)).astype(np.float32)
+    batches = Batches(features, np.array([0, 1, 0, 1, 0]), small("xception", batch_size=5), 1)
+    values, _ = batches[0]
+    np.testing.assert_array_equal(np.sort(values, axis=0), np.sort(features, axis=0))
+
+
+def test_files_are_put_in_place_whole(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("old")
+
+    def torn(path: Path) -> None:
+        path.write_text("hal")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run_folder.write_atomically(file, torn)
+    assert file.read_text() == "old"
+    run_folder.write_atomically(file, lambda path: path.write_text(json.dumps([1])))
+    assert json.loads(file.read_text()) == [1]
