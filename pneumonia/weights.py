@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pneumonia import hub
 from pneumonia.bundle import BundleError
@@ -18,11 +18,14 @@ from pneumonia.contract import ContractError
 NAMESPACE_VARIABLE = "PNEUMONIA_HUB_NAMESPACE"
 REVISION_VARIABLE = "PNEUMONIA_HUB_REVISION_"
 # How long an answer may wait for the Hub. A page is to answer within 10 s in all; loading Xception takes 2 to 4 of them on two busy cores.
-HUB_SECONDS = 5.0
+HUB_SECONDS = 4.0
 # For how long a Hub that did not answer is not waited for again, so that three variants do not cost three waits.
 _SILENCE_SECONDS = 60.0
 # Each download has a thread; names typed by strangers must not start any number of them.
 _MAX_DOWNLOADS = 6
+
+# Repository, revision, and whether it is asked without a token.
+_Key: TypeAlias = tuple[str, str | None, bool]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Weights:
         self._token = token
         self._cache_dir = cache_dir
         self._seconds = seconds
-        self._downloads: dict[tuple[str, str | None, bool], _Download] = {}
+        self._downloads: dict[_Key, _Download] = {}
         self._lock = threading.Lock()
         self._silent_until = 0.0
 
@@ -91,7 +94,7 @@ class Weights:
         """
         if self.namespace is None:
             return self._bundled(variant, f"{NAMESPACE_VARIABLE} is not set, so the weights that come with this app answer.")
-        repo, revision = f"{self.namespace}/pneumonia-xray-{variant}", self.revisions.get(variant)
+        repo, revision, _ = self._key(variant)
         try:
             snapshot = self._ask(repo, revision, self._token)
             return _loaded(snapshot, variant), _from_hub(snapshot, revision)
@@ -103,6 +106,12 @@ class Weights:
             return _loaded(snapshot, variant), Origin("cache", repo, snapshot.commit, why)
         except (hub.HubError, BundleError, ContractError):
             return self._bundled(variant, f"{reason}, and no earlier download is on this disk, so the weights that come with this app answer.")
+
+    def arrived(self, variant: str) -> bool:
+        """Whether a download that came too late for the last :meth:`load` is there by now, so that loading again would answer with it."""
+        with self._lock:
+            download = self._downloads.get(self._key(variant))
+        return download is not None and download.finished() and not download.delivered and download.succeeded()
 
     def load_repo(self, repo: str, revision: str | None = None) -> tuple[PneumoniaClassifier, Origin]:
         """Loads any compatible repository that a person names, without the app's own token: it may open what that person may not see.
@@ -126,6 +135,9 @@ class Weights:
         except (BundleError, ContractError) as error:
             raise hub.HubError(f"{repo} is refused: {str(error).replace(str(snapshot.folder), repo)}", "foreign") from error
 
+    def _key(self, variant: str) -> _Key:
+        return f"{self.namespace}/pneumonia-xray-{variant}", self.revisions.get(variant), self._token is False
+
     def _bundled(self, variant: str, why: str) -> tuple[PneumoniaClassifier, Origin]:
         return PneumoniaClassifier.from_pretrained(self.models / variant), Origin("bundled", None, None, why)
 
@@ -133,11 +145,12 @@ class Weights:
         """Waits for a download, but not longer than allowed; raises HubError."""
         key = (repo, revision, token is False)
         with self._lock:
+            self._downloads = {name: download for name, download in self._downloads.items() if not (download.finished() and download.delivered)}
             download = self._downloads.get(key)
-            if download is None or download.finished():
-                running = [other for other in self._downloads.values() if not other.finished()]
-                if len(running) >= _MAX_DOWNLOADS:
-                    raise hub.HubError(f"{len(running)} downloads are under way already; ask for {repo} again in a minute.", "busy")
+            if download is None:
+                running = sum(not other.finished() for other in self._downloads.values())
+                if running >= _MAX_DOWNLOADS:
+                    raise hub.HubError(f"{running} downloads are under way already; ask for {repo} again in a minute.", "busy")
                 download = self._downloads[key] = _Download(repo, revision, token, self._cache_dir)
             # Offline and refused connections are answered at once, so even a silent Hub gets a moment.
             patience = 0.5 if time.monotonic() < self._silent_until else self._seconds
@@ -153,6 +166,7 @@ class _Download:
     def __init__(self, repo: str, revision: str | None, token: str | bool | None, cache_dir: str | os.PathLike[str] | None) -> None:
         self._repo = repo
         self._arguments = {"revision": revision, "token": token, "cache_dir": cache_dir}
+        self.delivered = False
         self._snapshot: hub.Snapshot | None = None
         self._error: hub.HubError | None = None
         self._thread = threading.Thread(target=self._run, name=f"download {repo}", daemon=True)
@@ -161,10 +175,14 @@ class _Download:
     def finished(self) -> bool:
         return not self._thread.is_alive()
 
+    def succeeded(self) -> bool:
+        return self._snapshot is not None
+
     def result(self, seconds: float) -> hub.Snapshot:
         self._thread.join(seconds)
         if not self.finished():
             raise hub.HubError(f"The Hub has not delivered {self._repo} within {seconds:g} s; the download goes on in the background.", "busy")
+        self.delivered = True
         if self._snapshot is None:
             raise self._error or hub.HubError(f"The download of {self._repo} ended without a result.", "network")
         return self._snapshot
