@@ -24,6 +24,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m train compare --check
+	$(BIN)/python -m train card --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

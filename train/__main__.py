@@ -14,7 +14,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, compare, data, evaluate, fit, publish, recipes
+from train import audit, card, compare, data, evaluate, fit, publish, recipes
 from train.run_folder import RunError
 
 
@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--readme", type=Path, default=Path("README.md"), help="file whose results block is renewed (default: %(default)s)")
     command.add_argument("--check", action="store_true", help="change nothing; fail if the block is not what the bundles say")
     command.set_defaults(run=_compare)
+
+    command = commands.add_parser("card", help="renew the cards of the bundles and the generated block of model_card.md")
+    command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
+    command.add_argument("--prose", type=Path, default=card.PROSE, help="the card's text (default: model_card.md)")
+    command.add_argument("--check", action="store_true", help="change nothing; fail if a card is not what its bundle says")
+    command.set_defaults(run=_card)
 
     command = commands.add_parser("push", help="publish a bundle with its card on the Hugging Face Hub, in one commit")
     command.add_argument("bundle", type=Path, help="the bundle's folder, evaluated")
@@ -127,10 +133,25 @@ def _train(options: argparse.Namespace) -> int:
             skip_corrupt=options.skip_corrupt,
         )
         made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
+        (made / "README.md").write_text(card.render(made), encoding="utf-8")
         print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
         if homes:
             print(publish.push(made, homes[index]))
     return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    texts = {folder / "README.md": card.render(folder, prose=options.prose) for folder in sorted(options.models.iterdir()) if folder.is_dir()}
+    stale = [file for file, text in texts.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    if not options.check:
+        for file in stale:
+            file.write_text(texts[file], encoding="utf-8")
+    if not card.refresh(options.models, options.prose, check=options.check):
+        stale.append(options.prose)
+    if stale:
+        names = ", ".join(map(str, stale))
+        print(f"{names}: not what the bundles say; run python -m train card." if options.check else f"Renewed {names}.", file=sys.stderr)
+    return 1 if options.check and stale else 0
 
 
 def _push(options: argparse.Namespace) -> int:
