@@ -71,7 +71,7 @@ def side(label: str) -> tuple[gr.State, gr.Radio, gr.UploadButton, gr.HTML]:
         choice = gr.Radio(
             [(str(number), str(place)) for place, number in enumerate(range(1, len(files) + 1))],
             value="0",
-            label=f"{label} example",
+            label=label,
             elem_id=f"{label.lower()}-example",
         )
         upload = gr.UploadButton(f"Own {label} X-ray", size="sm", type="filepath")
