@@ -27,6 +27,8 @@ _FILES = (bundle.CONTRACT, bundle.CONFIG, bundle.METADATA, bundle.METRICS, bundl
 # The largest network here has 42 MB of weights and 100 kB of JSON; far more is something else, and a typed name must not fill the disk.
 _MAX_BYTES = {bundle.WEIGHTS: 500_000_000}
 _MAX_JSON_BYTES = 5_000_000
+# A radiograph has 2,000 to 4,000 pixels a side; a network that claims to take more would be built until the memory is gone.
+_MAX_SIDE = 4096
 REQUEST_SECONDS = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _Result = TypeVar("_Result")
@@ -118,6 +120,8 @@ def download(
     folder = fetch(bundle.CONTRACT).parent
     try:
         contract = bundle.read_contract(folder)
+        if max(contract.input_size) > _MAX_SIDE:
+            raise ContractError(f"its input of {contract.input_size} pixels is larger than {_MAX_SIDE}.")
         fetch(bundle.CONFIG)
         bundle.read_config(folder)
     except (bundle.BundleError, ContractError) as error:
