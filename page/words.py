@@ -6,7 +6,7 @@ HEADER = f"""<header class='top'><h1>{TITLE}</h1>
 CREDIT = """<p class='credit'>Examples: Kermany, Zhang, Goldbaum, <a href='https://doi.org/10.17632/rscbjbr9sj.2'>Mendeley Data v2</a>,
 <a href='https://creativecommons.org/licenses/by/4.0/'>CC BY 4.0</a>, unaltered. The label under each is the data set's.</p>"""
 MODEL, CLEAR, UPLOAD = "Model", "Clear", "Your X-ray"
-FORMATS = "<p class='credit'>JPEG, PNG, TIFF, WebP or BMP. It is decoded in memory and deleted at once; nothing is kept or logged.</p>"
+FORMATS = "<p class='credit'>JPEG, PNG, TIFF, WebP or BMP. Your file is deleted once decoded and never logged; what was drawn from it goes within the hour.</p>"
 EXAMPLES_HEADING = "<h2 class='minor'>Or one of six examples</h2>"
 LAYER, COUNT = "Layer", "Channels shown"
 MAPS = "Maps: NORMAL left, PNEUMONIA right"
