@@ -71,7 +71,7 @@ def on_hub(hub, client, models_folder) -> str:
 
 
 def one_sentence(why: str) -> bool:
-    return why.endswith(".") and "\n" not in why and ". " not in why and "/tmp" not in why
+    return why.endswith(".") and "\n" not in why and ". " not in why and "snapshots" not in why
 
 
 # --- the order ------------------------------------------------------------------------------------------------------------------------
