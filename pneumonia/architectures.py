@@ -55,6 +55,8 @@ def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLik
     Raises:
         FileNotFoundError: the weights file is missing.
     """
+    if weights is not None and str(weights) != "imagenet" and not Path(weights).is_file():
+        raise FileNotFoundError(f"There is no weights file {weights}; give that of keras.applications.Xception(include_top=False), or 'imagenet'.")
     image = keras.Input((*input_size, 3), name="image")
     scaled = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image)
     body = keras.applications.Xception(include_top=False, weights=None, input_tensor=scaled)
@@ -95,8 +97,6 @@ def _load_imagenet(model: keras.Model, weights: str | os.PathLike[str]) -> None:
     if str(weights) == "imagenet":
         source = keras.applications.Xception(include_top=False, weights="imagenet")
     else:
-        if not Path(weights).is_file():
-            raise FileNotFoundError(f"There is no weights file {weights}; give that of keras.applications.Xception(include_top=False), or 'imagenet'.")
         source = keras.applications.Xception(include_top=False, weights=None)
         source.load_weights(weights)
     # The body's layers come first and in the same order in both; only names differ.

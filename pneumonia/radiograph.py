@@ -68,7 +68,7 @@ def read(source: Source) -> Radiograph:
 
     Args:
         source: a file path; the bytes of a file; a PIL image; an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, where uint8 means
-            0..255, any other dtype is stretched; or a Radiograph, which is returned as it is.
+            0..255; any other dtype is stretched and its alpha ignored; or a Radiograph, which is returned as it is.
 
     Raises:
         UnreadableImage: it is no picture, damaged, empty, too small (under 32 pixels a side) or too large (over 50 megapixels).

@@ -18,7 +18,7 @@ import pytest
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from train.augment import Geometry
-from train.data import DataError, Dataset, counts, load
+from train.data import DataError, Dataset, counts, load, scan
 from train.fit import Batches, at_epoch, fit
 from train.recipes import Recipe, get
 from train.run_folder import RunError, history_of, run_facts, write_atomically
@@ -285,6 +285,32 @@ def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_sca
         np.testing.assert_array_equal(mine, theirs)
     assert run_facts(tmp_path / "run")["precision"] == "mixed_bfloat16"
     assert keras.mixed_precision.dtype_policy().name == "float32", "the policy is put back"
+
+
+def test_mixed_precision_reaches_the_head_of_a_frozen_body(tiny_scan, tmp_path, random_xception_weights):
+    recipe = small("xception", epochs=1, keep_epoch=1)
+    model = fit(recipe, tiny_scan, tmp_path / "run", precision="mixed_bfloat16", imagenet_weights=random_xception_weights)
+    trained = keras.saving.load_model(tmp_path / "run" / "state.keras")
+    assert trained.get_layer("dense").compute_dtype == "bfloat16"
+    assert trained.get_layer("probability").compute_dtype == "float32"
+    assert {value.dtype for value in model.get_weights()} == {np.dtype("float32")}
+    np.testing.assert_array_equal(model.get_layer("dense").get_weights()[0], trained.get_layer("dense").get_weights()[0])
+
+
+def test_a_run_does_not_go_on_over_another_body(unbroken, tiny_scan, tmp_path):
+    folder = Path(shutil.copytree(unbroken["xception"].folder, tmp_path / "xception"))
+    keras.utils.set_random_seed(11)
+    other = tmp_path / "other.weights.h5"
+    keras.applications.Xception(include_top=False, weights=None).save_weights(other)
+    with pytest.raises(RunError, match="another body"):
+        fit(unbroken["xception"].recipe, tiny_scan, folder, resume=True, imagenet_weights=other)
+
+
+def test_images_left_out_are_on_record(own_dataset, tmp_path):
+    broken = sorted((own_dataset / "train" / "NORMAL").iterdir())[2]
+    broken.write_bytes(broken.read_bytes()[:200])
+    fit(small("baseline", epochs=1, keep_epoch=1), scan(own_dataset), tmp_path / "run", skip_corrupt=True)
+    assert run_facts(tmp_path / "run")["skipped"] == [f"train/NORMAL/{broken.name}"]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------------------------

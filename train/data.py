@@ -61,7 +61,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Every image of the three splits, in the order of their relative names, with its fingerprint."""
+    """Every image of the three splits, split by split in the order of their names, with its fingerprint."""
 
     root: Path
     items: tuple[Item, ...]

@@ -18,7 +18,7 @@ from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Metrics, OperatingPoint
 from train import fit, plots
 from train import run_folder as run_folders
-from train.data import Dataset, Item, counts, load
+from train.data import Dataset, Item, load
 from train.metrics import measure
 from train.recipes import Recipe
 
@@ -134,7 +134,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
         gallery_layers=variant.gallery_layers,
         weights_sha256="0" * 64,
         weights_dtype="float32",
-        data={"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)},
+        data=facts["data"] | {"skipped": facts.get("skipped", [])},
         versions=facts["versions"],
         commit=facts["commit"],
     )

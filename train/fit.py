@@ -24,7 +24,7 @@ from pneumonia.architectures import CATALOGUE
 from train import augment
 from train.data import DataError, Dataset, load
 from train.recipes import Recipe
-from train.run_folder import STATE, RunError, history_of, kept_name, note_feature_seconds, open_run, write_atomically, write_history
+from train.run_folder import STATE, RunError, history_of, kept_name, note, open_run, run_facts, write_atomically, write_history
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 _FEATURES = "pool"
@@ -65,21 +65,23 @@ def fit(
     """
     if precision not in PRECISIONS:
         raise RunError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    open_run(run_folder, recipe, dataset, precision, resume)
     keras.utils.set_random_seed(recipe.seed)
     model = _build(recipe, imagenet_weights)
+    body = keras.Model(model.input, model.get_layer(_FEATURES).output) if recipe.frozen_body else None
+    open_run(run_folder, recipe, dataset, precision, resume, body=_digest(body) if body else None)
     cache = run_folder.parent / "cache"
-    images, labels, _ = load(dataset.split("train"), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    images, labels, kept = load(dataset.split("train"), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    note(run_folder, skipped=sorted(item.relative for item in set(dataset.split("train")) - set(kept)))
     validation = load(dataset.split(recipe.validation), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)[:2]
     if len(set(labels.tolist())) < 2:
         raise DataError("The train folder's images are all of one class; both are needed.")
 
-    if recipe.frozen_body:
-        body = keras.Model(model.input, model.get_layer(_FEATURES).output)
+    if body:
         started = time.monotonic()
         inputs = _features(body, images, cache, "train")
         held_out = _features(body, validation[0], cache, recipe.validation)
-        note_feature_seconds(run_folder, time.monotonic() - started)
+        # The longest time counts: a resumed run finds its features made, but they were not free.
+        note(run_folder, feature_seconds=round(max(time.monotonic() - started, run_facts(run_folder).get("feature_seconds", 0.0)), 1))
     else:
         inputs, held_out = images, radiograph.to_input(validation[0])
 
@@ -179,21 +181,19 @@ def _build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None) -> k
 
 def _trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model:
     """What the optimizer sees: the whole network or, over a frozen body, its head; the same initial weights under the policy asked for."""
+    if precision == "float32" and not recipe.frozen_body:
+        return model
+    # Built anew under the policy in force: a layer made from another one's config would bring that one's float32 along.
+    twin = CATALOGUE[recipe.variant].build(recipe.input_size)
+    twin.set_weights(model.get_weights())
     if not recipe.frozen_body:
-        if precision == "float32":
-            return model
-        twin = CATALOGUE[recipe.variant].build(recipe.input_size)
-        twin.set_weights(model.get_weights())
         return twin
-    position = [layer.name for layer in model.layers].index(_FEATURES)
-    head = model.layers[position + 1 :]
-    x = inputs = keras.Input(model.get_layer(_FEATURES).output.shape[1:], name="features")
+    position = [layer.name for layer in twin.layers].index(_FEATURES)
+    head = twin.layers[position + 1 :]
+    x = inputs = keras.Input(twin.get_layer(_FEATURES).output.shape[1:], name="features")
     for layer in head:
-        x = type(layer).from_config(layer.get_config())(x)
-    twin = keras.Model(inputs, x, name="head")
-    for layer in head:
-        twin.get_layer(layer.name).set_weights(layer.get_weights())
-    return twin
+        x = layer(x)
+    return keras.Model(inputs, x, name="head")
 
 
 def _keep(run_folder: Path, epoch: int, model: keras.Model, trained: keras.Model) -> None:
@@ -205,10 +205,8 @@ def _keep(run_folder: Path, epoch: int, model: keras.Model, trained: keras.Model
 
 def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) -> np.ndarray:
     """float32 ``(N, C)`` features of a frozen body, computed once and kept."""
-    digest = hashlib.sha256(images.tobytes())
-    for value in body.get_weights():
-        digest.update(np.ascontiguousarray(value).tobytes())
-    stored = cache / f"features-{split}-{digest.hexdigest()[:16]}.npy"
+    key = hashlib.sha256(images.tobytes() + _digest(body).encode()).hexdigest()[:16]
+    stored = cache / f"features-{split}-{key}.npy"
     if not stored.is_file():
         parts = [
             keras.ops.convert_to_numpy(body(radiograph.to_input(images[start : start + 32]), training=False))
@@ -217,6 +215,14 @@ def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) ->
         stored.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(stored, lambda path: np.save(path, np.concatenate(parts)))
     return np.load(stored)
+
+
+def _digest(model: keras.Model) -> str:
+    """sha256 over a network's weights, whatever file they came from."""
+    digest = hashlib.sha256()
+    for value in model.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -22,22 +22,26 @@ class RunError(Exception):
     """A run cannot start or go on; the message says why and what would work."""
 
 
-def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool) -> None:
+def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool, body: str | None = None) -> None:
     """Begins a run in ``folder``, or makes sure that the one in it is the same and may go on.
+
+    Args:
+        folder, recipe, dataset, precision, resume: see :func:`train.fit.fit`.
+        body: sha256 of a frozen body's weights, which decide as much as the recipe does.
 
     Raises:
         RunError: the folder holds a run and ``resume`` is not set, or it holds another one; the message tells what differs.
     """
     data = {"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)}
-    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data}))
+    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data, "body": body}))
     file = folder / _FACTS
     if file.is_file():
         if not resume:
             raise RunError(f"{folder} already holds a run; go on with --resume, or give another --out.")
         before = run_facts(folder)
         # Epochs may be raised on the way; everything else would make it another run.
-        for section in ("precision", "data", "recipe"):
-            old, new = before[section], facts[section]
+        for section in ("precision", "data", "body", "recipe"):
+            old, new = before.get(section, facts[section]), facts[section]
             if section == "recipe":
                 # A field that recipes gained since then had its default in effect before it had a name.
                 old, new = ({key: side.get(key, new[key]) for key in new if key not in ("epochs", "keep_epoch")} for side in (old, new))
@@ -45,7 +49,7 @@ def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, res
                 raise RunError(f"{folder} was started with another {section}: {old}, now {new}; use the same, or give another --out.")
         facts = before | facts
     else:
-        facts |= {"versions": _versions(), "commit": _commit(), "feature_seconds": 0.0}
+        facts |= {"versions": _versions(), "commit": _commit()}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
 
@@ -83,11 +87,9 @@ def run_facts(run_folder: Path) -> dict[str, Any]:
     return json.loads((run_folder / _FACTS).read_text())
 
 
-def note_feature_seconds(folder: Path, seconds: float) -> None:
-    """Keeps the longest time that a frozen body's features took: a resumed run finds them made, but they were not free."""
-    facts = run_facts(folder)
-    facts["feature_seconds"] = round(max(seconds, facts.get("feature_seconds", 0.0)), 1)
-    write_atomically(folder / _FACTS, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+def note(folder: Path, **facts: Any) -> None:
+    """Adds to what ``run.json`` says."""
+    write_atomically(folder / _FACTS, lambda path: path.write_text(json.dumps(run_facts(folder) | facts, indent=2) + "\n"))
 
 
 def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
