@@ -61,8 +61,13 @@ def build_app(models_folder: Path = ASSETS / "models") -> gr.Blocks:
             predict_tab(models)
         with gr.Tab("Activations") as tab:
             activations_tab(models, tab)
-        with gr.Tab("About"):
-            gr.Markdown(words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names])))
+        with gr.Tab("About") as about:
+
+            def text() -> str:
+                return words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names]))
+
+            # Written again when it is looked at: by then the Hub's weights may answer.
+            about.select(text, None, gr.Markdown(text()), api_visibility="private")
         endpoints(models)
     return page.queue(max_size=32)
 

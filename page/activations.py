@@ -11,7 +11,6 @@ import gradio as gr
 from page import panels, words
 from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, received
 from pneumonia import LABELS, Radiograph, explain, figures
-from pneumonia.architectures import CATALOGUE
 
 COUNTS = (16, 32, 64)
 
@@ -99,7 +98,7 @@ def activations_tab(models: Models, tab: gr.Tab) -> None:
         found, images = tiles(models, variant, layer, count, *pictures)
         captions = [f"channel {channel['channel']} · strength {channel['strength']:.3g}" for channel in found["channels"]]
         size = f"{found['of']} channels of {found['height']} × {found['width']}"
-        text = f"<h2 class='minor'>{panels.escaped(layer)} of {CATALOGUE[variant].title}: {size}, the {len(images)} strongest</h2>"
+        text = f"<h2 class='minor'>{panels.escaped(layer)} of {panels.escaped(models.title(variant))}: {size}, the {len(images)} strongest</h2>"
         return text, list(zip(images, captions, strict=True))
 
     def switch(variant: str, count: int, left: Shown | None, right: Shown | None) -> tuple[Any, ...]:
@@ -108,6 +107,8 @@ def activations_tab(models: Models, tab: gr.Tab) -> None:
 
     states, outputs = [state for state, *_ in sides], [heading, gallery]
     inputs = [variant, layer, count, *states]
+    # A model that a visitor brought on the other tab is offered here too.
+    tab.select(lambda: gr.Radio(models.choices), None, variant, **ONE_BY_ONE)
     for event in (layer.input, count.input, tab.select):
         event(show, inputs, outputs, show_progress_on=gallery, **ONE_BY_ONE)
     variant.input(switch, [variant, count, *states], [layer, *outputs], show_progress_on=gallery, **ONE_BY_ONE)

@@ -28,25 +28,27 @@ class Evidence:
 
     Attributes:
         title: the variant's, for people.
-        source: name of the bundle's folder.
+        source: where the weights lie, ``bundle xception`` or ``namespace/name at 1a2b3c4``.
         contract: the bundle's.
         metrics: its ``validation`` and ``test`` entries; empty where nothing was measured.
+        why: why these weights answer, a sentence; empty where there is nothing to explain.
     """
 
     title: str
     source: str
     contract: Contract
     metrics: Mapping[str, Metrics]
+    why: str = ""
 
     @classmethod
-    def of(cls, folder: Path, title: str) -> Evidence:
+    def bundled(cls, folder: Path, title: str, why: str = "") -> Evidence:
         """Reads a bundle's contract and metrics without its weights.
 
         Raises:
             BundleError: the folder has no contract.
             ContractError: the contract or the metrics cannot be read.
         """
-        return cls(title, folder.name, bundle.read_contract(folder), bundle.read_metrics(folder))
+        return cls(title, f"bundle {folder.name}", bundle.read_contract(folder), bundle.read_metrics(folder), why)
 
 
 def escaped(text: object) -> str:
@@ -115,7 +117,7 @@ def facts(evidence: Evidence) -> str:
     rows = {
         "Recall on the test set": with_interval(figures_of.get("recall")) + _missed(test),
         "Accuracy on the test set": with_interval(figures_of.get("accuracy")) + _called_back(test),
-        "Weights": f"bundle <code>{escaped(evidence.source)}</code>, sha256 <code>{contract.weights_sha256[:12]}</code>",
+        "Weights": f"{escaped(evidence.source)}, sha256 <code>{contract.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}",
         "Trained by": f"recipe <code>{escaped(contract.recipe.get('name', 'unknown'))}</code> at {_commit(contract)}",
     }
     return "<dl class='facts'>" + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in rows.items()) + "</dl>"

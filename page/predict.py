@@ -22,10 +22,10 @@ TO_THE_ANSWER = "() => { if (window.innerWidth < 700) document.querySelector('#m
 
 def answered(models: Models, shown: Shown | None, variant: str) -> str:
     """The answer's panel for a picture, or the invitation to choose one."""
-    evidence = models.evidence(variant)
     if shown is None:
-        return panels.waiting(evidence)
-    classifier = models[variant]
+        return panels.waiting(models.evidence(variant))
+    # First the weights, then what is known of them: asking may bring others than those that were bundled.
+    classifier, evidence = models[variant], models.evidence(variant)
     seen = radiograph.resize(shown.picture, classifier.contract.input_size)
     return panels.answer(classifier.predict(shown.picture), shown.picture, seen, evidence, shown.truth)
 
@@ -55,6 +55,10 @@ def predict_tab(models: Models) -> None:
             with gr.Row(elem_classes="asked"):
                 variant = gr.Radio(models.choices, value=models.default, label=words.MODEL, elem_id="model", scale=4, min_width=320)
                 clear = gr.Button(words.CLEAR, elem_id="clear", scale=1, min_width=90)
+            if models.any_repo:
+                with gr.Accordion(words.GUEST, open=False, elem_id="guest"), gr.Row(equal_height=True):
+                    repo = gr.Textbox(label=words.GUEST_LABEL, info=words.GUEST_HELP, placeholder="me/pneumonia-xray-xception", max_lines=1, scale=4)
+                    load = gr.Button(words.GUEST_BUTTON, scale=1, min_width=90)
             panel = gr.HTML(panels.waiting(models.evidence(models.default)), elem_id="answer")
 
     def of_upload(path: str | None, variant: str) -> Iterator[tuple[Any, Shown | None, str]]:
@@ -74,5 +78,13 @@ def predict_tab(models: Models) -> None:
         asked.append(button.click(partial(of_example, file), variant, [shown, panel], show_progress_on=panel, **ONE_BY_ONE))
     for event in asked:
         event.then(None, js=TO_THE_ANSWER, api_visibility="private")
+
+    def of_guest(repo: str, shown: Shown | None) -> tuple[gr.Radio, str]:
+        name = models.invite(repo)
+        return gr.Radio(models.choices, value=name), answered(models, shown, name)
+
+    if models.any_repo:
+        for asked_for in (load.click, repo.submit):
+            asked_for(of_guest, [repo, shown], [variant, panel], show_progress_on=panel, **ONE_BY_ONE)
     variant.input(partial(answered, models), [shown, variant], panel, **ONE_BY_ONE)
     clear.click(lambda variant: (None, None, panels.waiting(models.evidence(variant))), variant, [upload, shown, panel], **ONE_BY_ONE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,57 +16,113 @@ from typing import Any
 import gradio as gr
 
 from page import panels
-from pneumonia import LABELS, BundleError, ContractError, PneumoniaClassifier, Radiograph, UnreadableImage, radiograph
+from page.words import WAITING_FOR_THE_HUB
+from pneumonia import LABELS, BundleError, ContractError, HubError, PneumoniaClassifier, Radiograph, UnreadableImage, radiograph
 from pneumonia.architectures import CATALOGUE
+from pneumonia.weights import Origin, Weights
 
 ASSETS = Path(__file__).parent.parent / "assets"
 EXAMPLES = {label: tuple(sorted((ASSETS / "examples").glob(pattern))) for label, pattern in zip(LABELS, ("NORMAL*.jpeg", "person*.jpeg"), strict=True)}
 # Xception is the one a visitor sees first; the order of the catalogue otherwise.
 PREFERRED = "xception"
+# Models of visitors that stay in memory, 100 MB each at most.
+MOST_GUESTS = 3
 # One picture at a time: two cores gain nothing from more, and a person's clicks are answered in the order they were made.
 ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private", "trigger_mode": "multiple"}
 
 
 class Models:
-    """The bundles of a folder: evidence at once, weights when they are first asked for, each loaded once."""
+    """The models a visitor may ask: evidence at once, weights when they are first asked for, each loaded once.
+
+    Attributes:
+        folder: with one bundle a variant.
+        names: the variants that can be asked.
+        any_repo: whether a visitor may name a repository of their own. Off where ``SPACE_ID`` is set, for there strangers would fill the disk and the memory
+            of a Space; ``PNEUMONIA_ANY_REPO=1`` or ``0`` overrules.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.names = [name for name in CATALOGUE if (folder / name / "contract.json").is_file()]
+        self.weights = Weights.from_environment(folder)
+        bundled = [name for name in CATALOGUE if (folder / name / "contract.json").is_file()]
+        self.names = list(CATALOGUE) if self.weights.namespace else bundled
         if not self.names:
             raise SystemExit(
                 f"There is no model in {folder}: expected a bundle in one of its folders {', '.join(CATALOGUE)}; train one, or name another with --models."
             )
         self.default = PREFERRED if PREFERRED in self.names else self.names[0]
-        self.choices = [(CATALOGUE[name].title, name) for name in self.names]
-        self._loaded: dict[str, PneumoniaClassifier] = {}
+        self.any_repo = os.environ.get("PNEUMONIA_ANY_REPO", "0" if os.environ.get("SPACE_ID") else "1") == "1"
+        self._loaded: dict[str, tuple[PneumoniaClassifier, Origin]] = {}
+        self._guests: list[str] = []
         self._lock = threading.Lock()
 
-    def evidence(self, variant: str) -> panels.Evidence:
-        """What is known of a model, without its weights."""
-        with _said_plainly(variant):
-            return panels.Evidence.of(self.folder / self._known(variant), CATALOGUE[variant].title)
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """Title and name of each model, those that visitors brought at the end."""
+        return [(self.title(name), name) for name in (*self.names, *self._guests)]
 
-    def __getitem__(self, variant: str) -> PneumoniaClassifier:
-        with _said_plainly(variant), self._lock:
-            if self._known(variant) not in self._loaded:
-                self._loaded[variant] = PneumoniaClassifier.from_pretrained(self.folder / variant)
-            return self._loaded[variant]
+    def title(self, name: str) -> str:
+        """A model's name for people."""
+        return CATALOGUE[name].title if name in CATALOGUE else name
 
-    def _known(self, variant: str) -> str:
-        if variant not in self.names:
-            raise gr.Error(f"There is no model {html.escape(str(variant)[:40])!r} here; choose one of {', '.join(self.names)}.", print_exception=False)
-        return variant
+    def evidence(self, name: str) -> panels.Evidence:
+        """What is known of a model; of one that was not asked yet, what its bundled folder says, without its weights."""
+        with _said_plainly(name):
+            loaded = self._loaded.get(self._known(name))
+            if loaded is None and (self.folder / name / "contract.json").is_file():
+                return panels.Evidence.bundled(self.folder / name, self.title(name), WAITING_FOR_THE_HUB if self.weights.namespace else "")
+            classifier, origin = loaded or self._load(name)
+            # Without a namespace nobody wonders why the bundled weights answer.
+            why = origin.why if self.weights.namespace or name in self._guests else ""
+            return panels.Evidence(self.title(name), _source(origin, name), classifier.contract, classifier.metrics, why)
+
+    def __getitem__(self, name: str) -> PneumoniaClassifier:
+        with _said_plainly(name):
+            return self._load(self._known(name))[0]
+
+    def invite(self, repo: str) -> str:
+        """Loads a repository that a visitor names and offers it from then on, in place of the oldest such guest; returns its name.
+
+        Raises:
+            gr.Error: guests are not allowed here, or the repository cannot be had or is refused.
+        """
+        name = repo.strip()
+        if not self.any_repo:
+            raise gr.Error("This server answers with its own models only.", print_exception=False)
+        with _said_plainly(name), self._lock:
+            if name not in (*self.names, *self._guests):
+                self._loaded[name] = self.weights.load_repo(name)
+                self._guests.append(name)
+                if len(self._guests) > MOST_GUESTS:
+                    self._loaded.pop(self._guests.pop(0))
+        return name
+
+    def _load(self, name: str) -> tuple[PneumoniaClassifier, Origin]:
+        with self._lock:
+            if name not in self._loaded or (name in self.names and self.weights.arrived(name)):
+                self._loaded[name] = self.weights.load(name)
+            return self._loaded[name]
+
+    def _known(self, name: str) -> str:
+        if name not in (*self.names, *self._guests):
+            raise gr.Error(f"There is no model {html.escape(str(name)[:40])!r} here; choose one of {', '.join(self.names)}.", print_exception=False)
+        return name
+
+
+def _source(origin: Origin, name: str) -> str:
+    return f"bundle {name}" if origin.repo is None else f"{origin.repo} at {(origin.commit or '')[:7]}"
 
 
 @contextlib.contextmanager
-def _said_plainly(variant: str) -> Iterator[None]:
-    """A bundle's own message names folders of this machine: it goes to the terminal, and the visitor gets a sentence."""
+def _said_plainly(name: str) -> Iterator[None]:
+    """A bundle's own message names folders of this machine: it goes to the terminal, and the visitor gets a sentence. The Hub's are sentences already."""
     try:
         yield
+    except HubError as error:
+        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
     except (BundleError, ContractError, FileNotFoundError) as error:
         logging.getLogger(__name__).error("%s", error)
-        raise gr.Error(f"The model {variant} cannot be loaded on this server; choose another one.", print_exception=False) from None
+        raise gr.Error(f"The model {name} cannot be loaded on this server; choose another one.", print_exception=False) from None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ CREDIT = """<p class='credit'>Examples: Kermany, Zhang, Goldbaum, <a href='https
 MODEL, CLEAR, UPLOAD = "Model", "Clear", "Your X-ray"
 FORMATS = "<p class='credit'>JPEG, PNG, TIFF, WebP or BMP. Your file is deleted once decoded and never logged; what was drawn from it goes within the hour.</p>"
 EXAMPLES_HEADING = "<h2 class='minor'>Or one of six examples</h2>"
+GUEST, GUEST_LABEL, GUEST_BUTTON = "A model of your own from the Hub", "Repository", "Load it"
+GUEST_HELP = "namespace/name of a bundle that this project made; its files are checked before anything is loaded"
+WAITING_FOR_THE_HUB = "These are the bundled weights; the Hub is asked for newer ones when this model first answers."
 LAYER, COUNT = "Layer", "Channels shown"
 MAPS = "Maps: NORMAL left, PNEUMONIA right"
 MAPS_HELP = """Each tile is one channel of the layer: its answer to the NORMAL X-ray on the left, to the PNEUMONIA X-ray on the right. Bright is a strong

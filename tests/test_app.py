@@ -164,16 +164,16 @@ def test_no_model_at_all_says_what_was_expected(tmp_path):
 
 
 def test_the_panel_shows_what_was_measured_or_that_nothing_was(models_folder, tmp_path):
-    measured = panels.facts(panels.Evidence.of(models_folder / "baseline", "Baseline CNN"))
+    measured = panels.facts(panels.Evidence.bundled(models_folder / "baseline", "Baseline CNN"))
     assert "90.0% <span class='interval'>(95% interval 84.0–95.0%)</span>" in measured and "10 of 100 pneumonias missed" in measured
     shutil.copytree(models_folder / "baseline", tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.json"))
-    bare = panels.facts(panels.Evidence.of(tmp_path / "bare", "Baseline CNN"))
+    bare = panels.facts(panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN"))
     assert bare.count("not measured") == 2 and "missed" not in bare
-    assert "not measured" in panels.table([panels.Evidence.of(tmp_path / "bare", "Baseline CNN")])
+    assert "not measured" in panels.table([panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN")])
 
 
 def test_the_answer_says_label_probability_threshold_and_escapes_names(models_folder):
-    evidence = panels.Evidence.of(models_folder / "xception", "Xception")
+    evidence = panels.Evidence.bundled(models_folder / "xception", "Xception")
     picture = Radiograph(np.zeros((40, 60), np.uint8), "<script>${alert(1)}{{x}}")
     prediction = Prediction("NORMAL", 0.123, 0.2, "xception", 12.4, picture.name)
     text = panels.answer(prediction, picture, np.zeros((71, 71), np.uint8), evidence, "PNEUMONIA")

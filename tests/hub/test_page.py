@@ -1,0 +1,113 @@
+"""The page on weights of a Hub: it serves them, says so, and answers when the Hub is gone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gradio as gr
+import keras
+import pytest
+from gradio_client import Client as PageClient
+from gradio_client import handle_file
+
+from page.served import EXAMPLES, Models
+from pneumonia import PneumoniaClassifier, bundle, hub
+from pneumonia.architectures import CATALOGUE
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def push(repo: str, folder: Path) -> str:
+    """Run by a client of the Hub."""
+    files = [(path.name, path) for path in folder.iterdir() if path.name in (*bundle.NEEDED, "metrics.json")]
+    return hub.push(files, repo, message="by hand", stale=lambda _: False, token="hf_owner").commit
+
+
+@pytest.fixture
+def published(models_folder: Path, tmp_path: Path, hub, client) -> tuple[Path, str]:
+    """Another baseline than the bundled one, published; its folder and commit."""
+    contract = bundle.read_contract(models_folder / "baseline")
+    keras.utils.set_random_seed(99)
+    folder = tmp_path / "published" / "baseline"
+    model = CATALOGUE["baseline"].build(contract.input_size)
+    bundle.save(model, folder, contract, keras.ops.convert_to_numpy(keras.random.uniform((2, *contract.input_size, 3), 0, 255)))
+    shutil.copy(models_folder / "baseline" / "metrics.json", folder)
+    return folder, client(push, "me/pneumonia-xray-baseline", folder)
+
+
+@contextmanager
+def served(models: Path, environment: dict[str, str]) -> Iterator[PageClient]:
+    server = subprocess.Popen([sys.executable, "app.py", "--models", str(models)], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        address = re.fullmatch(r"The page is at (http://127\.0\.0\.1:\d+/)\n", line)
+        assert address, line
+        yield PageClient(address[1], verbose=False)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def probability(page: PageClient) -> float:
+    return page.predict(handle_file(EXAMPLES["PNEUMONIA"][0]), "baseline", api_name="/predict")["probability"]
+
+
+def test_the_page_serves_the_hubs_weights_and_answers_without_it(models_folder, published, hub, tmp_path):
+    folder, _ = published
+    of_hub = PneumoniaClassifier.from_pretrained(folder).predict(EXAMPLES["PNEUMONIA"][0]).probability
+    bundled = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(EXAMPLES["PNEUMONIA"][0]).probability
+    assert abs(of_hub - bundled) > 1e-3, "or the test could not tell them apart"
+    environment = hub.environment(tmp_path / "home") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
+    with served(models_folder, environment) as page:
+        assert probability(page) == pytest.approx(of_hub, abs=1e-6)
+        hub.kill()
+        assert probability(page) == pytest.approx(of_hub, abs=1e-6)
+    # A new process with the Hub dead: the copy on disk answers; with an empty cache, the bundled weights.
+    with served(models_folder, environment) as page:
+        assert probability(page) == pytest.approx(of_hub, abs=1e-6)
+    with served(models_folder, hub.environment(tmp_path / "fresh") | {"PNEUMONIA_HUB_NAMESPACE": "me"}) as page:
+        assert probability(page) == pytest.approx(bundled, abs=1e-6)
+
+
+# --- run by the client ----------------------------------------------------------------------------------------------------------------
+def what_the_page_says(models: Path, repo: str) -> dict[str, str]:
+    """Sources and reasons the page gives, before and after a visitor brings a model of their own, and what becomes of a name that is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PNEUMONIA_HUB_NAMESPACE", "me")
+        served = Models(models)
+        before = served.evidence("baseline")
+        served["baseline"]
+        after = served.evidence("baseline")
+        guest = served.invite(f" {repo} ")
+        said = {"before": before.source, "waits": before.why, "after": after.source, "why": after.why, "guest": served.evidence(guest).source}
+        said["offered"] = ",".join(name for _, name in served.choices)
+        for name, wrong in (("missing", "me/nothing-here"), ("unnamed", "no name at all")):
+            said[name] = refused(served, wrong)
+        patch.setenv("SPACE_ID", "me/space")
+        said["space"] = refused(Models(models), repo)
+    return said
+
+
+def refused(served: Models, repo: str) -> str:
+    with pytest.raises(gr.Error) as caught:
+        served.invite(repo)
+    return caught.value.message
+
+
+def test_the_page_says_which_weights_answer_and_why(models_folder, published, client):
+    _, commit = published
+    said = client(what_the_page_says, models_folder, "me/pneumonia-xray-baseline")
+    assert said["before"] == "bundle baseline"
+    assert "Hub is asked" in said["waits"]
+    assert said["after"] == said["guest"] == f"me/pneumonia-xray-baseline at {commit[:7]}"
+    assert "The Hub's version" in said["why"]
+    assert said["offered"] == "baseline,augmented,xception,me/pneumonia-xray-baseline"
+    assert "nothing-here" in said["missing"] and "no name at all" in said["unnamed"]
+    assert said["space"] == "This server answers with its own models only."
