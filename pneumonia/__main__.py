@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from pneumonia import BundleError, ContractError, PneumoniaClassifier, UnreadableImage
 from pneumonia.architectures import CATALOGUE

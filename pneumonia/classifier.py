@@ -145,7 +145,7 @@ class PneumoniaClassifier:
         for start in range(0, len(sources), batch_size):
             started = time.perf_counter()
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
-            values = self.probabilities(pictures)
+            values = self.probabilities(self.resized(pictures))
             milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
             predictions += [
                 Prediction(LABELS[int(value >= threshold)], float(value), threshold, self.contract.variant, milliseconds, picture.name)
@@ -153,13 +153,17 @@ class PneumoniaClassifier:
             ]
         return predictions[0] if single else predictions
 
+    def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+        """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
+        return np.stack([radiograph.resize(picture, self.contract.input_size) for picture in pictures])
+
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""
-        return radiograph.to_input(np.stack([radiograph.resize(picture, self.contract.input_size) for picture in pictures]))
+        return radiograph.to_input(self.resized(pictures))
 
-    def probabilities(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
-        """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of decoded radiographs, in one batch."""
-        return calibrated(bundle.probabilities(self.model, self.inputs(pictures), max(1, len(pictures))), self.contract.temperature)
+    def probabilities(self, resized: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of images that :meth:`resized` or a cache of it gave, in one batch."""
+        return calibrated(bundle.probabilities(self.model, radiograph.to_input(resized), max(1, len(resized))), self.contract.temperature)
 
 
 def _fetched(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pneumonia import PneumoniaClassifier, Radiograph, explain
+from pneumonia import PneumoniaClassifier, Radiograph, explain, radiograph
 
 # Small enough for paper: a 2x2 window sees its lower right pixel, so the windows of this picture read 4, 5, 7, 8, whose mean is 6.
 PIXELS = np.arange(9, dtype=np.uint8).reshape(3, 3)
@@ -16,7 +16,7 @@ LOWER_RIGHT = np.array([[4, 5], [7, 8]], np.float32)
 
 
 @pytest.fixture
-def classifier(make_contract):
+def classifier(make_contract, monkeypatch):
     image = keras.Input((3, 3, 3), name="image")
     linear = layers.Conv2D(3, 2, name="linear")(image)
     rectified = layers.ReLU(name="rectified")(linear)
@@ -25,7 +25,10 @@ def classifier(make_contract):
     kernel = np.zeros((2, 2, 3, 3), np.float32)
     kernel[1, 1, 0, 0], kernel[1, 1, 0, 1] = 1, -3
     model.get_layer("linear").set_weights([kernel, np.array([0, 0, 2], np.float32)])
-    return PneumoniaClassifier(model, make_contract("baseline", (3, 3), gallery_layers=("linear", "rectified")))
+    classifier = PneumoniaClassifier(model, make_contract("baseline", (3, 3), gallery_layers=("linear", "rectified")))
+    # Nine pixels on paper would not survive being made a 224-pixel JPEG.
+    monkeypatch.setattr(classifier, "inputs", lambda pictures: radiograph.to_input(np.stack([picture.pixels for picture in pictures])))
+    return classifier
 
 
 @pytest.fixture
