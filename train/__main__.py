@@ -133,7 +133,11 @@ def _train(options: argparse.Namespace) -> int:
             skip_corrupt=options.skip_corrupt,
         )
         made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
-        (made / "README.md").write_text(card.render(made), encoding="utf-8")
+        try:
+            (made / "README.md").write_text(card.render(made), encoding="utf-8")
+        except ReleaseError as error:
+            # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is trained all the same, but not fit to be published.
+            print(f"No card was written: {error}", file=sys.stderr)
         print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
         if homes:
             print(publish.push(made, homes[index]))
