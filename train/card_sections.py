@@ -85,12 +85,19 @@ print(prediction.label, prediction.probability, prediction.threshold)
 With Keras alone; the network scales its input itself:
 
 ```python
+import io
+
 import keras
 import numpy as np
 from PIL import Image
 
 model = keras.saving.load_model("{source}")
-image = Image.open("x.jpeg").convert("L").resize(({width}, {height}), Image.Resampling.BILINEAR)
+image = Image.open("x.jpeg").convert("L")
+if image.size != (224, 224):  # a copy like those that the network learned from
+    copy = io.BytesIO()
+    image.resize((224, 224), Image.Resampling.BILINEAR).save(copy, "JPEG", quality=75)
+    image = Image.open(copy)
+image = image.resize(({width}, {height}), Image.Resampling.BILINEAR)
 batch = np.repeat(np.asarray(image, "float32")[np.newaxis, ..., np.newaxis], 3, axis=-1)
 probability = float(model.predict(batch, verbose=0)[0, 0])
 {calibrate}print("PNEUMONIA" if probability >= {threshold!r} else "NORMAL", probability)
