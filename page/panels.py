@@ -57,10 +57,10 @@ def escaped(text: object) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as per cent with one decimal; never 0.0% or 100.0% for what is neither."""
-    if 0 < value < 0.001:
+    """A probability as per cent with one decimal; never 0% or 100%, for a network's float reaches 1 long before anybody can be certain."""
+    if value < 0.001:
         return "under 0.1%"
-    if 0.999 < value < 1:
+    if value > 0.999:
         return "over 99.9%"
     return f"{value * 100:.1f}%"
 

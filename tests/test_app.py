@@ -182,7 +182,7 @@ def test_the_answer_says_label_probability_threshold_and_escapes_names(models_fo
     assert "60 × 40" in text and "71 × 71" in text and text.count("alt='X-ray") == 2
 
 
-@pytest.mark.parametrize(("value", "said"), [(0, "0.0%"), (0.0004, "under 0.1%"), (0.5, "50.0%"), (0.9999, "over 99.9%"), (1, "100.0%")])
+@pytest.mark.parametrize(("value", "said"), [(0, "under 0.1%"), (0.0004, "under 0.1%"), (0.5, "50.0%"), (0.9999, "over 99.9%"), (1, "over 99.9%")])
 def test_percent_never_rounds_to_certainty(value, said):
     assert panels.percent(value) == said
 

@@ -96,7 +96,7 @@ def markdown(found: list[Result]) -> str:
         recipe_text = ", ".join(filter(None, (str(recipe["name"]).upper(), f"epoch {recipe['epoch']}" if "epoch" in recipe else "", recipe.get("precision"))))
         lines.append(" | ".join((f"| {result.title}", recipe_text, claimed, *cells, missed, f"{called_back} |")))
     sample = found[0].test
-    lines += ["", f"Test folder, {sample.images} images, each model measured once at its default threshold; 95% intervals (Wilson; AUC bootstrap)."]
+    lines += ["", f"Test folder, {sample.images} images, at each model's default threshold, which nobody tuned on it; 95% intervals (Wilson; AUC bootstrap)."]
     return "\n".join(lines)
 
 
