@@ -1,7 +1,7 @@
 """Augmented and regularised CNN.
 
     python -m train augmented                       40 epochs; float32 115 s an epoch on two cores (77 min), mixed_bfloat16 58 s (39 min)
-    expect                                          a smaller gap between training and test than the baseline's
+    expect                                          on the test folder about 79% accuracy, recall and specificity between 70 and 85%
 
 Shear is 0.1 degrees, not radians: that is what ImageDataGenerator's ``shear_range=0.1`` means, and so what the source trained with.
 """

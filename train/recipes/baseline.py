@@ -1,7 +1,7 @@
 """Baseline CNN.
 
     python -m train baseline                        150 epochs; float32 20 s an epoch on two cores (50 min), mixed_bfloat16 12 s (30 min)
-    expect                                          training accuracy near 1, on the test folder high recall and low specificity: it overfits
+    expect                                          training accuracy near 1; on the test folder about 74%, recall near 1, specificity near a third
 
 The bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and validation, and leave only curves and metrics.
 """
