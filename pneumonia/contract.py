@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 # The order is the label's number everywhere: 0 and 1.
@@ -49,17 +49,26 @@ class OperatingPoint:
         name: ``default`` or such as ``recall-0.98``.
         threshold: 0 to 1; a probability at or above it is called PNEUMONIA.
         recall_target: the recall it was chosen to reach on validation, or None where it was fixed beforehand.
+        recall_promised: the recall that holds on X-rays of new patients from the same source, with the confidence that ``margin`` states; below the target
+            where validation has too few patients to promise so much. None where nothing was promised.
+        margin: how the threshold keeps clear of chance, in a sentence; None where nothing was promised.
     """
 
     name: str
     threshold: float
     recall_target: float | None = None
+    recall_promised: float | None = None
+    margin: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ContractError(f"The threshold of operating point {self.name!r} must lie in 0..1, got {self.threshold}.")
         if self.recall_target is not None and not 0 < self.recall_target <= 1:
             raise ContractError(f"The recall target of operating point {self.name!r} must lie in 0..1, got {self.recall_target}.")
+        if self.recall_promised is not None and not 0 <= self.recall_promised <= 1:
+            raise ContractError(f"The recall promised of operating point {self.name!r} must lie in 0..1, got {self.recall_promised}.")
+        if self.margin is not None and not isinstance(self.margin, str):
+            raise ContractError(f"The margin of operating point {self.name!r} must be a sentence, got {self.margin!r}.")
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ class Contract:
         commit: of this project's code that trained it, 40 hexadecimal digits, or ``unknown``.
         temperature: logits are divided by it; 1 leaves probabilities as the network gives them.
         labels: names of the classes 0 and 1.
+        uncertainty: in logits: an answer whose calibrated logit lies within this distance of the threshold's is uncertain, for the same X-ray delivered
+            otherwise moves by as much. 0 where it was not measured.
     """
 
     variant: str
@@ -144,12 +155,14 @@ class Contract:
     commit: str
     temperature: float = 1.0
     labels: tuple[str, str] = LABELS
+    uncertainty: float = 0.0
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         problems = {
             f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
             f"temperature must be above 0, got {self.temperature}": not self.temperature > 0,
+            f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": not 0 <= self.uncertainty < float("inf"),
             f"input_size must be two positive integers, got {self.input_size}": len(self.input_size) != 2
             or not all(isinstance(side, int) and side > 0 for side in self.input_size),
             "operating_points must have exactly one named 'default'": sum(point.name == "default" for point in self.operating_points) != 1,
@@ -182,18 +195,23 @@ class Contract:
             raise ContractError(f"contract.json is no JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ContractError(f"contract.json must hold an object, got {type(values).__name__}.")
-        required = {field.name for field in fields(cls)} - {"temperature", "labels", "schema"}
+        required = {field.name for field in fields(cls) if field.default is MISSING}
         if missing := sorted(required - values.keys()):
             raise ContractError(f"contract.json lacks {', '.join(missing)}.")
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         try:
-            known["operating_points"] = tuple(OperatingPoint(**point) for point in known["operating_points"])
+            known["operating_points"] = tuple(_operating_point(point) for point in known["operating_points"])
             for name in ("input_size", "gallery_layers", "labels"):
                 if name in known:
                     known[name] = tuple(known[name])
             return cls(**known)
         except TypeError as error:
             raise ContractError(f"contract.json has a value of the wrong type: {error}.") from None
+
+
+def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:
+    names = {field.name for field in fields(OperatingPoint)}
+    return OperatingPoint(**{name: value for name, value in {**values}.items() if name in names})
 
 
 def _is_hex(text: Any, length: int) -> bool:

@@ -29,10 +29,19 @@ def test_a_contract_survives_writing_and_reading(contract):
 
 def test_fields_with_a_usual_value_may_be_left_out(contract):
     values = json.loads(contract.to_json())
-    for name in ("temperature", "labels", "schema"):
+    for name in ("temperature", "labels", "uncertainty", "schema"):
         del values[name]
+    for point in values["operating_points"]:
+        del point["recall_promised"], point["margin"]
     again = Contract.from_json(json.dumps(values))
-    assert (again.temperature, again.labels, again.schema) == (1.0, LABELS, SCHEMA)
+    assert (again.temperature, again.labels, again.uncertainty, again.schema) == (1.0, LABELS, 0.0, SCHEMA)
+    assert (again.default.recall_promised, again.default.margin) == (None, None)
+
+
+def test_a_promise_survives_writing_and_reading(make_contract):
+    points = (OperatingPoint("default", 0.25, 0.99, 0.985, "none of 230 patients below"),)
+    contract = make_contract("baseline", (100, 90), operating_points=points, uncertainty=0.75)
+    assert Contract.from_json(contract.to_json()) == contract
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,8 @@ def test_each_other_field_is_needed(contract, name):
 
 def test_unknown_fields_are_passed_over(contract):
     assert Contract.from_json(changed(contract, colour="blue")) == contract
+    points = json.loads(contract.to_json())["operating_points"]
+    assert Contract.from_json(changed(contract, operating_points=[point | {"colour": "blue"} for point in points])) == contract
 
 
 @pytest.mark.parametrize(
@@ -58,6 +69,9 @@ def test_unknown_fields_are_passed_over(contract):
         ({"temperature": -1.5}, "temperature must be above 0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"temperature": "warm"}, "wrong type"),
+        ({"uncertainty": -0.1}, "uncertainty must be a number of logits"),
+        ({"uncertainty": float("inf")}, "uncertainty must be a number of logits"),
+        ({"uncertainty": "much"}, "wrong type"),
         ({"input_size": [100]}, "input_size must be two positive integers"),
         ({"input_size": [100, 0]}, "input_size must be two positive integers"),
         ({"input_size": [100.5, 100]}, "input_size must be two positive integers"),
@@ -70,6 +84,8 @@ def test_unknown_fields_are_passed_over(contract):
         ({"operating_points": [{"name": "default", "threshold": "half"}]}, "wrong type"),
         ({"operating_points": [{"name": "default"}]}, "wrong type"),
         ({"operating_points": "default"}, "wrong type"),
+        ({"operating_points": [{"name": "default", "threshold": 0.5, "recall_promised": 1.1}]}, "recall promised of operating point 'default'"),
+        ({"operating_points": [{"name": "default", "threshold": 0.5, "margin": 3}]}, "must be a sentence, got 3"),
         ({"weights_sha256": "0" * 63}, "64 hexadecimal digits"),
         ({"weights_sha256": "G" * 64}, "64 hexadecimal digits"),
         ({"weights_sha256": None}, "64 hexadecimal digits"),
