@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import os
 import tempfile
@@ -35,11 +36,24 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _stderr_aside():
     import gradio as gr
 
-    from page import look, panels, words
-    from page.activations import activations_tab
+    from page import look, words
     from page.endpoints import endpoints
-    from page.predict import predict_tab
     from page.served import ASSETS, Models
+    from page.shared import Shared, View
+
+# In the order they stand in: a module of page/ with build(view), and its title. One that is not written yet is left out.
+TABS = {
+    "predict": "Predict",
+    "compare": "Compare",
+    "moves": "What moves it",
+    "activations": "Activations",
+    "quiz": "Read first",
+    "batch": "Batch",
+    "measured": "Figures",
+    "about": "About",
+}
+
+MODULES = {name: importlib.import_module(f"page.{name}") for name in TABS if importlib.util.find_spec(f"page.{name}")}
 
 # A digital radiograph is 1 to 20 MB. Pictures of maps live half an hour on disk (seconds); an upload goes as soon as it is decoded.
 MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "30mb", 300, 1800
@@ -57,18 +71,12 @@ def build_app(models_folder: Path = ASSETS / "models") -> gr.Blocks:
     models = Models(Path(models_folder))
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)) as page:
         gr.HTML(words.HEADER)
-        with gr.Tab("Predict"):
-            predict_tab(models)
-        with gr.Tab("Activations") as tab:
-            activations_tab(models, tab)
-        with gr.Tab("About") as about:
-
-            def text() -> str:
-                return words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names]))
-
-            # Written again when it is looked at: by then the Hub's weights may answer.
-            about.select(text, None, gr.Markdown(text()), api_visibility="private")
-        endpoints(models)
+        shared = Shared(models, page)
+        with gr.Tabs():
+            for place, (name, module) in enumerate(MODULES.items()):
+                with gr.Tab(TABS[name], id=name) as tab:
+                    module.build(View(shared, tab, first=not place))
+        endpoints(models, MODULES.values())
     return page.queue(max_size=32)
 
 

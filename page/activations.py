@@ -10,6 +10,7 @@ import gradio as gr
 
 from page import panels, words
 from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, received
+from page.shared import View
 from pneumonia import LABELS, Radiograph, explain, figures
 
 COUNTS = (16, 32, 64)
@@ -77,8 +78,9 @@ def side(label: str) -> tuple[gr.State, gr.Radio, gr.UploadButton, gr.HTML]:
     return state, choice, upload, view
 
 
-def activations_tab(models: Models, tab: gr.Tab) -> None:
+def build(view: View) -> None:
     """Model, layer, a pair of X-rays, and the layer's maps."""
+    models, tab = view.models, view.tab
     layers = layer_choices(models, models.default)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -112,9 +114,9 @@ def activations_tab(models: Models, tab: gr.Tab) -> None:
     for event in (layer.input, count.input, tab.select):
         event(show, inputs, outputs, show_progress_on=gallery, **ONE_BY_ONE)
     variant.input(switch, [variant, count, *states], [layer, *outputs], show_progress_on=gallery, **ONE_BY_ONE)
-    for label, (state, choice, upload, view) in zip(LABELS, sides, strict=True):
-        picked = choice.input(partial(_of_choice, label), choice, [state, view], **ONE_BY_ONE)
-        sent = upload.upload(partial(_of_upload, label), upload, [state, view, choice], show_progress_on=view, **ONE_BY_ONE)
+    for label, (state, choice, upload, seen) in zip(LABELS, sides, strict=True):
+        picked = choice.input(partial(_of_choice, label), choice, [state, seen], **ONE_BY_ONE)
+        sent = upload.upload(partial(_of_upload, label), upload, [state, seen, choice], show_progress_on=seen, **ONE_BY_ONE)
         for event in (picked, sent):
             event.success(show, inputs, outputs, show_progress_on=gallery, **ONE_BY_ONE)
 

@@ -1,5 +1,8 @@
 """What other programs may call."""
 
+from collections.abc import Iterable
+from types import ModuleType
+
 import gradio as gr
 
 from page.activations import Activations, tiles
@@ -7,8 +10,8 @@ from page.served import Models, received
 from pneumonia import Prediction, figures
 
 
-def endpoints(models: Models) -> None:
-    """What other programs may call: ``/predict`` and ``/activations``."""
+def endpoints(models: Models, modules: Iterable[ModuleType] = ()) -> None:
+    """Registers ``/predict`` and ``/activations``, and what the ``endpoints(models)`` of a tab's module returns, which takes the place of one of that name."""
 
     def predict(image: gr.FileData, variant: str = models.default) -> Prediction:
         """Reads one chest X-ray (JPEG, PNG, TIFF, WebP or BMP) with one model: label, probability of pneumonia, threshold, variant, milliseconds, file name."""
@@ -21,5 +24,9 @@ def endpoints(models: Models) -> None:
             channel["picture"] = figures.data_uri(image)
         return found
 
-    for function in (predict, activations):
+    offered = {function.__name__: function for function in (predict, activations)}
+    for module in modules:
+        if hasattr(module, "endpoints"):
+            offered |= {function.__name__: function for function in module.endpoints(models)}
+    for function in offered.values():
         gr.api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)

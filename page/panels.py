@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from page import words
 from pneumonia import bundle, figures
 from pneumonia.contract import Contract, Figure, Metrics, Prediction
 from pneumonia.radiograph import Radiograph
 
 # Pixels of the longer side: sharp at the size it is shown in, a tenth of the bytes of the original.
-PREVIEW_SIDE = 720
+PREVIEW_SIDE, THUMB_SIDE = 720, 144
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ def with_interval(figure: Figure | None) -> str:
 def xray(picture: Radiograph, caption: str, alt: str) -> str:
     """An X-ray with its caption, scaled down for the page."""
     return _figure(figures.reduced(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
+
+
+def thumbnail(picture: Radiograph | None, name: str = "") -> str:
+    """The chosen X-ray, small, with its name; or that there is none yet."""
+    if picture is None:
+        return f"<div class='chosen none'><span class='thumb' aria-hidden='true'></span><span>{words.NOTHING_CHOSEN}</span></div>"
+    image = figures.data_uri(figures.reduced(picture.to_pil(), THUMB_SIDE), "JPEG")
+    return f"<div class='chosen'><img class='thumb' src='{image}' alt='The chosen X-ray'><span class='name'>{escaped(name or picture.name)}</span></div>"
 
 
 def waiting(evidence: Evidence, problem: str | None = None) -> str:

@@ -12,6 +12,7 @@ import gradio as gr
 
 from page import panels, words
 from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, received
+from page.shared import View
 from pneumonia import figures, radiograph
 
 # Pixels of a thumbnail's longer side.
@@ -37,9 +38,9 @@ def _button(name: str, file: Path, classes: list[str]) -> gr.Button:
     return gr.Button(name, icon={"path": address, "url": address}, min_width=90, elem_classes=classes)  # type: ignore[arg-type]
 
 
-def predict_tab(models: Models) -> None:
+def build(view: View) -> None:
     """Upload or example, model, answer."""
-    shown = gr.State(None, time_to_live=3600)
+    models, shown = view.models, view.shown
     buttons = []
     with gr.Row(elem_classes="workbench"):
         with gr.Column(scale=2, min_width=300):
@@ -53,7 +54,7 @@ def predict_tab(models: Models) -> None:
             gr.HTML(words.CREDIT)
         with gr.Column(scale=3, min_width=320):
             with gr.Row(elem_classes="asked"):
-                variant = gr.Radio(models.choices, value=models.default, label=words.MODEL, elem_id="model", scale=4, min_width=320)
+                variant = view.model_radio("model")
                 clear = gr.Button(words.CLEAR, elem_id="clear", scale=1, min_width=90)
             if models.any_repo:
                 with gr.Accordion(words.GUEST, open=False, elem_id="guest"), gr.Row(equal_height=True):
@@ -79,12 +80,12 @@ def predict_tab(models: Models) -> None:
     for event in asked:
         event.then(None, js=TO_THE_ANSWER, api_visibility="private")
 
-    def of_guest(repo: str, shown: Shown | None) -> tuple[gr.Radio, str]:
+    def of_guest(repo: str, shown: Shown | None) -> tuple[gr.Radio, str, str]:
         name = models.invite(repo)
-        return gr.Radio(models.choices, value=name), answered(models, shown, name)
+        return gr.Radio(models.choices, value=name), name, answered(models, shown, name)
 
     if models.any_repo:
         for asked_for in (load.click, repo.submit):
-            asked_for(of_guest, [repo, shown], [variant, panel], show_progress_on=panel, **ONE_BY_ONE)
-    variant.input(partial(answered, models), [shown, variant], panel, **ONE_BY_ONE)
+            asked_for(of_guest, [repo, shown], [variant, view.variant, panel], show_progress_on=panel, **ONE_BY_ONE)
+    view.follow(partial(answered, models), [shown, view.variant], [panel])
     clear.click(lambda variant: (None, None, panels.waiting(models.evidence(variant))), variant, [upload, shown, panel], **ONE_BY_ONE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import html
 import logging
 import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,16 +128,34 @@ def _said_plainly(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Shown:
-    """The picture a visitor looks at, and the class the data set gives it where it is an example."""
+    """The picture a visitor looks at.
+
+    Attributes:
+        picture: decoded.
+        truth: the class the data set gives it, where it is an example.
+        file: the example's; None for a visitor's own, whose file is gone by now.
+        key: the same for the same pixels, so that nothing is computed twice.
+    """
 
     picture: Radiograph
     truth: str | None = None
+    file: Path | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Name and a hash of the pixels."""
+        return f"{self.picture.name} {self.picture.size} {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
 
 
 @cache
 def example(file: Path) -> Shown:
     """An example, decoded once."""
-    return Shown(radiograph.read(file), next(label for label, files in EXAMPLES.items() if file in files))
+    return Shown(radiograph.read(file), next(label for label, files in EXAMPLES.items() if file in files), file)
+
+
+def named_example(name: str) -> Path | None:
+    """The example of a file name, with or without its ending, as a link names it; None where there is none."""
+    return next((file for files in EXAMPLES.values() for file in files if name in (file.name, file.stem)), None)
 
 
 def received(upload: Any) -> Shown:

@@ -1,4 +1,4 @@
-"""Every text of the page that is not made of numbers; see ``panels`` for those."""
+"""Every text of the page that is not made of numbers; see ``panels`` for those. Here what several tabs say; a tab's own words in the module of its name."""
 
 TITLE = "Chest X-ray: normal or pneumonia?"
 HEADER = f"""<header class='top'><h1>{TITLE}</h1>
@@ -7,6 +7,7 @@ CREDIT = """<p class='credit'>Examples: Kermany, Zhang, Goldbaum, <a href='https
 <a href='https://creativecommons.org/licenses/by/4.0/'>CC BY 4.0</a>, unaltered. The label under each is the data set's.</p>"""
 MODEL, CLEAR, UPLOAD = "Model", "Clear", "Your X-ray"
 FORMATS = "<p class='credit'>JPEG, PNG, TIFF, WebP or BMP. Your file is deleted once decoded and never logged; what was drawn from it goes within the hour.</p>"
+EXAMPLE, OWN, NOTHING_CHOSEN = "Example X-ray", "Your own X-ray", "No X-ray chosen yet"
 EXAMPLES_HEADING = "<h2 class='minor'>Or one of six examples</h2>"
 GUEST, GUEST_LABEL, GUEST_BUTTON = "A model of your own from the Hub", "Repository", "Load it"
 GUEST_HELP = "namespace/name of a bundle that this project made; its files are checked before anything is loaded"

@@ -1,0 +1,17 @@
+"""The About tab: what this is, what was measured, what it cannot do, whose the data are."""
+
+import gradio as gr
+
+from page import panels, words
+from page.shared import View
+
+
+def build(view: View) -> None:
+    """Text with the table of test figures in it."""
+    models = view.models
+
+    def text() -> str:
+        return words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names]))
+
+    # Written again when it is looked at: by then the Hub's weights may answer.
+    view.tab.select(text, None, gr.Markdown(text()), api_visibility="private")
