@@ -36,6 +36,27 @@ def coloured(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
     return Image.fromarray(table[np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)])
 
 
+def film(values: np.ndarray, colourmap: str, opacity: float = 1.0) -> Image.Image:
+    """Colours a map on a transparent ground, to be laid over an X-ray.
+
+    Args:
+        values: float ``(h, w)``, 0 to 1: the share of ``opacity`` that a pixel gets; what lies outside is clipped.
+        colourmap: a name matplotlib knows.
+        opacity: 0 to 1, where a value is 1.
+
+    Returns:
+        RGBA image of ``w`` by ``h`` pixels.
+
+    Raises:
+        ValueError: the opacity is outside 0..1, the array is not two-dimensional, or the colour map unknown.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"Expected an opacity in 0..1, got {opacity}.")
+    image = coloured(values, colourmap)
+    image.putalpha(Image.fromarray(np.rint(np.clip(values, 0, 1) * (255 * opacity)).astype(np.uint8)))
+    return image
+
+
 def enlarged(image: Image.Image, side: int) -> Image.Image:
     """Repeats each pixel a whole number of times until the longer side has ``side`` pixels or more; squares stay squares and edges stay crisp."""
     factor = max(1, -(-side // max(image.size)))
