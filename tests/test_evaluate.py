@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import PneumoniaClassifier, bundle
+from pneumonia import PneumoniaClassifier, bundle, evidence
 from train import compare, evaluate, fit, recipes
 from train.__main__ import main
 from train.data import Dataset
@@ -64,7 +64,7 @@ def test_the_confusion_counts_recompute_from_the_table(run: Path) -> None:
 
 def test_evaluation_gives_what_predict_gives(run: Path, tiny_scan: Dataset) -> None:
     classifier = PneumoniaClassifier.from_pretrained(run / "bundle")
-    names, _, probabilities = evaluate.read_predictions(run / "bundle" / "predictions_test.csv")
+    names, _, probabilities = evidence.read_predictions(run / "bundle" / "predictions_test.csv")
     direct = classifier.predict([tiny_scan.root / name for name in names])
     assert np.allclose(probabilities, [prediction.probability for prediction in direct], atol=1e-6)
 
@@ -132,7 +132,7 @@ def test_a_comparison_without_evidence_or_markers_says_what_to_do(models_folder:
 @pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
 def test_the_published_counts_recompute_from_the_published_table(variant: str, cxr_root: Path) -> None:
     folder = Path(__file__).parents[1] / "assets" / "models" / variant
-    names, labels, probabilities = evaluate.read_predictions(folder / "predictions_test.csv")
+    names, labels, probabilities = evidence.read_predictions(folder / "predictions_test.csv")
     measured = bundle.read_metrics(folder)["test"]
     assert sorted(names) == sorted(path.relative_to(cxr_root).as_posix() for path in (cxr_root / "test").glob("*/*.jpeg"))
     assert confusion(labels, probabilities, measured.threshold) == dict(measured.counts)

@@ -84,13 +84,6 @@ def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarr
         writer.writerows((item.relative, item.label, _digits(value)) for item, value in zip(items, probabilities, strict=True))
 
 
-def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Reads what :func:`write_predictions` wrote: names, int64 ``(N,)`` labels, float64 ``(N,)`` probabilities."""
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [row["file"] for row in rows], np.array([int(row["label"]) for row in rows]), np.array([float(row["probability"]) for row in rows])
-
-
 def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
     """Makes ``run_folder/bundle`` of a finished run: the weights of ``recipe.keep_epoch``, the contract, the history and the evaluation.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binomtest
 
 from pneumonia.contract import Figure, Metrics
+from pneumonia.evidence import outcome, rate
 
 # Percentile intervals settle to the third digit by then; more only takes longer.
 RESAMPLES = 2000
@@ -33,10 +33,10 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float, spl
     found = confusion(labels, probabilities, threshold)
     tp, fn, tn, fp = (found[name] for name in ("true_positive", "false_negative", "true_negative", "false_positive"))
     figures = {
-        "accuracy": _rate(tp + tn, len(labels)),
-        "recall": _rate(tp, tp + fn),
-        "specificity": _rate(tn, tn + fp),
-        "precision": _rate(tp, tp + fp),
+        "accuracy": rate(tp + tn, len(labels)),
+        "recall": rate(tp, tp + fn),
+        "specificity": rate(tn, tn + fp),
+        "precision": rate(tp, tp + fp),
     }
     if len(np.unique(labels)) == 2:
         once = scores(labels, probabilities, threshold, np.ones((1, len(labels))))
@@ -49,13 +49,12 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float, spl
 
 def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, int]:
     """Counts of the four outcomes, PNEUMONIA being positive."""
-    called = probabilities >= threshold
-    positive = labels == 1
+    found = outcome(labels, probabilities, threshold)
     return {
-        "true_positive": int(np.sum(called & positive)),
-        "false_negative": int(np.sum(~called & positive)),
-        "true_negative": int(np.sum(~called & ~positive)),
-        "false_positive": int(np.sum(called & ~positive)),
+        "true_positive": found.ill - found.missed,
+        "false_negative": found.missed,
+        "true_negative": found.healthy - found.called_back,
+        "false_positive": found.called_back,
     }
 
 
@@ -103,19 +102,6 @@ def calibration_bins(probabilities: np.ndarray, bins: int = CALIBRATION_BINS) ->
     """Boolean masks ``(N,)`` of equal-width bins over 0..1; 1 itself belongs to the last."""
     number = np.minimum((probabilities * bins).astype(int), bins - 1)
     return [number == index for index in range(bins)]
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95% Wilson score interval of a rate."""
-    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def _rate(successes: int, trials: int) -> Figure | None:
-    if trials == 0:
-        return None
-    low, high = wilson(successes, trials)
-    return Figure(successes / trials, low, high, "wilson")
 
 
 def _stratified_draws(labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
