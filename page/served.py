@@ -134,17 +134,26 @@ class Shown:
         picture: decoded.
         truth: the class the data set gives it, where it is an example.
         file: the example's; None for a visitor's own, whose file is gone by now.
-        key: the same for the same pixels, so that nothing is computed twice.
+        reasons: why it should not be answered, a sentence each; none where it looks like a frontal chest X-ray.
+        overruled: whether the visitor asked for an answer all the same.
+        key: the same for the same pixels and the same wish, so that nothing is computed twice.
     """
 
     picture: Radiograph
     truth: str | None = None
     file: Path | None = None
+    reasons: tuple[str, ...] = ()
+    overruled: bool = False
 
     @cached_property
     def key(self) -> str:
-        """Name and a hash of the pixels."""
-        return f"{self.picture.name} {self.picture.size} {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
+        """Name, a hash of the pixels, and whether a refusal was overruled."""
+        return f"{self.picture.name} {self.picture.size} {self.overruled} {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
+
+    @property
+    def refusal(self) -> str:
+        """The reasons as one text; empty where the picture is to be answered."""
+        return "" if self.overruled else " ".join(self.reasons)
 
 
 @cache
