@@ -41,6 +41,37 @@ def activations(classifier: PneumoniaClassifier, pictures: Sequence[radiograph.S
     return np.asarray(cut(classifier.inputs([radiograph.read(picture) for picture in pictures]), training=False), dtype=np.float32)
 
 
+def spatial_layers(classifier: PneumoniaClassifier) -> list[str]:
+    """The names of all layers that answer with maps of more than one cell, in the order a picture passes them; the input itself is left out."""
+    model = classifier.model
+    return [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer) and _is_spatial(layer)]
+
+
+def depth(classifier: PneumoniaClassifier, picture: radiograph.Source, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """What every layer on the way answers to one picture, in one pass.
+
+    Args:
+        classifier: whose network.
+        picture: an X-ray, in any form :func:`pneumonia.radiograph.read` takes.
+        layers: names from :func:`spatial_layers`; ``classifier.contract.gallery_layers`` if None.
+
+    Returns:
+        For each layer, in the order given, float32 ``(h, w, C)`` as :func:`activations` has it.
+
+    Raises:
+        ValueError: a layer does not exist or gives no maps.
+        UnreadableImage: the picture cannot be read.
+    """
+    names = tuple(classifier.contract.gallery_layers if layers is None else layers)
+    known = _CUT.setdefault(classifier, {})
+    # No layer's name has a comma, so this key is no layer's.
+    key = f",{','.join(names)}"
+    if key not in known:
+        known[key] = keras.Model(classifier.model.input, {name: _layer(classifier, name).output for name in names})
+    answers = known[key](classifier.inputs([radiograph.read(picture)]), training=False)
+    return {name: np.asarray(answers[name][0], dtype=np.float32) for name in names}
+
+
 def strength(maps: np.ndarray) -> np.ndarray:
     """How much each channel answers: the mean of its absolute values over its map.
 
@@ -88,12 +119,21 @@ def normalised(maps: np.ndarray) -> np.ndarray:
 def _cut(classifier: PneumoniaClassifier, layer: str) -> keras.Model:
     known = _CUT.setdefault(classifier, {})
     if layer not in known:
-        found = next((candidate for candidate in classifier.model.layers if candidate.name == layer), None)
-        if found is None or len(found.output.shape) != 4:
-            problem = "has no layer" if found is None else "gives no maps at layer"
-            raise ValueError(f"The {classifier.contract.variant} network {problem} {layer!r}; choose one of {', '.join(classifier.contract.gallery_layers)}.")
-        known[layer] = keras.Model(classifier.model.input, found.output)
+        known[layer] = keras.Model(classifier.model.input, _layer(classifier, layer).output)
     return known[layer]
+
+
+def _layer(classifier: PneumoniaClassifier, name: str) -> keras.Layer:
+    found = next((candidate for candidate in classifier.model.layers if candidate.name == name), None)
+    if found is None or not _is_spatial(found):
+        problem = "has no layer" if found is None else "gives no maps at layer"
+        raise ValueError(f"The {classifier.contract.variant} network {problem} {name!r}; choose one of {', '.join(classifier.contract.gallery_layers)}.")
+    return found
+
+
+def _is_spatial(layer: keras.Layer) -> bool:
+    shape = layer.output.shape
+    return len(shape) == 4 and min(shape[1:3]) > 1
 
 
 def _checked(maps: np.ndarray) -> np.ndarray:

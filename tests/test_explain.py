@@ -51,6 +51,28 @@ def test_a_later_layer_sees_what_the_earlier_one_gave(classifier, picture):
     np.testing.assert_array_equal(maps[..., 1], 0)
 
 
+def test_one_pass_gives_what_each_layer_gives_alone(classifier, picture):
+    maps = explain.depth(classifier, picture)
+    assert list(maps) == ["linear", "rectified"]
+    np.testing.assert_array_equal(maps["linear"][..., 1], -3 * LOWER_RIGHT)
+    np.testing.assert_array_equal(maps["rectified"][..., 0], LOWER_RIGHT)
+    assert list(explain.depth(classifier, picture, ["rectified"])) == ["rectified"]
+    assert explain.depth(classifier, picture, ["rectified"])["rectified"].shape == (2, 2, 3)
+    with pytest.raises(ValueError, match="gives no maps at layer 'flatten'"):
+        explain.depth(classifier, picture, ["linear", "flatten"])
+
+
+def test_every_layer_with_maps_is_listed_and_no_other(classifier):
+    assert explain.spatial_layers(classifier) == ["linear", "rectified"]
+
+
+@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+def test_the_gallery_is_a_part_of_the_listed_layers_in_their_order(untrained_models, make_contract, small_size, variant):
+    classifier = PneumoniaClassifier(untrained_models[variant], make_contract(variant, small_size(variant)))
+    listed = explain.spatial_layers(classifier)
+    assert [name for name in listed if name in classifier.contract.gallery_layers] == list(classifier.contract.gallery_layers)
+
+
 def test_strength_counts_negative_answers_of_a_linear_layer(classifier, picture):
     strengths = explain.strength(explain.activations(classifier, [picture], "linear"))
     np.testing.assert_allclose(strengths, [[6, 18, 2]])
