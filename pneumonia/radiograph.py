@@ -8,23 +8,41 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
+
+from pneumonia import dicom
+from pneumonia.pixels import FORMATS, MAX_PIXELS, READABLE, Facts, UnreadableImage, explained, from_array, from_image, opened
+
+__all__ = [
+    "COPY_QUALITY",
+    "COPY_SIZE",
+    "DECODER_VERSION",
+    "FORMATS",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "SUFFIXES",
+    "Facts",
+    "Radiograph",
+    "Source",
+    "UnreadableImage",
+    "describe",
+    "header_size",
+    "read",
+    "resize",
+    "to_input",
+]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Radiograph"
 
-# A digital chest radiograph has 4 to 15 megapixels. A few hundred bytes of PNG can unpack to gigabytes, so the header is asked before a pixel is decoded.
-MAX_PIXELS = 50_000_000
 # Below this side there is no lung texture left to read; the smallest network input is 100.
 MIN_SIDE = 32
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+# What files that can be read are usually called: for a file dialogue. What a file is, its content says.
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SUFFIXES)
 
 # What the files of the train and test folders are: squeezed to this size (height, width) and encoded as JPEG of this quality.
 COPY_SIZE = (224, 224)
@@ -34,10 +52,6 @@ COPY_QUALITY = 75
 DECODER_VERSION = 2
 
 
-class UnreadableImage(ValueError):
-    """What was handed over is no picture this project can read; the message is one sentence for the person who sent it."""
-
-
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """One decoded image.
@@ -45,10 +59,12 @@ class Radiograph:
     Attributes:
         pixels: uint8 array ``(height, width)``, 0 is black, 255 is white.
         name: where it came from, for messages and tables (a file name, never a full path).
+        facts: what the source said of itself beside its grey values; nothing personal.
     """
 
     pixels: np.ndarray
     name: str
+    facts: Facts = field(default_factory=Facts)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.uint8:
@@ -68,33 +84,35 @@ def read(source: Source) -> Radiograph:
     """Decodes a path, encoded bytes, a PIL image or an array into a :class:`Radiograph`.
 
     8-bit images keep their values; 16-bit and float ones are stretched linearly from their own minimum and maximum to 0..255, because no window is known for
-    them. Colour is reduced to luma (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied.
+    them. Colour is reduced to luma (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied. DICOM is rescaled, windowed and, where its
+    low values are bright, inverted, as :func:`pneumonia.dicom.decode` says. Of a file with several pages the first is read; a DICOM of several is refused.
 
     Args:
         source: a file path; the bytes of a file; a PIL image; an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, where uint8 means
             0..255; any other dtype is stretched and its alpha ignored; or a Radiograph, which is returned as it is.
 
     Raises:
-        UnreadableImage: it is no picture, damaged, empty, too small (under 32 pixels a side) or too large (over 50 megapixels).
+        UnreadableImage: it is no picture, damaged, empty, compressed as nothing here can read, too small (under 32 pixels a side) or too large (over
+            50 megapixels).
         FileNotFoundError: the path does not exist.
     """
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, np.ndarray):
-        return _checked(_from_array(source, "array"), "array")
+        return _checked(from_array(source, "array"), "array")
     if isinstance(source, Image.Image):
         # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails only here.
-        with _explained("image"):
-            return _checked(_grey(source, "image"), "image")
+        with explained("image"):
+            return _checked(from_image(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _checked(_decode(io.BytesIO(bytes(source)), "upload"), "upload")
+        return _decode(bytes(source), "upload")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.exists():
-            raise FileNotFoundError(f"There is no file {path}; give the path of a {', '.join(FORMATS)} image.")
+            raise FileNotFoundError(f"There is no file {path}; give the path of a {READABLE} image.")
         if path.is_dir():
             raise UnreadableImage(f"{path} is a folder, not an image; give the files in it one by one or as a list.")
-        return _checked(_decode(io.BytesIO(path.read_bytes()), path.name), path.name)
+        return _decode(path.read_bytes(), path.name)
     raise UnreadableImage(f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}.")
 
 
@@ -106,7 +124,10 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         FileNotFoundError: the path does not exist.
     """
     path = Path(path)
-    with _opened(io.BytesIO(path.read_bytes()), path.name) as image:
+    content = path.read_bytes()
+    if dicom.is_dicom(content):
+        return dicom.header_size(content, path.name)
+    with opened(io.BytesIO(content), path.name) as image:
         width, height = image.size
         # EXIF orientations 5 to 8 lay the picture on its side; for TIFF, Pillow has turned the size already.
         turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
@@ -148,93 +169,21 @@ def to_input(radiographs: np.ndarray) -> np.ndarray:
     return np.repeat(radiographs[..., np.newaxis], 3, axis=-1).astype(np.float32)
 
 
-def _decode(stream: io.BytesIO, name: str) -> np.ndarray:
-    with _opened(stream, name) as image:
+def _decode(content: bytes, name: str) -> Radiograph:
+    # By what is in it, never by its suffix. DICOM first: its preamble may pose as the header of a TIFF.
+    if dicom.is_dicom(content):
+        return _checked(dicom.decode(content, name), name)
+    with opened(io.BytesIO(content), name) as image:
         image.load()
-        return _grey(image, name)
+        return _checked(from_image(image, name), name)
 
 
-@contextmanager
-def _opened(stream: io.BytesIO, name: str) -> Iterator[Image.Image]:
-    if not stream.getbuffer().nbytes:
-        raise UnreadableImage(f"{name} is empty (0 bytes); export the X-ray again.")
-    with _explained(name), warnings.catch_warnings():
-        # Pillow only warns between its own limit and twice that; ours is checked from the header below.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(stream, formats=FORMATS) as image:
-            _check_pixels(image.size, name)
-            yield image
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except UnreadableImage:
-        raise
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage(f"{name} is no picture that can be read here; use {', '.join(FORMATS)}.") from None
-    except Image.DecompressionBombError:
-        raise UnreadableImage(_too_large(name, "far more")) from None
-    # Pillow's plugins raise almost anything on damaged data (SyntaxError, struct.error, zlib.error and more), and all of it means the same to a person.
-    except Exception:
-        raise UnreadableImage(f"{name} is damaged and cannot be read to the end; export or copy it again.") from None
-
-
-def _grey(image: Image.Image, name: str) -> np.ndarray:
-    _check_pixels(image.size, name)
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "LAB":
-        raise UnreadableImage(f"{name} is in the LAB colour space, which cannot be read here; save it as grey or RGB.")
-    if image.mode == "La":
-        # Pillow knows no way from premultiplied grey to RGBA but this.
-        image = image.convert("LA")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _stretch(np.asarray(image, dtype=np.float64), name)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("L"))
-
-
-def _from_array(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
-        raise UnreadableImage(f"Expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}.")
-    _check_pixels((array.shape[1], array.shape[0]), name)
-    if array.dtype == np.uint8:
-        return _grey(Image.fromarray(np.ascontiguousarray(array)), name)
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
-        raise UnreadableImage(f"Expected an array of numbers, got dtype {array.dtype}.")
-    values = array.astype(np.float64)
-    # The same luma weights as Pillow's convert("L").
-    return _stretch(values if values.ndim == 2 else values[..., :3] @ np.array([0.299, 0.587, 0.114]), name)
-
-
-def _stretch(values: np.ndarray, name: str) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise UnreadableImage(f"{name} has pixels that are not finite numbers; export it again as an 8- or 16-bit image.")
-    low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
-
-
-def _check_pixels(size: tuple[int, int], name: str) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise UnreadableImage(_too_large(name, f"{size[0]}x{size[1]}"))
-
-
-def _too_large(name: str, found: str) -> str:
-    return f"{name} has too many pixels ({found}; at most {MAX_PIXELS // 1_000_000} megapixels); save it smaller, 2000 pixels a side are plenty."
-
-
-def _checked(pixels: np.ndarray, name: str) -> Radiograph:
+def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
+    pixels, facts = decoded
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:
         raise UnreadableImage(f"{name} is too small to read, {width}x{height} pixels; at least {MIN_SIDE} a side are needed, 500 or more are better.")
-    return Radiograph(np.ascontiguousarray(pixels), name)
+    return Radiograph(np.ascontiguousarray(pixels), name, facts)
 
 
 def describe() -> dict[str, Any]:

@@ -143,6 +143,63 @@ def test_path_bytes_image_and_array_give_the_same_pixels(grey, tmp_path):
         np.testing.assert_array_equal(read(source).pixels, grey)
 
 
+def test_what_a_file_says_of_itself_is_kept(grey):
+    image = Image.fromarray(grey)
+    facts = [read(encoded(image, file_format)).facts for file_format in radiograph.FORMATS]
+    assert [fact.format for fact in facts] == list(radiograph.FORMATS)
+    assert {fact.mode for fact in facts if fact.format != "WEBP"} == {"L"}
+    assert {(fact.frames, fact.coloured, fact.modality, fact.body_part, fact.view) for fact in facts} == {(1, 0.0, None, None, None)}
+    assert read(grey).facts == read(image).facts == radiograph.Facts()
+    assert read(encoded(uniform("CMYK", (0, 0, 0, 9)), "JPEG")).facts.mode == "CMYK"
+    assert read(np.ones((HEIGHT, WIDTH), np.uint16)).facts.mode == "uint16"
+    assert Radiograph(grey, "x").facts == radiograph.Facts()
+
+
+def test_of_several_pages_the_first_is_read(grey):
+    first, second = Image.fromarray(grey), Image.fromarray(255 - grey)
+    for file_format, options in (("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("PNG", {}), ("WEBP", {"lossless": True})):
+        content = encoded(first.convert("RGB"), file_format, save_all=True, append_images=[second.convert("RGB")], **options)
+        picture = read(content)
+        np.testing.assert_array_equal(picture.pixels, grey)
+        assert picture.facts.frames == 2
+
+
+def test_deep_pages_of_a_tiff_keep_their_depth():
+    deep = Image.fromarray(ramp(1000, 2000, 5000, "<u2"))
+    picture = read(encoded(deep, "TIFF", save_all=True, append_images=[deep]))
+    assert (picture.pixels[0, 0], picture.pixels[5, 5], picture.pixels[-1, -1]) == (0, 64, 255)
+    assert picture.facts.frames == 2
+
+
+def test_an_adobe_cmyk_jpeg_is_stored_inverted_and_read_upright():
+    # Adobe writes 255 - ink and marks the file; no ink is white, whatever the byte in the file.
+    content = encoded(uniform("CMYK", (0, 0, 0, 0)), "JPEG", quality=100)
+    assert b"Adobe" in content
+    assert read(content).pixels.min() >= 253
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "YCbCr"])
+def test_a_grey_picture_stored_in_colour_is_not_coloured(grey, mode):
+    assert read(Image.fromarray(grey).convert("RGB").convert(mode)).facts.coloured == 0
+
+
+def test_a_film_on_a_blue_base_is_not_coloured(grey):
+    tinted = np.stack([grey * 0.7, grey * 0.8, 40 + grey * 0.8], axis=-1).astype(np.uint8)
+    assert read(tinted).facts.coloured == 0
+    assert read(tinted.astype(np.float64)).facts.coloured == 0
+
+
+def test_the_share_of_colour_by_hand():
+    # Two colours of one luma (76 and 76), one pixel in four is red: its distance from the median of its luma is over the limit, that of the others is 0.
+    colours = np.full((HEIGHT, WIDTH, 3), 76, np.uint8)
+    colours[: HEIGHT // 2, : WIDTH // 2] = [255, 0, 0]
+    assert read(colours).facts.coloured == 0.25
+    assert read(Image.fromarray(colours)).facts.coloured == 0.25
+    assert read(encoded(Image.fromarray(colours), "PNG")).facts.coloured == 0.25
+    # A float array is stretched over all its channels at once: 0 to 255 here already.
+    assert read(colours.astype(np.float64)).facts.coloured == 0.25
+
+
 # --- PIL images and arrays --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("mode", "1 L P RGB RGBA CMYK YCbCr HSV I F LA PA La RGBa RGBX I;16 I;16B I;16L".split())
 def test_every_mode_of_pillow_is_read(mode):
