@@ -1,0 +1,188 @@
+"""From validation to what a contract promises: a temperature, an operating point for each recall target, and how near a threshold an answer is uncertain.
+
+Three decisions, taken before any test figure was there to take them by:
+
+- **Patients, not images, are counted.** X-rays of one child resemble each other, so thirty of them are not thirty pieces of evidence: each patient has weight
+  1, shared among its images.
+- **The temperature is fitted on the X-rays as they are and on their corrupted copies together.** Held-out patients come from the wards that were learned
+  from, where a network is surest and most often right; what a stranger sends looks more like a copy, and confidence is to be believed there too.
+- **A threshold meets two demands, the lower of the two counts.** On the X-rays as they are it keeps a margin for the chance in which patients were held out,
+  so that new ones are found as promised; and on the average corruption the target itself is still kept, because a promise that holds only for the framing
+  and exposure of one ward is worth little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import beta, binom
+
+from pneumonia.classifier import calibrated
+from pneumonia.contract import Contract, OperatingPoint
+from train.validate import CLEAN
+
+TARGETS = (0.95, 0.98, 0.99, 1.0)
+# With so much confidence, over the choice of patients that were held out, the promised recall holds on new ones.
+CONFIDENCE = 0.9
+# The default is the cautious target where it clears this share of the healthy, on the average of clean and corrupted validation; else the ordinary one. A
+# setting that calls back more than one healthy child in ten, where it was made, is one that people learn to ignore.
+CAUTIOUS, ORDINARY, SPECIFICITY_WANTED = 0.99, 0.98, 0.90
+# Temperatures beyond these are those of a network that errs nowhere on validation, or everywhere: there the likelihood has no optimum.
+COOLEST, HOTTEST = 0.2, 10.0
+# So many images next to the threshold say how far answers move there.
+NEAREST = 40
+
+
+def calibrated_contract(contract: Contract, labels: np.ndarray, groups: np.ndarray, raw: Mapping[str, np.ndarray]) -> Contract:
+    """Gives a contract the temperature, operating points and uncertainty that validation supports.
+
+    Args:
+        contract: of the network that answered; those three fields of it are replaced.
+        labels: ``(N,)``, 1 is PNEUMONIA, both present.
+        groups: int ``(N,)``, equal where two images are of one patient.
+        raw: uncalibrated probabilities ``(N,)`` under each name, ``clean`` among them; see :func:`train.validate.scores`.
+
+    Raises:
+        ValueError: there is nothing to calibrate on: no clean answers, one class only, or arrays of different length.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    if CLEAN not in raw or len(np.unique(labels)) != 2 or any(np.shape(values) != labels.shape for values in (groups, *raw.values())):
+        shapes = {name: np.shape(values) for name, values in raw.items()}
+        raise ValueError(
+            f"Calibration needs answers named {CLEAN!r}, images of both classes and arrays of one length; "
+            f"got {shapes} for labels {sorted(set(labels.tolist()))} of shape {labels.shape}."
+        )
+    warmth = temperature(labels, groups, raw)
+    found = {name: calibrated(values, warmth) for name, values in raw.items()}
+    points = operating_points(labels, groups, found)
+    default = chosen_default(labels, points, found)
+    width = uncertainty(found, default.threshold)
+    return replace(contract, temperature=warmth, operating_points=(replace(default, name="default"), *points), uncertainty=width)
+
+
+def logits(probabilities: np.ndarray) -> np.ndarray:
+    """Log-odds of probabilities, which are clipped as :func:`pneumonia.classifier.calibrated` clips them."""
+    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return np.log(clipped / (1 - clipped))
+
+
+def patient_weights(groups: np.ndarray) -> np.ndarray:
+    """float64 ``(N,)``: one over how many images the image's patient has, so that each patient's add up to 1."""
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return 1 / counts[inverse]
+
+
+def temperature(labels: np.ndarray, groups: np.ndarray, raw: Mapping[str, np.ndarray]) -> float:
+    """The temperature of highest likelihood over all names together (Guo et al., ICML 2017), between :data:`COOLEST` and :data:`HOTTEST`, to four digits."""
+    scores, truth = np.concatenate([logits(values) for values in raw.values()]), np.tile(labels, len(raw))
+    weights = np.tile(patient_weights(groups), len(raw))
+
+    def slope(inverse: float) -> float:
+        # The likelihood's derivative by the inverse temperature, which falls all along: one change of sign, found by halving.
+        return float(weights @ (scores * (truth - 1 / (1 + np.exp(-scores * inverse)))))
+
+    low, high = 1 / HOTTEST, 1 / COOLEST
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    return float(f"{1 / low:.4g}")
+
+
+def rank(patients: int, target: float, confidence: float = CONFIDENCE) -> int:
+    """Which of the lowest scores may be the threshold.
+
+    If the threshold is the k-th lowest of n patients' scores, the share of all patients that lies below it has a beta distribution with k and n - k + 1,
+    whatever the scores' own (Wilks 1941; the same as conformal prediction given its calibration set, Vovk 2012). So the recall on new patients is at least
+    ``target`` with the probability that a binomial of n and 1 - ``target`` is k or more.
+
+    Returns:
+        The highest k for which that is at least ``confidence``; 0 where even the lowest score promises less.
+    """
+    return int(np.sum(binom.sf(np.arange(patients), patients, 1 - target) >= confidence))
+
+
+def promise(patients: int, k: int, confidence: float = CONFIDENCE) -> float:
+    """The recall on new patients that holds with ``confidence`` if the threshold is the k-th lowest score of ``patients``."""
+    return float(beta.ppf(1 - confidence, patients - k + 1, k))
+
+
+def threshold_keeping(values: np.ndarray, weights: np.ndarray, allowance: float) -> float:
+    """The highest of ``values`` with no more than ``allowance`` of weight strictly below it."""
+    distinct, inverse = np.unique(values, return_inverse=True)
+    below = np.cumsum(np.bincount(inverse, weights)) - np.bincount(inverse, weights)
+    return float(distinct[below <= allowance + 1e-9][-1])
+
+
+def operating_points(
+    labels: np.ndarray, groups: np.ndarray, found: Mapping[str, np.ndarray], targets: Sequence[float] = TARGETS, confidence: float = CONFIDENCE
+) -> tuple[OperatingPoint, ...]:
+    """A threshold for each recall target, named ``recall-0.95`` and so on.
+
+    A patient's pneumonia counts as missed by the share of its X-rays that lie below. The promise is exact where each patient has one X-ray; shares vary less
+    than whole misses do, so it errs to the safe side where some have several.
+
+    Args:
+        labels, groups: ``(N,)``.
+        found: calibrated probabilities under each name, ``clean`` among them.
+        targets: of recall.
+        confidence: of the promise.
+    """
+    ill = labels == 1
+    weights = patient_weights(groups[ill])
+    patients = len(np.unique(groups[ill]))
+    copies = [values[ill] for name, values in found.items() if name != CLEAN]
+    points = []
+    for target in targets:
+        k = rank(patients, target, confidence)
+        threshold, lowered = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1), ""
+        if copies:
+            # No margin for chance on top: the corruptions are no sample of anything that a new patient could be drawn from.
+            kept = threshold_keeping(np.concatenate(copies), np.tile(weights / len(copies), len(copies)), patients * (1 - target))
+            if kept < threshold:
+                threshold, lowered = kept, f"; lowered further, to keep {target:.0%} on the average of {len(copies)} corruptions as well"
+        promised = target if k else math.floor(promise(patients, 1, confidence) * 1000) / 1000
+        margin = (
+            f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below it, which promises {promised:.4g} "
+            f"on new ones with {confidence:.0%} confidence{'' if k else ' and no more, from so few'}{lowered}"
+        )
+        points.append(OperatingPoint(f"recall-{target:.2f}", _below(threshold), target, promised, margin))
+    return tuple(points)
+
+
+def chosen_default(labels: np.ndarray, points: Sequence[OperatingPoint], found: Mapping[str, np.ndarray]) -> OperatingPoint:
+    """The cautious point if it keeps its promise and clears :data:`SPECIFICITY_WANTED` of the healthy on the average of all names; else the ordinary one."""
+    by_target = {point.recall_target: point for point in points}
+    cautious = by_target[CAUTIOUS]
+    cleared = np.mean([np.mean(values[labels == 0] < cautious.threshold) for values in found.values()])
+    kept = (cautious.recall_promised or 0) >= CAUTIOUS
+    return cautious if kept and cleared >= SPECIFICITY_WANTED else by_target[ORDINARY]
+
+
+def uncertainty(found: Mapping[str, np.ndarray], threshold: float, nearest: int = NEAREST) -> float:
+    """How far an answer moves for reasons that are not in the chest, in logits.
+
+    The median, over the ``nearest`` images to the threshold and all corruptions, of the distance between the calibrated logit of the X-ray as it is and of
+    the copy. At that distance from the threshold, about one delivery in four puts the same X-ray on the other side.
+
+    Args:
+        found: calibrated probabilities under each name, ``clean`` among them.
+        threshold: of the default operating point.
+        nearest: how many images.
+
+    Returns:
+        Logits, to three digits; 0 where there are no corruptions.
+    """
+    scores = {name: logits(values) for name, values in found.items()}
+    distance = np.abs(scores[CLEAN] - logits(np.array(threshold)))
+    chosen = np.argsort(distance, kind="stable")[:nearest]
+    moved = [np.abs(values - scores[CLEAN])[chosen] for name, values in scores.items() if name != CLEAN]
+    return float(f"{np.median(moved):.3g}") if moved else 0.0
+
+
+def _below(threshold: float) -> float:
+    """The next lower threshold whose logit is a multiple of .01: the same image must not fall on the other side when another batch rounds otherwise."""
+    logit = math.floor(float(logits(np.array(threshold))) * 100 - 1e-3) / 100
+    return float(f"{1 / (1 + math.exp(-logit)):.6g}")
