@@ -13,8 +13,6 @@ from pneumonia.contract import Contract, Metrics
 from pneumonia.contract import Figure as Measured
 from train.plots import BLUE, GREY, ORANGE
 
-# Test accuracy that the source reports for its three networks; it gives no interval, recall or AUC.
-SOURCE_ACCURACY = {"baseline": 0.72, "augmented": 0.85, "xception": 0.75}
 BEGIN, END = "<!-- results: written by python -m train compare -->", "<!-- end of results -->"
 _COLUMNS = ("accuracy", "recall", "specificity", "auc")
 
@@ -39,7 +37,7 @@ def collect(models: Path, results: Path) -> list[Result]:
     for name, variant in CATALOGUE.items():
         folder = models / name
         if folder.is_dir():
-            found.append(_result(folder, variant.title, SOURCE_ACCURACY.get(name)))
+            found.append(_result(folder, variant.title, variant.claimed))
     bundled = {result.contract.weights_sha256 for result in found}
     for file in sorted(results.glob(f"*/{bundle.CONTRACT}")):
         further = _result(file.parent, "", None)
