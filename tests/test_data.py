@@ -51,6 +51,15 @@ def test_the_patient_is_the_whole_prefix(own_dataset, folder, name, patient, cau
     assert (item.patient, item.cause) == (patient, cause)
 
 
+def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
+    for item in tiny_scan.items:
+        found = data.named(item.relative)
+        assert (found.relative, found.split, found.label, found.patient, found.cause) == (item.relative, item.split, item.label, item.patient, item.cause)
+    for name in ("IM-0001-0001.jpeg", "holdout/NORMAL/IM-0001-0001.jpeg", "test/COVID/x.jpeg"):
+        with pytest.raises(DataError, match="names no image"):
+            data.named(name)
+
+
 # --- what may be wrong with it ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("split", data.SPLITS)
 def test_a_missing_split_is_named(own_dataset, split):

@@ -102,3 +102,35 @@ def test_one_class_leaves_out_what_it_cannot_tell() -> None:
 def test_refuses_what_it_cannot_measure(labels: list[int], probabilities: list[float]) -> None:
     with pytest.raises(ValueError, match="Expected"):
         metrics.measure(np.array(labels), np.array(probabilities), 0.5, "test")
+
+
+def test_without_resamples_the_rates_alone_are_measured() -> None:
+    assert set(measured(resamples=0).figures) == {"accuracy", "recall", "specificity", "precision"}
+
+
+def test_a_paired_difference_by_hand() -> None:
+    # The other model finds the fourth pneumonia too and calls nobody back: one of eight more right on each side, and all 16 pairs in order instead of 14.
+    better = np.array([0.9, 0.8, 0.6, 0.55, 0.45, 0.3, 0.2, 0.1])
+    found = metrics.paired_differences(LABELS, np.arange(8), (better, 0.5), (PROBABILITIES, 0.5), resamples=500)
+    assert {name: figure.value for name, figure in found.items()} == pytest.approx({"accuracy": 0.25, "recall": 0.25, "specificity": 0.25, "auc": 2 / 16})
+    for figure in found.values():
+        assert figure.low <= figure.value <= figure.high
+    # Each side's one image is drawn never or up to four times of four.
+    assert (found["recall"].low, found["recall"].high) == (0.0, 0.75)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    found = metrics.paired_differences(LABELS, np.arange(8), (PROBABILITIES, 0.5), (PROBABILITIES, 0.5), resamples=50)
+    assert all((figure.value, figure.low, figure.high) == (0, 0, 0) for figure in found.values())
+
+
+def test_x_rays_of_one_patient_are_drawn_together() -> None:
+    rng = np.random.default_rng(8)
+    groups = np.repeat(np.arange(80), 5)
+    labels = (groups < 40).astype(int)
+    # Both models err by patient: where one X-ray is wrong, all five are.
+    ours, theirs = (np.where(rng.random(80)[groups] < 0.2, 1 - labels, labels).astype(float) for _ in range(2))
+    by_patient = metrics.paired_differences(labels, groups, (ours, 0.5), (theirs, 0.5), resamples=400)["accuracy"]
+    by_image = metrics.paired_differences(labels, np.arange(400), (ours, 0.5), (theirs, 0.5), resamples=400)["accuracy"]
+    # Five alike are one piece of evidence: the interval is sqrt(5) times as wide.
+    assert (by_patient.high - by_patient.low) / (by_image.high - by_image.low) == pytest.approx(np.sqrt(5), rel=0.2)

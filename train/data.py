@@ -230,6 +230,18 @@ def _item(path: Path, split: str, label: int) -> Item:
     return Item(path, split, label, match["patient"] if match else path.stem, pneumonia["cause"] if pneumonia else None)
 
 
+def named(relative: str) -> Item:
+    """The item that a table's ``split/LABEL/file`` speaks of, without the file being here.
+
+    Raises:
+        DataError: it is no such name.
+    """
+    path = Path(relative)
+    if len(path.parts) != 3 or path.parts[0] not in SPLITS or path.parts[1] not in LABELS:
+        raise DataError(f"{relative!r} names no image; expected split/LABEL/file, such as test/NORMAL/IM-0001-0001.jpeg.")
+    return _item(path, path.parts[0], LABELS.index(path.parts[1]))
+
+
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
