@@ -14,7 +14,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, evaluate, fit, publish, recipes
+from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes
 from train.run_folder import RunError
 
 
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_data(command)
         command.add_argument("--recipe", default="seed", help="which recipe (default: %(default)s)")
         command.add_argument("--epochs", type=int, help="how many epochs, instead of the recipe's number")
+        command.add_argument("--seed", type=int, help="another seed than the recipe's; the run's folder is then runs/VARIANT-RECIPE-SEED")
+        command.add_argument("--pool", type=Path, metavar="DIR", help="a teacher's views and answers, for a recipe that learns from them (see distil)")
         command.add_argument("--out", type=Path, help="the run's folder (default: runs/VARIANT-RECIPE); the bundle is made in it")
         command.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
         command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="mixed_bfloat16 halves the time where the processor has it")
@@ -56,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         where = "a namespace; each variant goes to NAMESPACE/pneumonia-xray-VARIANT" if name == "all" else "NAMESPACE/NAME"
         command.add_argument("--push", metavar="NAMESPACE" if name == "all" else "NAMESPACE/NAME", help=f"publish the finished bundle on the Hub: {where}")
         command.set_defaults(run=_train, variants=list(CATALOGUE) if name == "all" else [name])
+
+    command = commands.add_parser("distil", help="have a bundle answer for random views of the training images, for smaller networks to learn from")
+    command.add_argument("bundle", type=Path, help="the teacher's folder")
+    _add_data(command)
+    command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
+    command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
+    command.set_defaults(run=_distil)
 
     command = commands.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
     command.add_argument("bundle", type=Path, help="the bundle's folder")
@@ -112,10 +121,14 @@ def _train(options: argparse.Namespace) -> int:
         if options.epochs < 1:
             raise RunError(f"--epochs must be 1 or more, got {options.epochs}.")
         chosen = [dataclasses.replace(recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)) for recipe in chosen]
+    suffix = ""
+    if options.seed is not None:
+        chosen = [dataclasses.replace(recipe, seed=options.seed) for recipe in chosen]
+        suffix = f"-{options.seed}"
     if options.out and len(chosen) > 1:
         folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
     else:
-        folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
+        folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}{suffix}" for recipe in chosen]
     homes = [options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}" for recipe in chosen] if options.push else []
     for home in homes:
         # Before the hours of training, not after them.
@@ -130,6 +143,7 @@ def _train(options: argparse.Namespace) -> int:
             resume=options.resume,
             precision=options.precision,
             imagenet_weights=options.imagenet_weights,
+            pool=options.pool,
             skip_corrupt=options.skip_corrupt,
         )
         made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
@@ -141,6 +155,11 @@ def _train(options: argparse.Namespace) -> int:
         print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
         if homes:
             print(publish.push(made, homes[index]))
+    return 0
+
+
+def _distil(options: argparse.Namespace) -> int:
+    distil.make(options.bundle, data.scan(data.locate(options.data)), options.out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE)
     return 0
 
 

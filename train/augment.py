@@ -32,6 +32,10 @@ class Geometry:
     vertical_flip: bool = False
     horizontal_flip: bool = False
 
+    def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """One random view of each image: ``(N, H, W)`` to float32 ``(N, H, W)``; ``size`` is that of the images."""
+        return warp(images, draw(self, len(images), size, rng))
+
 
 def draw(geometry: Geometry, count: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Draws ``count`` affine matrices, float64 ``(count, 3, 3)``, that map output (x, y, 1) to input (x, y, 1), in pixels, x to the right."""

@@ -10,8 +10,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,11 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train import augment
+from train import distil, folds, network
 from train.data import DataError, Dataset, load
+from train.network import PRECISIONS
 from train.recipes import Recipe
 from train.run_folder import STATE, RunError, history_of, kept_name, note, open_run, run_facts, write_atomically, write_history
-
-PRECISIONS = ("float32", "mixed_bfloat16")
-_FEATURES = "pool"
 
 
 def fit(
@@ -38,6 +35,7 @@ def fit(
     resume: bool = False,
     precision: str = "float32",
     imagenet_weights: str | os.PathLike[str] | None = None,
+    pool: Path | None = None,
     skip_corrupt: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> keras.Model:
@@ -52,7 +50,8 @@ def fit(
         run_folder: where state and history go; made if need be.
         resume: go on from the state in ``run_folder``, if there is one.
         precision: Keras dtype policy, ``float32`` or ``mixed_bfloat16``; variables are float32 in both.
-        imagenet_weights: ``"imagenet"`` or a file, for a frozen body.
+        imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet.
+        pool: the folder of a teacher's views and answers (:mod:`train.distil`), for a recipe that learns from them.
         skip_corrupt: leave undecodable images out instead of stopping.
         on_epoch: called with each finished epoch's number, after its state is on disk.
 
@@ -65,14 +64,21 @@ def fit(
     """
     if precision not in PRECISIONS:
         raise RunError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if bool(recipe.teacher_weight) != bool(pool):
+        raise RunError("This recipe learns from a teacher's pool; give its folder with --pool." if recipe.teacher_weight else f"{recipe.name} uses no pool.")
+    lessons = distil.read(pool) if pool else None
     keras.utils.set_random_seed(recipe.seed)
-    model = _build(recipe, imagenet_weights)
-    body = keras.Model(model.input, model.get_layer(_FEATURES).output) if recipe.frozen_body else None
-    open_run(run_folder, recipe, dataset, precision, resume, body=_digest(body) if body else None)
+    model = network.build(recipe, imagenet_weights)
+    body = keras.Model(model.input, model.get_layer(network.FEATURES).output) if recipe.frozen_body else None
+    start = body or (model if recipe.pretrained else None)
+    open_run(run_folder, recipe, dataset, precision, resume, body=network.digest(start) if start else None, pool=lessons.fingerprint if lessons else None)
     cache = run_folder.parent / "cache"
-    images, labels, kept = load(dataset.split("train"), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
-    note(run_folder, skipped=sorted(item.relative for item in set(dataset.split("train")) - set(kept)))
-    validation = load(dataset.split(recipe.validation), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)[:2]
+    learned = folds.items_of(dataset, folds.FITTED if recipe.validation == folds.HELD_OUT else "train")
+    images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
+    if lessons and lessons.files != [item.relative for item in kept]:
+        raise RunError(f"{pool} holds views of other images than this run learns from; make it anew with python -m train distil.")
+    validation = load(folds.items_of(dataset, recipe.validation), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)[:2]
     if len(set(labels.tolist())) < 2:
         raise DataError("The train folder's images are all of one class; both are needed.")
 
@@ -91,26 +97,31 @@ def fit(
         trained = keras.saving.load_model(state)
         history = history_of(run_folder)[: int(trained.optimizer.iterations.numpy()) // math.ceil(len(labels) / recipe.batch_size)]
     else:
-        with _policy(precision):
-            trained = _trainable(recipe, model, precision)
-        optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
-        trained.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
+        trained = network.trainable(recipe, model, precision)
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+        optimizer = network.optimizer(recipe, math.ceil(len(labels) / recipe.batch_size))
+        trained.compile(optimizer=optimizer, loss=loss, metrics=[agreement if lessons else "accuracy"])
 
     steps = math.ceil(len(labels) / recipe.batch_size)
     with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{recipe.variant} {recipe.name}", unit="step", mininterval=0.5) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch)
+            batches = Batches(inputs, labels, recipe, epoch, lessons)
             result = trained.fit(
                 batches, initial_epoch=epoch - 1, epochs=epoch, validation_data=(held_out, validation[1]), shuffle=False, verbose=0, callbacks=[_Advance(bar)]
             )
-            row = {"epoch": epoch, **{name: float(values[-1]) for name, values in result.history.items()}, "seconds": round(time.monotonic() - started, 2)}
+            # Whatever measures it, the history's column is called accuracy.
+            row = {
+                "epoch": epoch,
+                **{name.replace("agreement", "accuracy"): float(values[-1]) for name, values in result.history.items()},
+                "seconds": round(time.monotonic() - started, 2),
+            }
             history.append(row)
             bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs} loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} val_accuracy {row['val_accuracy']:.4f}")
             # The history goes first: a kill between the two writes leaves one row too many, which the next start drops, never a row too few.
             write_history(run_folder, history)
             if epoch in (recipe.keep_epoch, recipe.epochs):
-                _keep(run_folder, epoch, model, trained)
+                _keep(run_folder, epoch, recipe, model, trained)
             write_atomically(state, trained.save)
             if on_epoch:
                 on_epoch(epoch)
@@ -131,25 +142,49 @@ def at_epoch(recipe: Recipe, run_folder: Path, epoch: int) -> keras.Model:
     return model
 
 
+@keras.saving.register_keras_serializable("pneumonia", "agreement")
+def agreement(y_true: Any, y_pred: Any) -> Any:
+    """Accuracy against targets that need not be 0 or 1: the share on the same side of one half."""
+    targets = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1, 1))
+    return keras.ops.mean(keras.ops.cast(keras.ops.equal(targets >= 0.5, y_pred >= 0.5), "float32"), axis=-1)
+
+
 class Batches(keras.utils.PyDataset):
     """One epoch's batches, in an order and with draws that depend on the recipe's seed and the epoch alone."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray, recipe: Recipe, epoch: int) -> None:
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray, recipe: Recipe, epoch: int, lessons: distil.Pool | None = None) -> None:
         super().__init__(workers=1, max_queue_size=16)
-        self._inputs, self._labels, self._recipe, self._epoch = inputs, labels, recipe, epoch
-        self._order = np.random.default_rng([recipe.seed, epoch]).permutation(len(labels))
+        self._inputs, self._labels, self._recipe, self._epoch, self._lessons = inputs, labels, recipe, epoch, lessons
+        rng = np.random.default_rng([recipe.seed, epoch])
+        self._order = _balanced(labels, rng) if recipe.balanced else rng.permutation(len(labels))
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order[index * self._recipe.batch_size : (index + 1) * self._recipe.batch_size]
-        batch, labels = self._inputs[chosen], self._labels[chosen].astype(np.float32)[:, np.newaxis]
-        if self._recipe.augmentation:
-            rng = np.random.default_rng([self._recipe.seed, self._epoch, index])
-            batch = augment.warp(batch, augment.draw(self._recipe.augmentation, len(batch), self._recipe.input_size, rng))
+        recipe = self._recipe
+        chosen = self._order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+        labels = self._labels[chosen].astype(np.float32)[:, np.newaxis]
+        rng = np.random.default_rng([recipe.seed, self._epoch, index])
+        if self._lessons:
+            batch, answers = self._lessons.draw(chosen, recipe.input_size, rng)
+            labels = (1 - recipe.teacher_weight) * labels + recipe.teacher_weight * answers[:, np.newaxis]
+        else:
+            batch = self._inputs[chosen]
+        if recipe.augmentation:
+            batch = recipe.augmentation.apply(batch, recipe.training_size or recipe.input_size, rng)
         # Features of a frozen body are (N, C) already; images are (N, H, W).
         return (radiograph.to_input(batch) if batch.ndim == 3 else batch), labels
+
+
+def _balanced(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Positions of as many images of one class as of the other, ``(N,)`` for N labels: the rarer class comes again, the commoner in part."""
+    half = len(labels) // 2
+    sides = []
+    for label, count in ((0, half), (1, len(labels) - half)):
+        positions = np.flatnonzero(labels == label)
+        sides.append(np.concatenate([rng.permutation(positions) for _ in range(math.ceil(count / len(positions)))])[:count])
+    return rng.permutation(np.concatenate(sides))
 
 
 class _Advance(keras.callbacks.Callback):
@@ -161,51 +196,18 @@ class _Advance(keras.callbacks.Callback):
         self._bar.update()
 
 
-def _build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None) -> keras.Model:
-    build = CATALOGUE[recipe.variant].build
-    if not recipe.frozen_body:
-        return build(recipe.input_size)
-    weights = imagenet_weights or os.environ.get("XCEPTION_WEIGHTS") or "imagenet"
-    try:
-        model = build(recipe.input_size, weights=weights)
-    except FileNotFoundError as error:
-        raise RunError(str(error)) from None
-    # Keras's downloader wraps URL and HTTP errors in a bare Exception.
-    except Exception as error:
-        raise RunError(f"The ImageNet weights could not be had ({error}); give a local file with --imagenet-weights FILE or XCEPTION_WEIGHTS.") from error
-    # A bundle stores float16, and rounding a body under a head that has learned its exact features moves probabilities by up to .007. So the body is
-    # rounded first, and the head learns the features it will have.
-    model.set_weights([value.astype(np.float16).astype(np.float32) for value in model.get_weights()])
-    return model
-
-
-def _trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model:
-    """What the optimizer sees: the whole network or, over a frozen body, its head; the same initial weights under the policy asked for."""
-    if precision == "float32" and not recipe.frozen_body:
-        return model
-    # Built anew under the policy in force: a layer made from another one's config would bring that one's float32 along.
-    twin = CATALOGUE[recipe.variant].build(recipe.input_size)
-    twin.set_weights(model.get_weights())
-    if not recipe.frozen_body:
-        return twin
-    position = [layer.name for layer in twin.layers].index(_FEATURES)
-    head = twin.layers[position + 1 :]
-    x = inputs = keras.Input(twin.get_layer(_FEATURES).output.shape[1:], name="features")
-    for layer in head:
-        x = layer(x)
-    return keras.Model(inputs, x, name="head")
-
-
-def _keep(run_folder: Path, epoch: int, model: keras.Model, trained: keras.Model) -> None:
-    for layer in trained.layers:
-        if layer.weights:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
+def _keep(run_folder: Path, epoch: int, recipe: Recipe, model: keras.Model, trained: keras.Model) -> None:
+    network.copy_weights(trained, model)
+    if recipe.pretrained:
+        # Twenty million weights trained in float32 do not survive the rounding of a bundle unmoved. So the rounded network is the one that is kept, and
+        # thresholds, temperature and figures are all its own.
+        network.round_to_float16(model)
     write_atomically(run_folder / kept_name(epoch), model.save_weights)
 
 
 def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) -> np.ndarray:
     """float32 ``(N, C)`` features of a frozen body, computed once and kept."""
-    key = hashlib.sha256(images.tobytes() + _digest(body).encode()).hexdigest()[:16]
+    key = hashlib.sha256(images.tobytes() + network.digest(body).encode()).hexdigest()[:16]
     stored = cache / f"features-{split}-{key}.npy"
     if not stored.is_file():
         parts = [
@@ -215,21 +217,3 @@ def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) ->
         stored.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(stored, lambda path: np.save(path, np.concatenate(parts)))
     return np.load(stored)
-
-
-def _digest(model: keras.Model) -> str:
-    """sha256 over a network's weights, whatever file they came from."""
-    digest = hashlib.sha256()
-    for value in model.get_weights():
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)

@@ -56,7 +56,7 @@ def _held_out(dataset: Dataset) -> np.ndarray:
     try:
         _, chosen = next(folds.split(np.zeros(len(items)), strata, groups_of(dataset, "train")))
     except ValueError as error:
-        raise DataError(f"The train folder cannot be parted into {FOLDS} folds of patients ({error}); it needs {FOLDS} images of each class at least.") from None
+        raise DataError(f"The train folder cannot be parted into {FOLDS} folds of patients ({error}); it needs {FOLDS} of each class.") from None
     mask = np.zeros(len(items), bool)
     mask[chosen] = True
     return mask

@@ -22,25 +22,26 @@ class RunError(Exception):
     """A run cannot start or go on; the message says why and what would work."""
 
 
-def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool, body: str | None = None) -> None:
+def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, resume: bool, body: str | None = None, pool: str | None = None) -> None:
     """Begins a run in ``folder``, or makes sure that the one in it is the same and may go on.
 
     Args:
         folder, recipe, dataset, precision, resume: see :func:`train.fit.fit`.
-        body: sha256 of a frozen body's weights, which decide as much as the recipe does.
+        body: sha256 of the ImageNet weights a run starts from, which decide as much as the recipe does.
+        pool: sha256 of the teacher's answers a run learns from.
 
     Raises:
         RunError: the folder holds a run and ``resume`` is not set, or it holds another one; the message tells what differs.
     """
     data = {"fingerprint": dataset.fingerprint, "counts": counts(dataset.items)}
-    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data, "body": body}))
+    facts = json.loads(json.dumps({"recipe": asdict(recipe), "precision": precision, "data": data, "body": body, "pool": pool}))
     file = folder / _FACTS
     if file.is_file():
         if not resume:
             raise RunError(f"{folder} already holds a run; go on with --resume, or give another --out.")
         before = run_facts(folder)
         # Epochs may be raised on the way; everything else would make it another run.
-        for section in ("precision", "data", "body", "recipe"):
+        for section in ("precision", "data", "body", "pool", "recipe"):
             old, new = before.get(section, facts[section]), facts[section]
             if section == "recipe":
                 # A field that recipes gained since then had its default in effect before it had a name.

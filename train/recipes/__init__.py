@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pneumonia.architectures import CATALOGUE
 from train.augment import Geometry
+from train.policy import Policy
+
+SCHEDULES = ("constant", "cosine")
+
+# What training images undergo in the recipes BEST; the log of tries says how it was come by. The views that a teacher answers for are drawn alike, but
+# mirrored only when a student takes them.
+STRONG = Policy(rotation=12, zoom_out=0.15, gamma=0.5, contrast=0.5, brightness=0.2, blur=0.15, jpeg=0.3, erase=0.3)
+VIEWS = replace(STRONG, horizontal_flip=False)
+VIEW_SIZE = (128, 128)
 
 
 @dataclass(frozen=True)
@@ -15,19 +24,33 @@ class Recipe:
 
     Attributes:
         variant: a name in the catalogue.
-        name: ``seed`` repeats the source's procedure.
+        name: ``seed`` repeats the source's procedure; ``best`` is ours.
         input_size: ``(height, width)`` in pixels.
         epochs: how many the run has.
         keep_epoch: the epoch whose weights become the bundle.
         optimizer: a Keras optimizer's name.
-        learning_rate: its constant learning rate.
+        learning_rate: its constant learning rate, or the highest of its schedule.
         batch_size: images a step.
         seed: for Python's, NumPy's and TensorFlow's generators, the order of images and every random draw.
-        augmentation: random geometry for training images, or None.
+        augmentation: what happens to training images at random, or None.
         frozen_body: train only the head, on features of the body that are computed once.
         threshold: the operating point the source used: a probability of PNEUMONIA at or above it is called PNEUMONIA.
-        validation: the split whose curves are drawn; ``val`` is the source's folder of 16 images.
+        validation: the split whose curves are drawn and choices are made on; ``val`` is the source's folder of 16 images, ``held-out`` a fold of the train
+            folder, which is then not learned from.
         note: what to know about it, in a sentence.
+        pretrained: start from ImageNet weights and train all of them.
+        frozen_normalisation: but for the batch normalisations, which keep their scales, offsets and statistics; a step is a quarter cheaper, and a
+            network answers in training as it will later.
+        training_size: ``(height, width)`` of training images where it is not ``input_size``. Random crops magnify what they show, so a network that
+            trains on smaller views sees things as large as it later does in whole pictures (Touvron et al., NeurIPS 2019), at less cost.
+        schedule: ``constant``, or ``cosine``: from ``learning_rate`` to a hundredth of it, after a warm-up.
+        warmup: epochs in which a cosine schedule rises from 0.
+        weight_decay: of an optimizer that has one, such as adamw.
+        label_smoothing: targets are moved by half of it towards one half.
+        balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
+        penalty: L2 penalty in place of the architecture's own where it has one, or None.
+        teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
+            ``python -m train distil`` made.
     """
 
     variant: str
@@ -39,17 +62,33 @@ class Recipe:
     learning_rate: float
     batch_size: int = 32
     seed: int = 42
-    augmentation: Geometry | None = None
+    augmentation: Geometry | Policy | None = None
     frozen_body: bool = False
     threshold: float = 0.5
     validation: str = "val"
     note: str = ""
+    pretrained: bool = False
+    frozen_normalisation: bool = False
+    training_size: tuple[int, int] | None = None
+    schedule: str = "constant"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    balanced: bool = False
+    penalty: float | None = None
+    teacher_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
             raise ValueError(f"keep_epoch must lie in 1..{self.epochs}, got {self.keep_epoch}.")
         if self.frozen_body and self.augmentation:
             raise ValueError("A frozen body's features are computed once, so nothing random can come before it: drop augmentation or frozen_body.")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+        if self.training_size and not isinstance(self.augmentation, Policy):
+            raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
+        if self.teacher_weight and self.augmentation:
+            raise ValueError("A teacher has seen the very views it answers for, so none are drawn anew: drop augmentation or teacher_weight.")
 
 
 def get(variant: str, name: str = "seed") -> Recipe:

@@ -3,7 +3,12 @@
     python -m train baseline                        150 epochs; float32 20 s an epoch on two cores (50 min), mixed_bfloat16 12 s (30 min)
     expect                                          training accuracy near 1; on the test folder about 74%, recall near 1, specificity near a third
 
-The bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and validation, and leave only curves and metrics.
+    python -m train distil runs/xception-best/bundle
+    python -m train baseline --recipe best --pool runs/pool --precision mixed_bfloat16
+                                                    24 epochs of 4,470 views with Xception's answers; 10 s an epoch on two idle cores
+    expect                                          on held-out patients an AUC of about .98, and hardly less under corruption
+
+SEED's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and validation, and leave only curves and metrics.
 """
 
 from train.recipes import Recipe
@@ -17,4 +22,21 @@ SEED = Recipe(
     optimizer="sgd",
     learning_rate=0.01,
     note="The source's procedure: no augmentation, its 16-image validation folder, threshold 0.5.",
+)
+
+BEST = Recipe(
+    variant="baseline",
+    name="best",
+    input_size=(100, 100),
+    epochs=24,
+    keep_epoch=24,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=0.02,
+    schedule="cosine",
+    warmup=1.0,
+    seed=1,
+    teacher_weight=0.7,
+    validation="held-out",
+    note="The same network, taught by BEST's Xception on strongly altered views; chosen on held-out patients under corruption.",
 )

@@ -1,12 +1,17 @@
-"""Xception, pre-trained on ImageNet and frozen, under a small head.
+"""Xception, pre-trained on ImageNet: frozen under a small head (SEED), or trained whole on strongly altered images (BEST).
 
     python -m train xception                        20 epochs on features computed once; 5 to 10 min on two cores
     expect                                          on the test folder about 79% accuracy, recall near 1, specificity near a half
 
-The input is 224 pixels a side: the size of the published files, so nothing is resampled.
+    python -m train xception --recipe best --precision mixed_bfloat16
+                                                    5 epochs of 4,470 images; 3 to 4 min an epoch on two idle cores with bfloat16
+    expect                                          on held-out patients an AUC above .99, and hardly less under any corruption
+
+SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST learns from views of 128 pixels, whose crops magnify by a
+fifth on average, and is asked about whole pictures of 160, in which lungs then are as large as it knows them.
 """
 
-from train.recipes import Recipe
+from train.recipes import STRONG, Recipe
 
 SEED = Recipe(
     variant="xception",
@@ -18,4 +23,25 @@ SEED = Recipe(
     learning_rate=0.001,
     frozen_body=True,
     note="The source's procedure: frozen ImageNet features, its 16-image validation folder, threshold 0.5.",
+)
+
+BEST = Recipe(
+    variant="xception",
+    name="best",
+    input_size=(160, 160),
+    training_size=(128, 128),
+    epochs=5,
+    keep_epoch=5,
+    optimizer="adamw",
+    learning_rate=2e-4,
+    weight_decay=0.01,
+    schedule="cosine",
+    warmup=0.25,
+    label_smoothing=0.05,
+    seed=1,
+    augmentation=STRONG,
+    pretrained=True,
+    frozen_normalisation=True,
+    validation="held-out",
+    note="Trained whole on strong random framing, exposure and encoding; chosen on held-out patients under corruption.",
 )

@@ -1,0 +1,116 @@
+"""What the recipes BEST ask of training: a pre-trained network trained whole, views of another size, schedules, balance and penalties."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from pneumonia.architectures import CATALOGUE
+from train import folds, network
+from train.data import load
+from train.fit import Batches, agreement, fit
+from train.policy import Policy
+from train.recipes import get
+from train.run_folder import RunError, history_of
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return replace(
+        get("xception"),
+        name="tried",
+        frozen_body=False,
+        pretrained=True,
+        frozen_normalisation=True,
+        input_size=(80, 80),
+        training_size=(72, 72),
+        augmentation=Policy(),
+        epochs=2,
+        keep_epoch=2,
+        batch_size=8,
+        optimizer="adamw",
+        learning_rate=0.001,
+        schedule="cosine",
+        warmup=0.5,
+        weight_decay=0.01,
+        label_smoothing=0.05,
+        validation="held-out",
+        balanced=True,
+    )
+
+
+def test_a_network_is_trained_whole_from_its_pre_trained_weights(recipe, tiny_scan, tmp_path, random_xception_weights):
+    kept = fit(recipe, tiny_scan, tmp_path / "run", imagenet_weights=random_xception_weights)
+    start = network.build(recipe, random_xception_weights)
+    network.round_to_float16(start)
+    normalisations = {layer.name for layer in kept.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    for layer in kept.layers:
+        pairs = list(zip(layer.get_weights(), start.get_layer(layer.name).get_weights(), strict=True))
+        assert all(np.array_equal(now, before) == (layer.name in normalisations) for now, before in pairs), layer.name
+    # What is kept is what a bundle stores: rounding it again changes nothing.
+    assert all(np.array_equal(value, value.astype(np.float16).astype(np.float32)) for value in kept.get_weights())
+    assert kept.input_shape == (None, 80, 80, 3)
+    assert [row["epoch"] for row in history_of(tmp_path / "run")] == [1, 2]
+
+
+def test_without_weights_to_start_from_it_says_how_to_have_them(recipe, tiny_scan, tmp_path, monkeypatch):
+    monkeypatch.setenv("XCEPTION_WEIGHTS", str(tmp_path / "nowhere.weights.h5"))
+    with pytest.raises(RunError, match=r"nowhere\.weights\.h5"):
+        fit(recipe, tiny_scan, tmp_path / "run")
+
+
+def test_the_rate_rises_and_falls_as_the_schedule_says(recipe):
+    rate = network.optimizer(recipe, steps=10).learning_rate
+    schedule = rate if callable(rate) else network.optimizer(recipe, steps=10)._learning_rate
+    # 5 of 20 steps are warm-up; then a cosine to a hundredth.
+    values = [float(schedule(step)) for step in (0, 5, 20)]
+    np.testing.assert_allclose(values, [0.0, 0.001, 0.00001], atol=1e-8)
+    # Half-way down a cosine is the mean of its ends.
+    assert float(schedule(12.5)) == pytest.approx((0.001 + 0.00001) / 2, rel=1e-3)
+
+
+def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
+    labels = np.array([1] * 30 + [0] * 10)
+    batches = Batches(np.zeros((40, 8, 8), np.uint8), labels, replace(recipe, augmentation=None, training_size=None), epoch=1)
+    shown = np.concatenate([batches[index][1] for index in range(len(batches))])[:, 0]
+    assert (len(shown), shown.sum()) == (40, 20)
+    # Every image of the rarer class comes twice, of the commoner none twice.
+    assert sorted(np.bincount(batches._order, minlength=40)[30:].tolist()) == [2] * 10
+    assert np.bincount(batches._order, minlength=40)[:30].max() == 1
+
+
+def test_views_come_at_the_training_size(recipe, tiny_scan):
+    images, labels, _ = load(folds.items_of(tiny_scan, "fitted"), recipe.input_size)
+    inputs, targets = Batches(images, labels, recipe, epoch=1)[0]
+    assert (inputs.shape, targets.shape) == ((8, 72, 72, 3), (8, 1))
+
+
+def test_another_penalty_replaces_the_architectures_own(recipe):
+    augmented = replace(get("augmented"), name="tried", input_size=(64, 64), penalty=0.0)
+    model = CATALOGUE["augmented"].build((64, 64))
+    assert model.losses
+    free = network.trainable(augmented, model, "float32")
+    assert not free.losses
+    weighed = network.trainable(replace(augmented, penalty=0.001), model, "float32")
+    # The architecture's own is Keras's 0.01.
+    assert float(sum(weighed.losses)) == pytest.approx(float(sum(model.losses)) / 10, rel=1e-4)
+
+
+def test_agreement_counts_sides_of_one_half():
+    soft = np.array([[0.9], [0.2], [0.6], [0.4]], np.float32)
+    said = np.array([[0.7], [0.6], [0.5], [0.1]], np.float32)
+    assert np.mean(agreement(soft, said)) == pytest.approx(3 / 4)
+    # Labels of a validation split are whole numbers without a second axis.
+    assert np.mean(agreement(np.array([1, 0, 1, 1]), said)) == pytest.approx(2 / 4)
+
+
+def test_a_recipe_that_contradicts_itself_is_refused(recipe):
+    with pytest.raises(ValueError, match="schedule must be one of constant, cosine"):
+        replace(recipe, schedule="linear")
+    with pytest.raises(ValueError, match="needs a Policy"):
+        replace(recipe, augmentation=None)
+    with pytest.raises(ValueError, match="teacher"):
+        replace(recipe, teacher_weight=0.5)

@@ -1,0 +1,78 @@
+"""Strong augmentation: every draw stays in its bounds, nothing but the generator decides, and doing nothing changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from train.policy import Policy
+
+NOTHING = Policy(smallest_area=1.0, aspect=0.0, horizontal_flip=False, gamma=0.0, contrast=0.0, brightness=0.0)
+
+
+@pytest.fixture
+def images(drawn_radiograph) -> np.ndarray:
+    return np.stack([drawn_radiograph(seed, seed % 2, (40, 48)) for seed in range(6)])
+
+
+def test_a_policy_that_does_nothing_gives_the_images_back(images):
+    assert np.array_equal(NOTHING.apply(images, (40, 48), np.random.default_rng(0)), images)
+
+
+def test_views_have_the_size_asked_for(images):
+    views = Policy().apply(images, (24, 32), np.random.default_rng(0))
+    assert (views.shape, views.dtype) == ((6, 24, 32), np.uint8)
+
+
+def test_the_generator_alone_decides(images):
+    strong = Policy(rotation=12, zoom_out=0.5, blur=0.5, jpeg=0.5, erase=0.5)
+    same, again, other = (strong.apply(images, (40, 48), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(same, again)
+    assert not np.array_equal(same, other)
+    assert images.flags.writeable
+    assert np.array_equal(images, images.copy())
+
+
+def test_a_flip_mirrors_about_half_of_the_images():
+    ramp = np.tile(np.arange(40, dtype=np.uint8) * 6, (200, 40, 1))
+    flipped = NOTHING.__class__(**(vars(NOTHING) | {"horizontal_flip": True})).apply(ramp, (40, 40), np.random.default_rng(3))
+    mirrored = [np.array_equal(view, ramp[0][:, ::-1]) for view in flipped]
+    assert all(mirror or np.array_equal(view, ramp[0]) for mirror, view in zip(mirrored, flipped, strict=True))
+    assert 70 < sum(mirrored) < 130
+
+
+def test_a_crop_keeps_at_least_its_area_and_stays_in_the_picture():
+    # Columns and rows count up, so a view's first and last values tell what it shows.
+    size = 100
+    across = np.tile(np.arange(size, dtype=np.uint8), (300, size, 1))
+    policy = Policy(**(vars(NOTHING) | {"smallest_area": 0.36}))
+    wide = policy.apply(across, (size, size), np.random.default_rng(4)).astype(int)
+    shown = (wide[:, 50, -1] - wide[:, 50, 0] + 1) / size
+    assert shown.min() == pytest.approx(0.6, abs=0.03)
+    assert shown.max() == pytest.approx(1.0, abs=0.03)
+    # Nothing was invented beyond the edge: neighbours in a view never lie further apart than in the picture.
+    assert np.diff(wide, axis=2).max() <= 2
+    assert np.diff(wide, axis=2).min() >= -2
+
+
+def test_zooming_out_shows_the_whole_picture_smaller():
+    white = np.full((50, 60, 60), 255, np.uint8)
+    views = Policy(**(vars(NOTHING) | {"zoom_out": 1.0})).apply(white, (60, 60), np.random.default_rng(1))
+    shares = (views > 127).mean(axis=(1, 2))
+    # 70% of the sides is 49% of the area; or the edge was drawn out and all is white.
+    assert shares.min() == 1.0 or (0.45 < shares.min() < 0.65 and shares.max() > 0.9)
+
+
+def test_exposure_moves_grey_values_and_keeps_them_in_range(images):
+    views = Policy(**(vars(NOTHING) | {"brightness": 0.2})).apply(images, (40, 48), np.random.default_rng(5))
+    moved = np.median(views.astype(int) - images, axis=(1, 2))
+    assert np.abs(moved).max() <= 51
+    assert len(set(moved.tolist())) > 3
+
+
+def test_a_rectangle_is_erased_to_one_grey(images):
+    views = Policy(**(vars(NOTHING) | {"erase": 1.0})).apply(images, (40, 48), np.random.default_rng(6))
+    for image, view in zip(images, views, strict=True):
+        changed = view != image
+        assert 0 < changed.mean() <= 0.23
+        assert len(np.unique(view[changed])) == 1

@@ -1,0 +1,126 @@
+"""A teacher's answers for views of the training images, made once and learned from by any number of smaller networks.
+
+Hinton et al. (2015): a teacher's answer says more than a label, above all of a view that shows half a lung. Beyer et al. (CVPR 2022): it helps only where the
+teacher has seen the very view the student sees; so the views are drawn first, kept, and both are shown the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from pneumonia.classifier import PneumoniaClassifier
+from train import folds
+from train.data import Dataset, load
+from train.policy import Policy
+from train.run_folder import RunError, write_atomically
+
+_FACTS = "pool.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Views of N training images with a teacher's answers.
+
+    Attributes:
+        views: uint8 ``(V, N, H, W)``.
+        answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
+        files: the N images, as :attr:`train.data.Item.relative` names them.
+        fingerprint: sha256 over the answers.
+    """
+
+    views: list[np.ndarray]
+    answers: np.ndarray
+    files: list[str]
+    fingerprint: str
+
+    def draw(self, chosen: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random view of each chosen image, mirrored half of the time: uint8 ``(n, height, width)`` and float32 ``(n,)`` answers."""
+        which = rng.integers(len(self.views), size=len(chosen))
+        mirrored = rng.random(len(chosen)) < 0.5
+        views = [self.views[view][position] for view, position in zip(which, chosen, strict=True)]
+        if views[0].shape != size:
+            views = [np.asarray(Image.fromarray(view).resize((size[1], size[0]), Image.Resampling.BILINEAR)) for view in views]
+        return np.stack([view[:, ::-1] if flip else view for view, flip in zip(views, mirrored, strict=True)]), self.answers[which, chosen]
+
+
+def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0) -> None:
+    """Draws ``views`` views of every image of the ``fitted`` side and has a bundle answer for each.
+
+    A view's file is written when it is whole, so a killed run goes on with the next.
+
+    Args:
+        teacher: the bundle's folder. Its own input size is used: views are resized to it.
+        dataset: the data.
+        out: the pool's folder, made if need be.
+        policy: how views are drawn; mirroring is left to the student.
+        views: how many of each image.
+        size: ``(height, width)`` of the views kept.
+        seed: of the draws.
+
+    Raises:
+        RunError: the folder holds another pool.
+        DataError: images are missing or damaged.
+    """
+    classifier = PneumoniaClassifier.from_pretrained(teacher)
+    images, _, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, cache=out.parent / "cache")
+    facts = {
+        "teacher": classifier.contract.weights_sha256,
+        "data": dataset.fingerprint,
+        "policy": asdict(policy),
+        "size": list(size),
+        "seed": seed,
+        "files": [item.relative for item in items],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / _FACTS).is_file():
+        if json.loads((out / _FACTS).read_text()) != facts:
+            raise RunError(f"{out} holds the views of another teacher, policy or data; give another --out.")
+    else:
+        write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
+    batch = 64
+    with tqdm(total=views * len(items), desc="views", unit="view", mininterval=0.5) as bar:
+        for view in range(views):
+            file = out / f"view-{view:03d}.npz"
+            if file.is_file():
+                bar.update(len(items))
+                continue
+            drawn, answers = [], []
+            for start in range(0, len(items), batch):
+                rng = np.random.default_rng([seed, view, start])
+                part = policy.apply(images[start : start + batch], size, rng)
+                drawn.append(part)
+                answers.append(classifier.probabilities(_resized(part, classifier.contract.input_size)))
+                bar.update(len(part))
+            write_atomically(file, partial(np.savez, views=np.concatenate(drawn), answers=np.concatenate(answers).astype(np.float32)))
+
+
+def read(folder: Path) -> Pool:
+    """What :func:`make` wrote.
+
+    Raises:
+        RunError: there is no pool in that folder.
+    """
+    files = sorted(folder.glob("view-*.npz"))
+    if not files or not (folder / _FACTS).is_file():
+        raise RunError(f"{folder} holds no views with a teacher's answers; make them with python -m train distil.")
+    views, answers = [], []
+    for file in files:
+        with np.load(file) as archive:
+            views.append(archive["views"])
+            answers.append(archive["answers"])
+    said = np.stack(answers)
+    return Pool(views, said, json.loads((folder / _FACTS).read_text())["files"], hashlib.sha256(said.tobytes()).hexdigest())
+
+
+def _resized(views: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if views.shape[1:] == size:
+        return views
+    return np.stack([np.asarray(Image.fromarray(view).resize((size[1], size[0]), Image.Resampling.BILINEAR)) for view in views])

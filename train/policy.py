@@ -1,0 +1,131 @@
+"""Strong random framing, exposure and encoding: what separates one hospital's X-rays from another's, and from what is in them.
+
+Random-resized crops and aspect follow Szegedy et al. (CVPR 2015), erased rectangles Zhong et al. (AAAI 2020). Everything is drawn from the generator handed
+in, so the same seed gives the same images.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageFilter
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How far a training image may be taken from its file.
+
+    Attributes:
+        smallest_area: share of the picture that a crop keeps at least; uniform up to the whole.
+        aspect: the crop's width over height is that of the picture times e to the power of a uniform draw in ±aspect.
+        rotation: degrees, uniform in ±rotation.
+        zoom_out: chance that the picture is shrunk instead of cropped, to between 70 and 100% of its sides.
+        horizontal_flip: with a chance of one half.
+        gamma: exponent e to the power of a uniform draw in ±gamma.
+        contrast: distance from the image's mean times e to the power of a uniform draw in ±contrast.
+        brightness: shift, share of 255, uniform in ±brightness.
+        blur: chance of a Gaussian blur with a deviation up to 1.2% of the side.
+        jpeg: chance of JPEG encoding at a quality between 15 and 80.
+        erase: chance that a rectangle of 2 to 20% of the area becomes plain grey.
+    """
+
+    smallest_area: float = 0.35
+    aspect: float = 0.3
+    rotation: float = 0.0
+    zoom_out: float = 0.0
+    horizontal_flip: bool = True
+    gamma: float = 0.4
+    contrast: float = 0.4
+    brightness: float = 0.15
+    blur: float = 0.0
+    jpeg: float = 0.0
+    erase: float = 0.0
+
+    def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Draws one view of each image.
+
+        Args:
+            images: uint8 ``(N, H, W)``.
+            size: ``(height, width)`` of the views in pixels.
+            rng: every draw comes from it.
+
+        Returns:
+            uint8 ``(N, height, width)``.
+        """
+        views = self._framed(images, size, rng)
+        views = self._exposed(views, rng)
+        for index in range(len(views)):
+            # Drawn whether used or not, so that one chance more or less leaves all other draws as they were.
+            chances, amounts = rng.random(3), rng.random(8)
+            if chances[0] < self.erase:
+                _erase(views[index], amounts[:5])
+            if chances[1] < self.blur:
+                radius = 0.012 * min(size) * float(amounts[5])
+                views[index] = np.asarray(Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius)))
+            if chances[2] < self.jpeg:
+                views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
+        return views
+
+    def _framed(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        count, (height, width) = len(images), images.shape[1:3]
+        area = rng.uniform(self.smallest_area, 1.0, count)
+        ratio = np.exp(rng.uniform(-self.aspect, self.aspect, count))
+        # Shares of the picture's sides that a view shows; a crop does not reach over the edge, a picture zoomed out does on all sides.
+        wide, high = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
+        outwards, reach = rng.random(count) < self.zoom_out, 1 / rng.uniform(0.7, 1.0, count)
+        wide, high = np.where(outwards, reach * np.sqrt(ratio), wide), np.where(outwards, reach / np.sqrt(ratio), high)
+        left, top = rng.random(count) * (1 - wide), rng.random(count) * (1 - high)
+        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, count))
+        mirrored = np.where(rng.random(count) < 0.5, -1.0, 1.0) if self.horizontal_flip else np.ones(count)
+        # Output pixel -> share of the view from its centre -> turned in pixels of the picture -> moved to the view's centre.
+        scale_x, scale_y = mirrored * wide * width / size[1], high * height / size[0]
+        centre_x, centre_y = (left + wide / 2) * width - 0.5, (top + high / 2) * height - 0.5
+        a, b = np.cos(angle) * scale_x, -np.sin(angle) * scale_y
+        c, d = np.sin(angle) * scale_x, np.cos(angle) * scale_y
+        middle_x, middle_y = (size[1] - 1) / 2, (size[0] - 1) / 2
+        zero = np.zeros(count)
+        transforms = np.stack(
+            [a, b, centre_x - a * middle_x - b * middle_y, c, d, centre_y - c * middle_x - d * middle_y, zero, zero],
+            axis=1,
+        )
+        # Beyond the edge: black, as a collimator leaves it, or the edge drawn out, so that neither becomes a sign of anything.
+        black = rng.random() < 0.5
+        with tf.device("/CPU:0"):
+            views = tf.raw_ops.ImageProjectiveTransformV3(
+                images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
+                transforms=tf.convert_to_tensor(transforms, tf.float32),
+                output_shape=list(size),
+                fill_value=0.0,
+                interpolation="BILINEAR",
+                fill_mode="CONSTANT" if black else "NEAREST",
+            )
+        return views.numpy()[..., 0]
+
+    def _exposed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count = len(views)
+
+        def uniform(limit: float) -> np.ndarray:
+            return rng.uniform(-limit, limit, count).astype(np.float32)[:, np.newaxis, np.newaxis]
+
+        shares = (views / np.float32(255)) ** np.exp(uniform(self.gamma))
+        mean = shares.mean(axis=(1, 2), keepdims=True)
+        shares = mean + (shares - mean) * np.exp(uniform(self.contrast)) + uniform(self.brightness)
+        return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def _erase(view: np.ndarray, amounts: np.ndarray) -> None:
+    height, width = view.shape
+    area, ratio = 0.02 + 0.18 * amounts[0], np.exp((amounts[1] - 0.5) * 1.6)
+    tall, wide = min(height, round(height * np.sqrt(area / ratio))), min(width, round(width * np.sqrt(area * ratio)))
+    top, left = int(amounts[2] * (height - tall + 1)), int(amounts[3] * (width - wide + 1))
+    view[top : top + tall, left : left + wide] = round(255 * amounts[4])
+
+
+def _encoded(view: np.ndarray, quality: int) -> np.ndarray:
+    encoded = io.BytesIO()
+    Image.fromarray(view).save(encoded, "JPEG", quality=quality)
+    with Image.open(encoded, formats=("JPEG",)) as copy:
+        return np.asarray(copy)
