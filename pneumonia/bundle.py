@@ -160,10 +160,30 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
         raise ContractError(f"{file} is no metrics file: {error}") from None
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, Metrics], contract: Contract) -> None:
-    """Writes ``metrics.json``, bound to the weights it was measured on by their sha256."""
+def write_metrics(folder: Path, metrics: Mapping[str, Metrics], contract: Contract, details: Mapping[str, Any] | None = None) -> None:
+    """Writes ``metrics.json``, bound to the weights it was measured on by their sha256; ``details`` is further plain JSON, see :func:`read_details`."""
     values = {"schema": 1, "variant": contract.variant, "weights_sha256": contract.weights_sha256, **{name: asdict(entry) for name, entry in metrics.items()}}
-    (folder / METRICS).write_text(json.dumps(values, indent=2) + "\n")
+    (folder / METRICS).write_text(json.dumps(values | ({"details": details} if details else {}), indent=2) + "\n")
+
+
+def read_details(folder: Path) -> dict[str, Any]:
+    """What ``metrics.json`` says beyond its two entries; empty where it says no more, as in bundles older than that.
+
+    ``operating_points``: by name, ``validation`` and ``test``, each as :meth:`Metrics.from_dict` reads it, with the rates alone. ``parts``: the test
+    folder's ``bacteria``, ``virus``, ``without duplicates`` and ``by patient``, likewise. ``uncertain``: how many test ``images`` lie within the contract's
+    uncertainty of the default threshold, how many of them are ``wrong``, and how many others are, ``wrong_elsewhere``. ``corruptions``: AUC, recall and
+    specificity on validation under each, at the default threshold.
+
+    Raises:
+        ContractError: the file is there but cannot be read.
+    """
+    file = folder / METRICS
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")).get("details", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ContractError(f"{file} is no metrics file: {error}") from None
 
 
 def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:

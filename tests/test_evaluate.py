@@ -12,9 +12,13 @@ import pytest
 from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle, evidence
-from train import compare, evaluate, fit, recipes
+from pneumonia.classifier import calibrated
+from pneumonia.contract import Metrics
+from pneumonia.corruptions import CORRUPTIONS
+from train import calibrate, compare, details, evaluate, fit, recipes
 from train.__main__ import main
 from train.data import Dataset
+from train.folds import groups_of, items_of
 from train.metrics import confusion
 
 PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "calibration.png")
@@ -26,6 +30,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "baseline-seed"
     recipe = dataclasses.replace(recipes.get("baseline"), input_size=(48, 48), epochs=2, keep_epoch=1)
     fit.fit(recipe, tiny_scan, folder)
+    evaluate.assemble(recipe, folder, tiny_scan)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def best(run: Path, tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
+    """The same run assembled as a recipe that holds patients out, calibrated and all."""
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("best") / "baseline-best", ignore=shutil.ignore_patterns("bundle", "last-epoch")))
+    recipe = dataclasses.replace(recipes.get("baseline"), name="best", validation="held-out", input_size=(48, 48), epochs=2, keep_epoch=1)
     evaluate.assemble(recipe, folder, tiny_scan)
     return folder
 
@@ -49,6 +62,64 @@ def test_the_last_epoch_leaves_evidence_but_no_weights(run: Path) -> None:
     assert len(evaluate.read_history(last / evaluate.HISTORY)) == 2
     assert len(evaluate.read_history(run / "bundle" / evaluate.HISTORY)) == 1
     assert not (last / bundle.WEIGHTS).exists()
+
+
+def test_a_recipe_that_holds_patients_out_is_calibrated_on_them(best: Path, tiny_scan: Dataset) -> None:
+    classifier = PneumoniaClassifier.from_pretrained(best / "bundle")
+    contract, held_out = classifier.contract, items_of(tiny_scan, "held-out")
+    assert [point.name for point in contract.operating_points] == ["default", "recall-0.95", "recall-0.98", "recall-0.99", "recall-1.00"]
+    # So few patients promise next to nothing, and the contract says so: .1^(1/n) is all that the lowest of n promises.
+    ill = len({item.patient for item in held_out if item.label == 1})
+    assert contract.default.recall_promised == pytest.approx(0.1 ** (1 / ill), abs=1e-3)
+    assert "no more, from so few" in str(contract.default.margin)
+    assert contract.recipe["validation"] == "held-out" and "threshold" not in contract.recipe
+    assert classifier.metrics["validation"].split == "held-out" and classifier.metrics["validation"].images == len(held_out)
+    # None of the pneumonias held out is below any of the thresholds, as promised.
+    assert classifier.metrics["validation"].counts["false_negative"] == 0
+    assert not (best / "last-epoch").exists()
+
+
+def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_scan: Dataset) -> None:
+    names, labels, raw = details.read_copies(best / "bundle")
+    assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
+    assert list(raw) == ["clean", *CORRUPTIONS]
+    contract = bundle.read_contract(best / "bundle")
+    again = calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), labels, groups_of(tiny_scan, "held-out"), raw)
+    assert again == contract
+    # The clean answers, calibrated, are those of the validation table.
+    _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
+    assert np.allclose(calibrated(raw["clean"], contract.temperature), probabilities, atol=1e-6)
+
+
+def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
+    found = bundle.read_details(best / "bundle")
+    contract = bundle.read_contract(best / "bundle")
+    names, labels, probabilities = evidence.read_predictions(best / "bundle" / "predictions_test.csv")
+    for point in contract.operating_points:
+        counted = evidence.outcome(labels, probabilities, point.threshold)
+        measured = Metrics.from_dict(found["operating_points"][point.name]["test"])
+        assert measured.counts["false_negative"] == counted.missed and measured.counts["false_positive"] == counted.called_back
+        assert measured.figures["recall"] == counted.recall and measured.figures["specificity"] == counted.specificity
+    assert set(found["parts"]) == {"bacteria", "virus", "without duplicates", "by patient"}
+    # Two images a healthy patient; of pneumonia, bacteria and virus alternate, and are patients of their own.
+    assert (found["parts"]["without duplicates"]["images"], found["parts"]["by patient"]["images"]) == (8, 6)
+    assert set(found["corruptions"]) == {"clean", *CORRUPTIONS}
+    shares = found["uncertain"]
+    wrong = int(np.sum((probabilities >= contract.default.threshold) != (labels == 1)))
+    assert shares["wrong"] + shares["wrong_elsewhere"] == wrong and shares["wrong"] <= shares["images"] <= len(names)
+    # A run of the source's procedure has its one operating point, and no answers under corruption.
+    assert set(bundle.read_details(run / "bundle")) == {"operating_points", "parts"}
+
+
+def test_a_second_measurement_confirms_a_calibrated_bundle(best: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+    assert main(["evaluate", str(best / "bundle"), "--data", str(tiny_scan.root), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "metrics.json").read_text() == (best / "bundle" / "metrics.json").read_text()
+
+
+def test_a_damaged_table_of_answers_is_named(tmp_path: Path) -> None:
+    (tmp_path / details.COPIES).write_text("file,label,clean\ntrain/NORMAL/a.jpeg,0,much\n")
+    with pytest.raises(bundle.BundleError, match=r"validation_copies\.csv must have the columns"):
+        details.read_copies(tmp_path)
 
 
 def test_the_confusion_counts_recompute_from_the_table(run: Path) -> None:

@@ -6,7 +6,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Metrics, OperatingPoint
-from train import fit, plots
+from train import details, fit, plots, validate
 from train import run_folder as run_folders
-from train.data import Dataset, Item, load
+from train.calibrate import calibrated_contract
+from train.data import DataError, Dataset, Item, load
+from train.folds import HELD_OUT, items_of
 from train.metrics import measure
 from train.recipes import Recipe
 
@@ -30,10 +32,11 @@ _ROUNDING_SAMPLE = 128
 def evaluate(
     folder: Path, dataset: Dataset, out: Path, *, validation: str | None = None, cache: Path | None = None, skip_corrupt: bool = False
 ) -> dict[str, Metrics]:
-    """Measures a bundle on the test folder, and on its validation split, at its default operating point.
+    """Measures a bundle on the test folder and on its validation split: at its default operating point, and in brief at all others.
 
-    Writes ``metrics.json``, ``predictions_test.csv`` (and ``predictions_validation.csv``), ``roc.png``, ``precision_recall.png``, ``confusion.png``,
-    ``calibration.png`` and, where the bundle has a history, ``training_curves.png``.
+    Writes ``metrics.json`` (for what is in it beside two entries see :func:`pneumonia.bundle.read_details`), ``predictions_test.csv`` and
+    ``predictions_validation.csv``, ``roc.png``, ``precision_recall.png``, ``confusion.png``, ``calibration.png`` and, where the bundle has a history,
+    ``training_curves.png``.
 
     Args:
         folder: the bundle.
@@ -52,15 +55,18 @@ def evaluate(
     threshold = classifier.contract.default.threshold
     splits = {"validation": validation or classifier.contract.recipe.get("validation", "val"), "test": "test"}
     metrics: dict[str, Metrics] = {}
+    tables: dict[str, details.Table] = {}
     variant = classifier.contract.variant
     title = CATALOGUE[variant].title if variant in CATALOGUE else variant
     for entry, split in splits.items():
         items, labels, probabilities = predict_split(classifier, dataset, split, cache, skip_corrupt)
         write_predictions(out / f"predictions_{entry}.csv", items, probabilities)
         metrics[entry] = measure(labels, probabilities, threshold, split)
+        tables[entry] = ([item.relative for item in items], labels, probabilities)
         if entry == "test":
             plots.draw_all(out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY))
-    bundle.write_metrics(out, metrics, classifier.contract)
+    copies = details.read_copies(folder) if (folder / details.COPIES).is_file() else None
+    bundle.write_metrics(out, metrics, classifier.contract, details.of(classifier.contract, splits, tables, _identical(dataset), copies))
     return metrics
 
 
@@ -68,12 +74,12 @@ def predict_split(
     classifier: PneumoniaClassifier, dataset: Dataset, split: str, cache: Path | None = None, skip_corrupt: bool = False
 ) -> tuple[list[Item], np.ndarray, np.ndarray]:
     """Calibrated probabilities of every image of a split: the items, int64 ``(N,)`` labels and float64 ``(N,)`` probabilities as the tables hold them."""
-    images, labels, items = load(dataset.split(split), classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    images, labels, items = load(items_of(dataset, split), classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
     parts = []
     for start in tqdm(range(0, len(items), 32), f"{classifier.contract.variant} on {split}", unit="batch", mininterval=0.5, leave=False):
         parts.append(classifier.probabilities(images[start : start + 32]))
     # Rounded to what the table holds, so that whoever recomputes from the table gets these figures and not their neighbours.
-    return items, labels, np.array([float(_digits(value)) for value in np.concatenate(parts)])
+    return items, labels, np.array([float(details.digits(value)) for value in np.concatenate(parts)])
 
 
 def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarray) -> None:
@@ -81,13 +87,14 @@ def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarr
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "label", "probability"))
-        writer.writerows((item.relative, item.label, _digits(value)) for item, value in zip(items, probabilities, strict=True))
+        writer.writerows((item.relative, item.label, details.digits(value)) for item, value in zip(items, probabilities, strict=True))
 
 
 def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
     """Makes ``run_folder/bundle`` of a finished run: the weights of ``recipe.keep_epoch``, the contract, the history and the evaluation.
 
-    Where the run went on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one, without weights.
+    A recipe that holds patients out is calibrated on them first, and the test folder is then measured once. Of a recipe that repeats the source's procedure,
+    where the run went on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
 
     Raises:
         RunError: the run kept no weights of that epoch.
@@ -96,8 +103,10 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
     history, cache = run_folders.history_of(run_folder), run_folder.parent / "cache"
     target = run_folder / "bundle"
     _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, history, target)
+    if recipe.validation == HELD_OUT:
+        calibrate(target, dataset, cache=cache, skip_corrupt=skip_corrupt)
     evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
-    if recipe.epochs > recipe.keep_epoch:
+    if recipe.validation != HELD_OUT and recipe.epochs > recipe.keep_epoch:
         with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
             last = Path(scratch) / "bundle"
             _write_bundle(recipe, run_folder, dataset, recipe.epochs, history, last)
@@ -109,14 +118,52 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
     return target
 
 
+def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False) -> Contract:
+    """Gives a bundle's contract what validation supports (see :mod:`train.calibrate`), and leaves the answers it was read from in ``validation_copies.csv``.
+
+    Nothing of the test folder is looked at. What the bundle was calibrated to before has no effect.
+
+    Args:
+        folder: the bundle; its contract is replaced.
+        dataset: where the held-out patients are.
+        cache: folder for the corrupted copies.
+        skip_corrupt: leave undecodable images out instead of stopping.
+
+    Raises:
+        BundleError, ContractError: the bundle cannot be trusted.
+        DataError: images are missing or damaged, or the patients held out are all of one class.
+    """
+    classifier = PneumoniaClassifier.from_pretrained(folder)
+    classifier.contract = replace(classifier.contract, temperature=1.0)
+    prepared = validate.copies(dataset, classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    if len(set(prepared.labels.tolist())) != 2:
+        raise DataError("The patients held out are all of one class; to calibrate on them, both are needed.")
+    details.write_copies(folder, [item.relative for item in prepared.items], validate.answers(classifier, prepared))
+    _, labels, raw = details.read_copies(folder)
+    contract = calibrated_contract(classifier.contract, labels, prepared.groups, raw)
+    (folder / bundle.CONTRACT).write_text(contract.to_json())
+    return contract
+
+
+def _identical(dataset: Dataset) -> list[list[str]]:
+    by_digest: dict[str, list[str]] = {}
+    for item, digest in zip(dataset.items, dataset.digests, strict=True):
+        by_digest.setdefault(digest, []).append(item.relative)
+    return [names for names in by_digest.values() if len(names) > 1]
+
+
 def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int, history: Sequence[Mapping[str, float]], target: Path) -> None:
     variant, facts = CATALOGUE[recipe.variant], run_folders.run_facts(run_folder)
-    images, _, _ = load(dataset.split(recipe.validation)[:_ROUNDING_SAMPLE], recipe.input_size, skip_corrupt=True)
+    held_out = items_of(dataset, recipe.validation)
+    # Spread over the split: its first images are all of one class.
+    images, _, _ = load(held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True)
     until = [row for row in history if row["epoch"] <= epoch]
+    # A threshold fixed beforehand is the source's; where patients are held out, it is read from their answers.
+    settings = {name: value for name, value in asdict(recipe).items() if name != "threshold" or recipe.validation != HELD_OUT}
     contract = Contract(
         variant=variant.name,
         recipe={
-            **asdict(recipe),
+            **settings,
             "epoch": epoch,
             "precision": facts["precision"],
             "training_seconds": round(facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)),
@@ -167,7 +214,3 @@ def differences(recorded: Mapping[str, Metrics], measured: Mapping[str, Metrics]
             if now is None or abs(now.value - figure.value) > tolerance:
                 found.append(f"{entry} {name}: the bundle says {figure.value:.4f}, measured now {'nothing' if now is None else format(now.value, '.4f')}")
     return found
-
-
-def _digits(value: float) -> str:
-    return f"{value:.9g}"
