@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes
+from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes, tries
 from train.run_folder import RunError
 
 
@@ -65,6 +66,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
     command.set_defaults(run=_distil)
+
+    command = commands.add_parser("try", help="train a changed recipe, judge it on held-out patients under corruption, and write it into the log of tries")
+    command.add_argument("name", help="of the try")
+    command.add_argument("variant", choices=CATALOGUE)
+    command.add_argument("--change", action="append", default=[], metavar="FIELD=JSON", help="a field of the recipe, or augmentation.FIELD; may be repeated")
+    command.add_argument("--expect", default="", help="what is expected of it")
+    command.add_argument("--conclude", help="train nothing; write down what was made of the try of that name")
+    _add_data(command)
+    command.add_argument("--precision", choices=fit.PRECISIONS, default="float32")
+    command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights")
+    command.add_argument("--pool", type=Path, metavar="DIR", help="a teacher's views and answers")
+    command.add_argument("--limit", type=int, help="so many held-out images at most")
+    command.add_argument("--results", type=Path, default=Path("assets/results"), help="where the log is (default: %(default)s)")
+    command.set_defaults(run=_try)
 
     command = commands.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
     command.add_argument("bundle", type=Path, help="the bundle's folder")
@@ -160,6 +175,34 @@ def _train(options: argparse.Namespace) -> int:
 
 def _distil(options: argparse.Namespace) -> int:
     distil.make(options.bundle, data.scan(data.locate(options.data)), options.out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE)
+    return 0
+
+
+def _try(options: argparse.Namespace) -> int:
+    if options.conclude is not None:
+        tries.conclude(options.results, options.name, options.conclude)
+        return 0
+    changes = {}
+    for change in options.change:
+        field, _, value = change.partition("=")
+        try:
+            changes[field] = json.loads(value)
+        except ValueError:
+            raise RunError(f"--change takes FIELD=JSON, such as epochs=1; got {change!r}.") from None
+    record = tries.attempt(
+        options.name,
+        recipes.get(options.variant, "best"),
+        changes,
+        options.expect,
+        data.scan(data.locate(options.data)),
+        Path("runs") / f"try-{options.name}",
+        options.results,
+        precision=options.precision,
+        imagenet_weights=options.imagenet_weights,
+        pool=options.pool,
+        limit=options.limit,
+    )
+    print(json.dumps(record["summary"], indent=1))
     return 0
 
 
