@@ -99,7 +99,9 @@ def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = Fa
             prevent_thread_lock=True,
             quiet=True,
             theme=look.theme(),
-            css_paths=[ASSETS / "app.css"],
+            # What all tabs share first; then the sheets of single tabs.
+            css_paths=sorted(ASSETS.glob("*.css"), key=lambda file: (file.name != "app.css", file.name)),
+            head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
             footer_links=["api", "settings"],
             run_history=False,
             ssr_mode=False,

@@ -1,23 +1,29 @@
-"""The Activations tab: what the channels of a layer answer to an X-ray of each class."""
+"""The Activations tab: what the channels of any layer answer to an X-ray of each class and to one's own, and one picture on its way through the network."""
 
 from __future__ import annotations
 
 import html
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import gradio as gr
+from PIL import Image
 
-from page import panels, words
-from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, received
-from page.shared import View
-from pneumonia import LABELS, Radiograph, explain, figures
+from page import panels
+from page.served import EXAMPLES, Models, Shown, example, received
+from page.shared import View, title
+from page.tiles import Part, grid, strip, tile
+from page.words import activations as words
+from pneumonia import LABELS, Radiograph, explain, figures, radiograph
+from pneumonia.architectures import CATALOGUE
 
 COUNTS = (16, 32, 64)
+# Of the strip: the chosen X-ray, or an example.
+CHOSEN = "chosen"
 
 
 class Channel(TypedDict):
-    """One channel: its number, its strength over both X-rays and for each, and a picture of its two maps as a data address."""
+    """One channel: its number, its strength over both X-rays and for each, and a picture of its two maps as a ``data:`` address."""
 
     channel: int
     strength: float
@@ -37,95 +43,136 @@ class Activations(TypedDict):
     channels: list[Channel]
 
 
-def tiles(models: Models, variant: str, layer: str, count: int, left: Radiograph, right: Radiograph) -> tuple[Activations, list[Any]]:
-    """The strongest channels of a layer as numbers and as pictures, in one order.
+class Maps:
+    """The strongest channels of a layer for several X-rays.
+
+    Attributes:
+        size: height, width and number of channels of the layer.
+        channels: their numbers, strongest first.
+        strengths: float32 ``(N, C)`` of all channels.
+        shades: float32 ``(N, h, w, count)``, 0 to 1, of the chosen ones.
 
     Raises:
-        gr.Error: the layer does not exist; the message names those that do.
+        gr.Error: the layer does not exist; the message names some that do.
     """
-    try:
-        maps = explain.activations(models[variant], [left, right], layer)
-    except ValueError as error:
-        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
-    strengths = explain.strength(maps)
-    chosen = explain.order(strengths)[: min(max(1, int(count)), COUNTS[-1])]
-    shades = explain.normalised(maps[..., chosen])
-    pictures = [figures.pair(*(figures.enlarged(figures.coloured(shades[side, ..., place]), 192) for side in (0, 1))) for place in range(len(chosen))]
-    means = strengths.mean(axis=0)
-    channels = [Channel(channel=int(c), strength=float(means[c]), normal=float(strengths[0, c]), pneumonia=float(strengths[1, c]), picture="") for c in chosen]
-    return Activations(variant=variant, layer=layer, height=maps.shape[1], width=maps.shape[2], of=maps.shape[3], channels=channels), pictures
+
+    def __init__(self, models: Models, variant: str, layer: str, count: int, pictures: Sequence[Radiograph]) -> None:
+        try:
+            maps = explain.activations(models[variant], pictures, layer)
+        except ValueError as error:
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+        self.size = maps.shape[1:]
+        self.strengths = explain.strength(maps)
+        self.channels = [int(channel) for channel in explain.order(self.strengths)[: min(max(1, int(count)), COUNTS[-1])]]
+        self.shades = explain.normalised(maps[..., self.channels])
 
 
-def layer_choices(models: Models, variant: str) -> list[tuple[str, str]]:
-    """The gallery layers of a model with where they stand: ``conv1 (early, 1 of 6)``."""
-    layers = models.evidence(variant).contract.gallery_layers
-    return [(f"{name} ({('early', 'middle', 'late')[3 * place // len(layers)]}, {place + 1} of {len(layers)})", name) for place, name in enumerate(layers)]
+def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
+    """``/activations``."""
+
+    def activations(normal: gr.FileData, pneumonia: gr.FileData, layer: str, variant: str = models.default, count: int = 16) -> Activations:
+        """The strongest channels of a layer for a pair of chest X-rays, strongest first, each with its strengths and a picture of its two maps.
+
+        Args:
+            normal: an X-ray without pneumonia.
+            pneumonia: an X-ray with it.
+            layer: such as conv1 or, of xception, block5_add.
+            variant: the model.
+            count: how many channels, 64 at most.
+        """
+        maps = Maps(models, variant, layer, count, [received(normal).picture, received(pneumonia).picture])
+        channels = []
+        for place, channel in enumerate(maps.channels):
+            halves = [figures.enlarged(figures.coloured(shades[..., place]), 192) for shades in maps.shades]
+            of_normal, of_pneumonia = (float(strengths[channel]) for strengths in maps.strengths)
+            strength, picture = float(maps.strengths[:, channel].mean()), figures.data_uri(figures.pair(*halves))
+            channels.append(Channel(channel=channel, strength=strength, normal=of_normal, pneumonia=of_pneumonia, picture=picture))
+        height, width, of = maps.size
+        return Activations(variant=variant, layer=layer, height=height, width=width, of=of, channels=channels)
+
+    return (activations,)
 
 
-def side(label: str) -> tuple[gr.State, gr.Radio, gr.UploadButton, gr.HTML]:
-    """One half of the pair: its X-ray and the ways to choose another."""
-    files = EXAMPLES[label]
-    state = gr.State(None, time_to_live=3600)
-    with gr.Column(min_width=150, elem_classes="side"):
-        view = gr.HTML(_of_choice(label, "0")[1])
-        choice = gr.Radio(
-            [(str(number), str(place)) for place, number in enumerate(range(1, len(files) + 1))],
-            value="0",
-            label=label,
-            elem_id=f"{label.lower()}-example",
-        )
-        upload = gr.UploadButton(f"Own {label} X-ray", size="sm", type="filepath")
-    return state, choice, upload, view
+def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, str]]:
+    """The gallery layers of a model, or all with maps, each with where it stands: ``conv1 (early, 1 of 6)``."""
+    layers = explain.spatial_layers(models[variant]) if every else models.evidence(variant).contract.gallery_layers
+    return [(f"{name} ({words.STAGES[3 * place // len(layers)]}, {place + 1} of {len(layers)})", name) for place, name in enumerate(layers)]
 
 
 def build(view: View) -> None:
-    """Model, layer, a pair of X-rays, and the layer's maps."""
-    models, tab = view.models, view.tab
-    layers = layer_choices(models, models.default)
+    """Model, layer, X-rays; the layer's maps; a strip through the depth of the network."""
+    models = view.models
+    gr.HTML(words.INTRO)
+    view.chooser("maps")
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            variant = gr.Radio(models.choices, value=models.default, label=words.MODEL, elem_id="maps-model")
-            layer = gr.Dropdown(layers, value=layers[0][1], label=words.LAYER, elem_id="layer", filterable=False)
+            variant = view.model_radio("maps-model")
+            layers = layer_choices(models, models.default, every=False)
+            layer = gr.Dropdown(layers, value=layers[0][1], label=words.LAYER, elem_id="layer", num_choices_shown=None)
+            every = gr.Checkbox(label=words.EVERY, elem_id="every-layer")
             count = gr.Radio(list(COUNTS), value=COUNTS[0], label=words.COUNT, elem_id="count")
-        with gr.Column(scale=3, min_width=320), gr.Row(elem_classes="pair"):
-            sides = [side(label) for label in LABELS]
-    heading = gr.HTML("<h2 class='minor'>&nbsp;</h2>", elem_id="maps-heading")
-    gallery = gr.Gallery(
-        label=words.MAPS, format="png", columns=4, object_fit="contain", height="auto", interactive=False, buttons=["fullscreen"], elem_id="maps"
+        with gr.Column(scale=3, min_width=320):
+            compared = gr.HTML(_compared([example(EXAMPLES[label][0]) for label in LABELS]), elem_id="compared")
+            with gr.Row(elem_classes="pair"):
+                pair = [_example_radio(label) for label in LABELS]
+    gallery = gr.HTML("<div class='tiles-place'></div>", elem_id="maps", min_height=420)
+    with gr.Row(elem_classes="strip-asked"):
+        along = gr.Radio([(words.CHOSEN, CHOSEN), *((f"{label} example", label) for label in LABELS)], value=CHOSEN, label=words.FOLLOW, elem_id="follow")
+    through = gr.HTML("<div class='strip-place'></div>", elem_id="through", min_height=190)
+    claims = ", ".join(f"{variant.title} {variant.claimed:.0%}" for variant in CATALOGUE.values() if variant.claimed)
+    gr.Markdown(words.HELP.format(claims=claims))
+
+    def of_pair(normal: str, pneumonia: str) -> list[Shown]:
+        return [example(EXAMPLES[label][int(place)]) for label, place in zip(LABELS, (normal, pneumonia), strict=True)]
+
+    def show(variant: str, layer: str, every: bool, count: int, normal: str, pneumonia: str, shown: Shown | None) -> tuple[Any, str, str]:
+        choices = layer_choices(models, variant, every)
+        names = [name for _, name in choices]
+        layer = layer if layer in names else names[0]
+        pictures = of_pair(normal, pneumonia)
+        if shown and shown.file not in [picture.file for picture in pictures]:
+            pictures.append(shown)
+        maps = Maps(models, variant, layer, count, [picture.picture for picture in pictures])
+        captions = [title(picture) for picture in pictures]
+        tiles = []
+        for place, channel in enumerate(maps.channels):
+            parts = [Part.of_map(shades[..., place], caption) for shades, caption in zip(maps.shades, captions, strict=True)]
+            tiles.append(tile(parts, f"channel {channel}", f"strength {maps.strengths[:, channel].mean():.3g}"))
+        height, width, of = maps.size
+        sizes = f"{of} channels of {height} × {width}, the {len(tiles)} strongest; in each tile {', '.join(captions)}"
+        heading = f"<h2 class='minor'>{panels.escaped(layer)} of {panels.escaped(models.title(variant))}: {panels.escaped(sizes)}</h2>"
+        return gr.Dropdown(choices, value=layer), _compared(pictures), heading + grid(tiles, len(pictures))
+
+    def follow(variant: str, along: str, normal: str, pneumonia: str, shown: Shown | None) -> str:
+        pair = dict(zip(LABELS, of_pair(normal, pneumonia), strict=True))
+        followed = pair.get(along) or shown or pair[LABELS[1]]
+        return _through(models, variant, followed)
+
+    view.follow(
+        show, [variant, layer, every, count, *pair, view.shown], [layer, compared, gallery], gallery, on=[each.input for each in (layer, every, count, *pair)]
     )
-    gr.Markdown(words.MAPS_HELP)
-
-    def show(variant: str, layer: str, count: int, left: Shown | None, right: Shown | None) -> tuple[str, list[tuple[Any, str]]]:
-        pictures = [(chosen or example(EXAMPLES[label][0])).picture for label, chosen in zip(LABELS, (left, right), strict=True)]
-        found, images = tiles(models, variant, layer, count, *pictures)
-        captions = [f"channel {channel['channel']} · strength {channel['strength']:.3g}" for channel in found["channels"]]
-        size = f"{found['of']} channels of {found['height']} × {found['width']}"
-        text = f"<h2 class='minor'>{panels.escaped(layer)} of {panels.escaped(models.title(variant))}: {size}, the {len(images)} strongest</h2>"
-        return text, list(zip(images, captions, strict=True))
-
-    def switch(variant: str, count: int, left: Shown | None, right: Shown | None) -> tuple[Any, ...]:
-        choices = layer_choices(models, variant)
-        return gr.Dropdown(choices, value=choices[0][1]), *show(variant, choices[0][1], count, left, right)
-
-    states, outputs = [state for state, *_ in sides], [heading, gallery]
-    inputs = [variant, layer, count, *states]
-    # A model that a visitor brought on the other tab is offered here too.
-    tab.select(lambda: gr.Radio(models.choices), None, variant, **ONE_BY_ONE)
-    for event in (layer.input, count.input, tab.select):
-        event(show, inputs, outputs, show_progress_on=gallery, **ONE_BY_ONE)
-    variant.input(switch, [variant, count, *states], [layer, *outputs], show_progress_on=gallery, **ONE_BY_ONE)
-    for label, (state, choice, upload, seen) in zip(LABELS, sides, strict=True):
-        picked = choice.input(partial(_of_choice, label), choice, [state, seen], **ONE_BY_ONE)
-        sent = upload.upload(partial(_of_upload, label), upload, [state, seen, choice], show_progress_on=seen, **ONE_BY_ONE)
-        for event in (picked, sent):
-            event.success(show, inputs, outputs, show_progress_on=gallery, **ONE_BY_ONE)
+    view.follow(follow, [variant, along, *pair, view.shown], [through], on=[each.input for each in (along, *pair)])
 
 
-def _of_choice(label: str, place: str) -> tuple[Shown, str]:
-    file = EXAMPLES[label][int(place)]
-    return example(file), panels.xray(example(file).picture, f"{label} example {int(place) + 1}", f"{label} example {file.name}")
+def _example_radio(label: str) -> Any:
+    places = [(str(place + 1), str(place)) for place in range(len(EXAMPLES[label]))]
+    return gr.Radio(places, value="0", label=f"{label} example", elem_id=f"{label.lower()}-example", min_width=120)
 
 
-def _of_upload(label: str, path: str | None) -> tuple[Shown, str, None]:
-    new = received(path)
-    return new, panels.xray(new.picture, f"{label}: own X-ray", f"{label}, own X-ray {panels.escaped(new.picture.name)}"), None
+def _compared(pictures: Sequence[Shown]) -> str:
+    shown = [panels.xray(picture.picture, panels.escaped(title(picture)), f"X-ray {panels.escaped(title(picture))}") for picture in pictures]
+    return f"<div class='pictures of-{len(shown)}'>{''.join(shown)}</div>"
+
+
+def _through(models: Models, variant: str, followed: Shown) -> str:
+    classifier = models[variant]
+    seen = radiograph.resize(followed.picture, classifier.contract.input_size)
+    name = title(followed)
+    tiles = [tile([Part(Image.fromarray(seen), name)], "input", f"{seen.shape[0]} × {seen.shape[1]}")]
+    for layer, maps in explain.depth(classifier, followed.picture).items():
+        strongest = int(explain.order(explain.strength(maps[None]))[0])
+        height, width, of = maps.shape
+        shades = explain.normalised(maps[None, ..., [strongest]])[0, ..., 0]
+        tiles.append(tile([Part.of_map(shades, name)], layer, f"{height} × {width} × {of}, channel {strongest}"))
+    label = f"{name} through {models.title(variant)}: of each layer the strongest channel"
+    return f"<h2 class='minor'>{panels.escaped(label)}</h2>{strip(tiles, label)}"

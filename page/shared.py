@@ -110,15 +110,21 @@ class View:
         self.changed(radio.input(lambda variant: variant, radio, self.variant, **AT_ONCE))
         return radio
 
-    def follow(self, function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any], show_progress_on: Any = None) -> None:
-        """Runs ``function`` when the tab is opened, and after each change in it that came before this call (chooser, radio, :meth:`changed`).
+    def follow(self, function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any], show_progress_on: Any = None, on: Sequence[Any] = ()) -> None:
+        """Runs ``function`` when the tab is opened and after each change in it that was declared before (chooser, radio, :meth:`changed`), and on more events.
 
         It does not run again for the same values: coming back to a tab costs nothing. A generator function may yield as it goes.
+
+        Args:
+            function: takes the inputs, returns what the outputs become.
+            inputs, outputs: as for any event of Gradio.
+            show_progress_on: the outputs that are marked as being worked on; the last one if None.
+            on: such as ``count.input``, of components that are among the inputs.
         """
         before = gr.State(None, time_to_live=KEPT)
         follower = _once_for_the_same(function, len(outputs))
         where = show_progress_on or outputs[-1]
-        events: list[Any] = [self.tab.select, *(change.success for change in self._changes)]
+        events: list[Any] = [self.tab.select, *(change.success for change in self._changes), *on]
         for event in events:
             event(follower, [before, *inputs], [before, *outputs], show_progress_on=where, **ONE_BY_ONE)
 

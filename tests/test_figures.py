@@ -55,3 +55,11 @@ def test_wrong_input_says_what_was_expected():
         figures.coloured(np.zeros((2, 2)), "rainbowz")
     with pytest.raises(ValueError, match="one height, got 2 and 3"):
         figures.pair(Image.new("L", (2, 2)), Image.new("L", (2, 3)))
+
+
+def test_a_palette_shows_the_same_colours_in_fewer_bytes():
+    values = np.random.default_rng(0).random((64, 64))
+    indexed, coloured = figures.indexed(values), figures.coloured(values)
+    assert indexed.mode == "P"
+    np.testing.assert_array_equal(np.asarray(indexed.convert("RGB")), np.asarray(coloured))
+    assert len(figures.data_uri(indexed)) < len(figures.data_uri(coloured)) / 2

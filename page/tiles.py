@@ -1,0 +1,53 @@
+"""Pictures in rows and grids that a click or the Enter key enlarges; ``assets/app.js`` opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from page.panels import escaped
+from pneumonia import figures
+
+# Pixels of a map's longer side at most.
+MAP_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Part:
+    """One picture of a tile: the image, and whose it is."""
+
+    image: Image.Image
+    caption: str
+
+    @classmethod
+    def of_map(cls, values: np.ndarray, caption: str) -> Part:
+        """A map, float ``(h, w)`` in 0..1, in its own pixels, which the page draws as squares; a larger one than the page can show is thinned out."""
+        step = -(-max(values.shape) // MAP_SIDE)
+        return cls(figures.indexed(values[::step, ::step]), caption)
+
+
+def tile(parts: Iterable[Part], name: str, note: str, kind: str = "") -> str:
+    """A button with one picture or several side by side over a name and a note."""
+    pictures = "".join(
+        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(name)}: {escaped(part.caption)}' data-caption='{escaped(part.caption)}' "
+        f"width='{part.image.width}' height='{part.image.height}'>"
+        for part in parts
+    )
+    return (
+        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}' aria-label='{escaped(name)}, {escaped(note)}: enlarge'>"
+        f"<span class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span><span class='tile-note'>{escaped(note)}</span></button>"
+    )
+
+
+def grid(tiles: Iterable[str], parts: int) -> str:
+    """Tiles in rows, as many to a row as the width takes; ``parts`` pictures each."""
+    return f"<div class='tiles of-{parts}'>{''.join(tiles)}</div>"
+
+
+def strip(tiles: Iterable[str], label: str) -> str:
+    """Tiles in one row that scrolls sideways, read from left to right."""
+    items = "".join(f"<li>{one}</li>" for one in tiles)
+    return f"<div class='scroller strip' tabindex='0' role='region' aria-label='{escaped(label)}'><ol>{items}</ol></div>"
