@@ -72,10 +72,7 @@ class HeatMap:
         strongest = float(np.abs(self.cells).max())
         signed = self.cells if label == "PNEUMONIA" else -self.cells
         shares = np.clip(signed, 0, None).astype(np.float64) / (strongest or 1.0)
-        rows, columns = (
-            _weights(count, grid, side, to) for count, grid, side, to in zip(shares.shape, self.grid, self.input_size, size or self.input_size, strict=True)
-        )
-        return (rows @ shares @ columns.T).astype(np.float32)
+        return spread(shares, self.grid, self.input_size, size or self.input_size)
 
 
 def contributions(model: keras.Model, image: np.ndarray, layer: str | None = None) -> HeatMap:
@@ -225,8 +222,24 @@ def _passed(layer: keras.Layer, axis: int, side: int, stride: float, offset: flo
     return stride * step, offset + stride * ((size - 1) / 2 - before)
 
 
+def spread(cells: np.ndarray, grid: Grid, input_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Draws cells out over a picture, linear between their centres, the outermost reaching to its border.
+
+    Args:
+        cells: float ``(h, w)``.
+        grid: where they lie on the input.
+        input_size: ``(height, width)`` of that input, pixels.
+        size: ``(height, width)`` of the result; it covers the whole input, whatever its aspect.
+
+    Returns:
+        float32 ``size``, within the range of the cells.
+    """
+    rows, columns = (_weights(*axis) for axis in zip(cells.shape, grid, input_size, size, strict=True))
+    return (rows @ cells @ columns.T).astype(np.float32)
+
+
 def _weights(cells: int, grid: tuple[float, float], side: int, to: int) -> np.ndarray:
-    """How much of each cell every pixel gets, float64 ``(to, cells)``: linear between centres, the outermost cells reaching to the border."""
+    """How much of each cell every pixel gets, float64 ``(to, cells)``."""
     stride, offset = grid
     centres = (offset + stride * np.arange(cells) + 0.5) / side
     pixels = (np.arange(to) + 0.5) / to

@@ -1,0 +1,223 @@
+"""One X-ray and one model to an answer with all that is known of it: numbers and frozen types, no HTML.
+
+Predict, Compare, the report and the API all come through :func:`read`, so they cannot say different things of one picture.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TypedDict
+
+import gradio as gr
+import numpy as np
+
+from page import panels
+from page.served import Models, Shown
+from page.words import answers as words
+from pneumonia import PneumoniaClassifier, bundle, heatmaps, radiograph
+from pneumonia.contract import Contract, OperatingPoint, Prediction
+from pneumonia.evidence import Outcome, outcome, read_predictions
+
+PREDICTIONS = "predictions_test.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model says of an X-ray.
+
+    Attributes:
+        shown: the X-ray.
+        prediction: at the operating point's threshold.
+        point: the operating point asked for, or the model's default where it has none of that name.
+        evidence: what is known of the model.
+        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the contract forbids a label.
+        cost: what the point costs on the test set, in people; None where that was not measured.
+        seen: uint8 ``(h, w)``, the X-ray as it entered the network.
+        heat: what each place adds to the answer; None before it is drawn, and for networks that end otherwise than this project's.
+    """
+
+    shown: Shown
+    prediction: Prediction
+    point: OperatingPoint
+    evidence: panels.Evidence
+    called: str
+    cost: Outcome | None
+    seen: np.ndarray
+    heat: heatmaps.HeatMap | None = None
+
+
+class Cost(TypedDict):
+    """Of ``ill`` X-rays with pneumonia on the test set ``missed`` were called NORMAL, and ``called_back`` of ``healthy`` without it PNEUMONIA. Ends of the
+    95% Wilson intervals are shares, 0 to 1."""
+
+    missed: int
+    ill: int
+    missed_low: float
+    missed_high: float
+    called_back: int
+    healthy: int
+    called_back_low: float
+    called_back_high: float
+
+
+class Answer(TypedDict):
+    """A model's answer. ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``, else NORMAL; ``answer`` is the same, or UNCERTAIN between
+    ``uncertain_from`` and ``uncertain_to``, where a second read is due. ``cost`` is null where it was not measured."""
+
+    label: str
+    answer: str
+    probability: float
+    calibrated: bool
+    threshold: float
+    operating_point: str
+    recall_target: float | None
+    uncertain_from: float
+    uncertain_to: float
+    cost: Cost | None
+    variant: str
+    weights_sha256: str
+    milliseconds: float
+    name: str
+
+
+def read(models: Models, variant: str, shown: Shown, point: str = "default") -> Reading:
+    """Asks a model; without the heat map, which :func:`with_heat` adds.
+
+    Args:
+        models: those that can be asked.
+        variant: name of the one to ask.
+        shown: the X-ray.
+        point: name of an operating point; the model's default where it has none of that name.
+
+    Raises:
+        gr.Error: there is no such model, or it cannot be loaded.
+    """
+    # First the weights, then what is known of them: asking may bring others than those that were bundled.
+    classifier = models[variant]
+    known, chosen = models.evidence(variant), point_of(classifier.contract, point)
+    prediction = classifier.predict(shown.picture, threshold=chosen.threshold)
+    called = call(prediction.probability, chosen.threshold, classifier.contract.uncertainty)
+    seen = radiograph.resize(shown.picture, classifier.contract.input_size)
+    return Reading(shown, prediction, chosen, known, called, cost(models, variant, classifier, chosen.threshold), seen)
+
+
+def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
+    """The same with its heat map, where the network allows one."""
+    classifier = models[variant]
+    try:
+        return replace(reading, heat=heatmaps.contributions(classifier.model, classifier.inputs([reading.shown.picture])))
+    except ValueError:
+        # A visitor's own network may end otherwise; its answer stands without a map.
+        return reading
+
+
+def points(contract: Contract) -> list[OperatingPoint]:
+    """The operating points worth offering: one a threshold, the default in place of its equal, from the lowest recall to the highest."""
+    chosen = {point.threshold: point for point in (*(other for other in contract.operating_points if other.name != "default"), contract.default)}
+    return [chosen[threshold] for threshold in sorted(chosen, reverse=True)]
+
+
+def point_of(contract: Contract, name: str) -> OperatingPoint:
+    """The operating point of a name; the default where the contract has none of it."""
+    return next((point for point in contract.operating_points if point.name == name), contract.default)
+
+
+def call(probability: float, threshold: float, uncertainty: float) -> str:
+    """NORMAL, PNEUMONIA, or UNCERTAIN where the probability's logit lies nearer to the threshold's than ``uncertainty`` logits."""
+    low, high = uncertain_between(threshold, uncertainty)
+    if low < probability < high:
+        return "UNCERTAIN"
+    return "PNEUMONIA" if probability >= threshold else "NORMAL"
+
+
+def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, float]:
+    """The probabilities, 0 to 1, between which no label is given; both the threshold where ``uncertainty``, in logits, is 0."""
+    if not uncertainty:
+        return threshold, threshold
+    # A threshold of 0 or 1 has no logit; what lies a millionth from it has.
+    inside = min(max(threshold, 1e-6), 1 - 1e-6)
+    middle = math.log(inside / (1 - inside))
+    low, high = (1 / (1 + math.exp(-(middle + step))) for step in (-uncertainty, uncertainty))
+    return low, high
+
+
+def cost(models: Models, variant: str, classifier: PneumoniaClassifier, threshold: float) -> Outcome | None:
+    """What a threshold costs on the test set, counted in the predictions that were published with these very weights; None where there are none.
+
+    Weights from the Hub come without that table; if the bundled ones have the same sha256, theirs is the same.
+    """
+    folders = [classifier.folder] if classifier.folder else []
+    bundled = models.folder / variant
+    if variant in models.names and (bundled / bundle.CONTRACT).is_file() and bundle.read_contract(bundled).weights_sha256 == classifier.contract.weights_sha256:
+        folders.append(bundled)
+    for folder in folders:
+        if (folder / PREDICTIONS).is_file():
+            labels, probabilities = _predictions(folder / PREDICTIONS, (folder / PREDICTIONS).stat().st_mtime_ns)
+            return outcome(labels, probabilities, threshold)
+    test = classifier.metrics.get("test")
+    if test is None or test.threshold != threshold:
+        return None
+    missed, called_back = test.counts["false_negative"], test.counts["false_positive"]
+    return Outcome(threshold, missed, missed + test.counts["true_positive"], called_back, called_back + test.counts["true_negative"])
+
+
+def typed(reading: Reading) -> Answer:
+    """A reading as plain JSON types, for the API."""
+    prediction, contract, counted = reading.prediction, reading.evidence.contract, reading.cost
+    low, high = uncertain_between(reading.point.threshold, contract.uncertainty)
+    people = None
+    if counted is not None:
+        (missed_low, missed_high), (back_low, back_high) = counted.missed_interval, counted.called_back_interval
+        people = Cost(
+            missed=counted.missed,
+            ill=counted.ill,
+            missed_low=missed_low,
+            missed_high=missed_high,
+            called_back=counted.called_back,
+            healthy=counted.healthy,
+            called_back_low=back_low,
+            called_back_high=back_high,
+        )
+    return Answer(
+        label=prediction.label,
+        answer=reading.called,
+        probability=prediction.probability,
+        calibrated=contract.temperature != 1,
+        threshold=prediction.threshold,
+        operating_point=reading.point.name,
+        recall_target=reading.point.recall_target,
+        uncertain_from=low,
+        uncertain_to=high,
+        cost=people,
+        variant=prediction.variant,
+        weights_sha256=contract.weights_sha256,
+        milliseconds=prediction.milliseconds,
+        name=prediction.name,
+    )
+
+
+def must_be_answered(shown: Shown, overrule: bool) -> Shown:
+    """For the API: the X-ray, unless it is refused and the caller did not overrule that.
+
+    Raises:
+        gr.Error: the reasons, and how to overrule them.
+    """
+    if shown.refusal and not overrule:
+        raise gr.Error(f"{html.escape(shown.refusal, quote=False)} Send overrule=true to have an answer all the same.", print_exception=False)
+    return shown
+
+
+def cost_sentence(reading: Reading) -> str:
+    """What the setting costs in people, or that it was not measured."""
+    counted = reading.cost
+    return words.COST.format(counts=counted.sentence(), images=counted.ill + counted.healthy) if counted else words.NO_COST
+
+
+@lru_cache(maxsize=16)
+def _predictions(file: Path, _changed: int) -> tuple[np.ndarray, np.ndarray]:
+    _, labels, probabilities = read_predictions(file)
+    return labels, probabilities
