@@ -152,7 +152,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     positions = np.arange(len(records))[::-1]
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.38 * len(records)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 1.5 + 0.38 * len(records)), layout="constrained")
     for position, record in zip(positions, records, strict=True):
         found = record["summary"]
         axes.plot([found["worst_auc"], found["clean_auc"]], [position, position], color="0.75", linewidth=2, zorder=1)
@@ -161,6 +161,6 @@ def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     axes.set_yticks(positions, [f"{record['name']} ({record['variant']})" for record in records])
     axes.set_xlabel("AUC on held-out patients")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower left", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(file, dpi=110)
     plt.close(figure)
