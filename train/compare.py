@@ -1,7 +1,10 @@
-"""What the source claims beside what was measured here: one table, one picture, written from the bundles and never by hand."""
+"""What the source claims and others published, beside what was measured here: tables and a picture, written from the bundles and never by hand."""
 
 from __future__ import annotations
 
+import csv
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,48 +14,99 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, Metrics
 from pneumonia.contract import Figure as Measured
-from train.plots import BLUE, GREY, ORANGE
+from pneumonia.evidence import rate, read_predictions
+from train import compare_tables as tables
+from train.audit import JSON_NAME
+from train.details import Table
+from train.plots import BLUE, GREEN, GREY, ORANGE
 
 BEGIN, END = "<!-- results: written by python -m train compare -->", "<!-- end of results -->"
-_COLUMNS = ("accuracy", "recall", "specificity", "auc")
+# Figures that others published on the same 624 images, with where they stand; typed from there, as nobody can compute them here.
+PUBLISHED = "published.csv"
+COLUMNS = ("accuracy", "recall", "specificity", "auc")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One measured model: its title, what the source claims of it, contract and test metrics."""
+    """One measured model.
+
+    Attributes:
+        title: its network's, and the epoch where it is not the recipe's own.
+        claimed: test accuracy that the source reports of it, or None.
+        contract, test: what the folder says.
+        table: names, labels and calibrated probabilities of the test folder, where the folder has them.
+        bundled: whether it is one of the models that the project carries.
+    """
 
     title: str
     claimed: float | None
     contract: Contract
     test: Metrics
+    table: Table | None = None
+    bundled: bool = True
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's name as tables print it: SEED, BEST."""
+        return str(self.contract.recipe["name"]).upper()
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures that somebody else reports of the same test folder; what they do not report is None."""
+
+    name: str
+    figures: dict[str, float | None]
+    note: str
+
+    def measured(self, name: str, images: dict[str, int]) -> Measured | None:
+        """A rate with the Wilson interval of the counts it implies; an AUC alone, for its interval cannot be had."""
+        value = self.figures[name]
+        if value is None or name == "auc":
+            return None if value is None else Measured(value, value, value, "none")
+        interval = rate(round(value * images[name]), images[name])
+        assert interval is not None
+        return Measured(value, interval.low, interval.high, "wilson")
 
 
 def collect(models: Path, results: Path) -> list[Result]:
     """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders with a contract and metrics) under ``results``.
 
+    A run under ``results`` whose weights are bundled is passed over: it is there already.
+
     Raises:
         BundleError, ContractError: a folder lacks its contract or cannot be read.
     """
-    found = []
-    for name, variant in CATALOGUE.items():
-        folder = models / name
-        if folder.is_dir():
-            found.append(_result(folder, variant.title, variant.claimed))
+    found = [_result(models / name, bundled=True) for name in CATALOGUE if (models / name).is_dir()]
     bundled = {result.contract.weights_sha256 for result in found}
-    for file in sorted(results.glob(f"*/{bundle.CONTRACT}")):
-        further = _result(file.parent, "", None)
-        if further.contract.weights_sha256 not in bundled:
-            recipe = further.contract.recipe
-            title = f"{CATALOGUE[further.contract.variant].title}, epoch {recipe['epoch']}"
-            found.append(Result(title, None, further.contract, further.test))
-    return found
+    further = [_result(file.parent, bundled=False) for file in results.glob(f"*/{bundle.CONTRACT}")]
+    order = list(CATALOGUE)
+    further.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
+    return found + [result for result in further if result.contract.weights_sha256 not in bundled]
+
+
+def published(results: Path) -> list[Published]:
+    """The rows of ``published.csv``; none where there is no such file."""
+    file = results / PUBLISHED
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [
+            Published(row["name"], {name: float(row[name]) if row[name] else None for name in COLUMNS}, row["note"] or "") for row in csv.DictReader(stream)
+        ]
+
+
+def duplicates(results: Path) -> list[list[str]]:
+    """Groups of names whose files are identical, as ``python -m train data`` found them; none where there is no such file."""
+    file = results / JSON_NAME
+    return json.loads(file.read_text(encoding="utf-8"))["duplicates"]["groups"] if file.is_file() else []
 
 
 def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -> bool:
     """Renews ``results/compare.png`` and the results block of ``readme``.
 
     Args:
-        models, results: see :func:`collect`.
+        models, results: see :func:`collect`; ``results`` may also hold ``published.csv`` and the ``data.json`` of ``python -m train data``.
         readme: a text file with the block's two markers.
         check: write nothing.
 
@@ -62,55 +116,47 @@ def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -
     Raises:
         BundleError: nothing was measured, or the file lacks the markers.
     """
-    found = collect(models, results)
+    found, others = collect(models, results), published(results)
     if not found:
         raise bundle.BundleError(f"{models} holds no bundles with metrics; train and evaluate one first.")
     text = readme.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise bundle.BundleError(f"{readme} lacks the lines {BEGIN!r} and {END!r} between which the table goes.")
     before, rest = text.split(BEGIN, 1)
-    renewed = f"{before}{BEGIN}\n{markdown(found)}\n{END}{rest.split(END, 1)[1]}"
+    renewed = f"{before}{BEGIN}\n{tables.markdown(found, others, duplicates(results))}\n{END}{rest.split(END, 1)[1]}"
     if check:
         return renewed == text
     readme.write_text(renewed, encoding="utf-8")
     results.mkdir(parents=True, exist_ok=True)
-    picture(found).savefig(results / "compare.png", dpi=110, metadata={"Software": None})
+    picture(found, others).savefig(results / "compare.png", dpi=110, metadata={"Software": None})
     return True
 
 
-def markdown(found: list[Result]) -> str:
-    """The results as a Markdown table, each figure with its 95% interval."""
-    lines = [
-        "| model | recipe | source's accuracy | accuracy | recall | specificity | AUC | missed | called back |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure:
+    """Accuracy, recall, specificity and AUC of each model with their intervals, the source's accuracy, and what others published."""
+    several = len({result.recipe for result in found}) > 1
+    images = tables.images_of(found[0].test)
+    rows: list[tuple[str, str, dict[str, Measured | None], float | None]] = []
     for result in found:
-        cells = [_cell(result.test.figures[name], percent=name != "auc") for name in _COLUMNS]
-        counts = result.test.counts
-        recipe = result.contract.recipe
-        claimed = "" if result.claimed is None else f"{result.claimed:.0%}"
-        missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}"
-        called_back = f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}"
-        recipe_text = ", ".join(filter(None, (str(recipe["name"]).upper(), f"epoch {recipe['epoch']}" if "epoch" in recipe else "", recipe.get("precision"))))
-        lines.append(" | ".join((f"| {result.title}", recipe_text, claimed, *cells, missed, f"{called_back} |")))
-    sample = found[0].test
-    lines += ["", f"Test folder, {sample.images} images, at each model's default threshold, which nobody tuned on it; 95% intervals (Wilson; AUC bootstrap)."]
-    return "\n".join(lines)
-
-
-def picture(found: list[Result]) -> Figure:
-    """Accuracy, recall and specificity of each model with their intervals, and the source's accuracy."""
-    figure = Figure(figsize=(10, 1.2 + 0.62 * len(found)), layout="constrained")
-    rows = range(len(found))
-    for position, (axes, name) in enumerate(zip(figure.subplots(1, 3, sharey=True), _COLUMNS[:3], strict=True)):
-        for row, result in zip(rows, found, strict=True):
-            measured = result.test.figures[name]
-            arms = [[measured.value - measured.low], [measured.high - measured.value]]
-            axes.errorbar([measured.value], [row], xerr=arms, fmt="o", color=BLUE, capsize=3, label="measured, 95%")
-            axes.annotate(f"{measured.value:.1%}", (measured.value, row), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=9)
-            if name == "accuracy" and result.claimed is not None:
-                axes.plot([result.claimed], [row], "D", color=ORANGE, label="source's claim")
-        axes.set(title=name, xlim=(0, 1.04), yticks=list(rows), yticklabels=[result.title for result in found], ylim=(len(found) - 0.4, -0.6))
+        colour = BLUE if result.bundled else GREEN
+        title = f"{result.title}, {result.recipe}" if several else result.title
+        rows.append((title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.claimed))
+    rows += [(other.name.replace(", ", ",\n", 1), GREY, {name: other.measured(name, images) for name in COLUMNS}, None) for other in others]
+    labels = {BLUE: "bundled", GREEN: "measured earlier", GREY: "published by others"}
+    figure = Figure(figsize=(13, 1.4 + 0.52 * len(rows)), layout="constrained")
+    for position, (axes, name) in enumerate(zip(figure.subplots(1, 4, sharey=True), COLUMNS, strict=True)):
+        for row, (_, colour, figures, claimed) in enumerate(rows):
+            measured = figures[name]
+            if measured is not None:
+                arms = [[measured.value - measured.low], [measured.high - measured.value]]
+                axes.errorbar([measured.value], [row], xerr=arms, fmt="o", color=colour, capsize=3, label=labels[colour])
+                text = f"{measured.value:.3f}" if name == "auc" else f"{measured.value:.1%}"
+                axes.annotate(text, (measured.value, row), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=9)
+            if name == "accuracy" and claimed is not None:
+                axes.plot([claimed], [row], "D", color=ORANGE, label="source's claim")
+        axes.set(title="AUC" if name == "auc" else name, yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(len(rows) - 0.4, -0.6))
+        lowest = min((figure.low for row in rows if (figure := row[2][name]) is not None), default=0.0)
+        axes.set_xlim((min(0.8, lowest - 0.02), 1.02) if name == "auc" else (0, 1.04))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.25)
         axes.axvline(1, color=GREY, linewidth=0.6)
@@ -120,15 +166,13 @@ def picture(found: list[Result]) -> Figure:
     return figure
 
 
-def _cell(figure: Measured, *, percent: bool) -> str:
-    def text(value: float) -> str:
-        return f"{value:.1%}" if percent else f"{value:.3f}"
-
-    return f"**{text(figure.value)}** ({text(figure.low)} to {text(figure.high)})"
-
-
-def _result(folder: Path, title: str, claimed: float | None) -> Result:
-    metrics = bundle.read_metrics(folder)
+def _result(folder: Path, *, bundled: bool) -> Result:
+    metrics, contract = bundle.read_metrics(folder), bundle.read_contract(folder)
     if "test" not in metrics:
         raise bundle.BundleError(f"{folder} has no test metrics; run python -m train evaluate {folder} --out {folder}.")
-    return Result(title, claimed, bundle.read_contract(folder), metrics["test"])
+    variant, recipe = CATALOGUE[contract.variant], contract.recipe
+    # The source's claim belongs to its own epoch, not to a run that went on.
+    own = "epoch" not in recipe or recipe["epoch"] == recipe.get("keep_epoch", recipe["epoch"])
+    title = variant.title if own else f"{variant.title}, epoch {recipe['epoch']}"
+    file = folder / "predictions_test.csv"
+    return Result(title, variant.claimed if own else None, contract, metrics["test"], read_predictions(file) if file.is_file() else None, bundled)
