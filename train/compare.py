@@ -155,7 +155,7 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
             if name == "accuracy" and claimed is not None:
                 axes.plot([claimed], [row], "D", color=ORANGE, label="source's claim")
         axes.set(title="AUC" if name == "auc" else name, yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(len(rows) - 0.4, -0.6))
-        lowest = min((figure.low for row in rows if (figure := row[2][name]) is not None), default=0.0)
+        lowest = min((entry.low for row in rows if (entry := row[2][name]) is not None), default=0.0)
         axes.set_xlim((min(0.8, lowest - 0.02), 1.02) if name == "auc" else (0, 1.04))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.25)
