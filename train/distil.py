@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pneumonia import radiograph
+from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
-from train import folds
+from train import folds, network
 from train.data import Dataset, load
 from train.policy import Policy
 from train.run_folder import RunError, write_atomically
@@ -51,19 +54,20 @@ class Pool:
         return np.stack([view[:, ::-1] if flip else view for view, flip in zip(views, mirrored, strict=True)]), self.answers[which, chosen]
 
 
-def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0) -> None:
+def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0, precision: str = "float32") -> None:
     """Draws ``views`` views of every image of the ``fitted`` side and has a bundle answer for each.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
 
     Args:
-        teacher: the bundle's folder. Its own input size is used: views are resized to it.
+        teacher: the bundle's folder. A network that ends in a pool over whatever it is given is shown the views as they are, the rest get them resized.
         dataset: the data.
         out: the pool's folder, made if need be.
         policy: how views are drawn; mirroring is left to the student.
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
         seed: of the draws.
+        precision: in which the teacher answers.
 
     Raises:
         RunError: the folder holds another pool.
@@ -77,6 +81,7 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
         "policy": asdict(policy),
         "size": list(size),
         "seed": seed,
+        "precision": precision,
         "files": [item.relative for item in items],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -85,6 +90,11 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
             raise RunError(f"{out} holds the views of another teacher, policy or data; give another --out.")
     else:
         write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
+    asked_at = classifier.contract.input_size if any(isinstance(layer, keras.layers.Flatten) for layer in classifier.model.layers) else size
+    with network.policy(precision):
+        twin = CATALOGUE[classifier.contract.variant].build(asked_at)
+    twin.set_weights(classifier.model.get_weights())
+    answer = network.compiled(twin)
     batch = 64
     with tqdm(total=views * len(items), desc="views", unit="view", mininterval=0.5) as bar:
         for view in range(views):
@@ -97,7 +107,7 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
                 rng = np.random.default_rng([seed, view, start])
                 part = policy.apply(images[start : start + batch], size, rng)
                 drawn.append(part)
-                answers.append(classifier.probabilities(_resized(part, classifier.contract.input_size)))
+                answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
                 bar.update(len(part))
             write_atomically(file, partial(np.savez, views=np.concatenate(drawn), answers=np.concatenate(answers).astype(np.float32)))
 

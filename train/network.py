@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from pneumonia.architectures import CATALOGUE
 from train.recipes import Recipe
@@ -52,7 +53,7 @@ def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model
         return model
     # Built anew under the policy in force: a layer made from another one's config would bring that one's float32 along. A network that trains on views of
     # another size than it is asked about takes any.
-    with _policy(precision):
+    with policy(precision):
         twin = CATALOGUE[recipe.variant].build((None, None) if recipe.training_size else recipe.input_size)
     if recipe.penalty is not None:
         penalty = recipe.penalty
@@ -95,6 +96,12 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     return type(keras.optimizers.get(recipe.optimizer))(**config)
 
 
+def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A network as one graph, float32 ``(N, H, W, 3)`` to float64 ``(N,)``: a quarter faster than layer by layer, and the same but for rounding."""
+    graph = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    return lambda images: graph(tf.convert_to_tensor(images)).numpy()[:, 0].astype(np.float64)
+
+
 def copy_weights(trained: keras.Model, model: keras.Model) -> None:
     """Gives ``model`` the weights of the layers of ``trained``, by name."""
     for layer in trained.layers:
@@ -116,7 +123,8 @@ def digest(model: keras.Model) -> str:
 
 
 @contextmanager
-def _policy(precision: str) -> Iterator[None]:
+def policy(precision: str) -> Iterator[None]:
+    """Builds layers under another dtype policy."""
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:
