@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("distil", help="have a bundle answer for random views of the training images, for smaller networks to learn from")
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
-    command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
+    command.add_argument("--views", type=int, default=8, help="views of each image (default: %(default)s)")
+    command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
     command.set_defaults(run=_distil)
 
@@ -174,7 +175,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _distil(options: argparse.Namespace) -> int:
-    distil.make(options.bundle, data.scan(data.locate(options.data)), options.out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE)
+    dataset, out = data.scan(data.locate(options.data)), options.out
+    distil.make(options.bundle, dataset, out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
     return 0
 
 
