@@ -11,6 +11,7 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, Metrics
 from pneumonia.release import FIGURES, check_card, check_metrics
+from train import card_evidence as evidence
 from train import card_sections as sections
 
 PROSE = Path(__file__).parents[1] / "model_card.md"
@@ -39,15 +40,21 @@ def render(folder: Path, repo: str | None = None, *, space: str | None = None, p
     contract = bundle.read_contract(folder)
     metrics = check_metrics(folder, contract)
     name = repo or f"assets/models/{contract.variant}"
+    details = bundle.read_details(folder)
     block = (
         sections.this_model(contract),
         sections.how_to_use(contract, name, on_hub=repo is not None, space=space),
         sections.training(contract),
         sections.results(contract, metrics, folder),
+        evidence.operating_points(contract, details),
         sections.calibration(contract, metrics["test"], folder),
+        evidence.parts(details),
+        evidence.robustness(details, folder),
+        evidence.seeds(folder),
+        evidence.elsewhere(contract),
         sections.cost(contract),
     )
-    body = fill(prose.read_text(encoding="utf-8"), "\n\n".join(block))
+    body = fill(prose.read_text(encoding="utf-8"), "\n\n".join(filter(None, block)))
     # Straight under the title: the prose speaks of all three, and a reader wants to know which one this is.
     title, _, rest = body.partition("\n")
     body = f"{title}\n\n*This is the card of the variant `{contract.variant}` ({CATALOGUE[contract.variant].title}).*\n{rest}"

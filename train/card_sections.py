@@ -9,6 +9,8 @@ from typing import Any
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, Figure, Metrics
 from pneumonia.release import FIGURES
+from train import recipes
+from train.folds import HELD_OUT
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -121,6 +123,10 @@ def training(contract: Contract) -> str:
     command = f"python -m train {contract.variant} --recipe {name}"
     if recipe.get("precision", "float32") != "float32":
         command += f" --precision {recipe['precision']}"
+    if "seed" in recipe and recipe["seed"] != _seed(contract.variant, name):
+        command += f" --seed {recipe['seed']}"
+    if recipe.get("teacher_weight"):
+        command = f"python -m train distil assets/models/xception --out runs/pool\n{command} --pool runs/pool"
     settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
     took = "" if seconds is None else f" It took {_hours(seconds)} on two CPU cores."
     counts = contract.data.get("counts", {})
@@ -163,7 +169,8 @@ def calibration(contract: Contract, test: Metrics, folder: Path) -> str:
     if contract.temperature == 1:
         temperature = "The probabilities are the network's own; no temperature was fitted."
     else:
-        temperature = f"The logits are divided by a temperature of {contract.temperature:.3g}, fitted on validation."
+        temperature = f"The logits are divided by a temperature of {contract.temperature:.3g}, fitted on validation"
+        temperature += ", on the X-rays as they are and on their corrupted copies together." if contract.recipe.get("validation") == HELD_OUT else "."
     return f"""## Calibration
 
 {temperature} On the test folder the expected calibration error is {interval(test.figures["ece"])} and the Brier score {interval(test.figures["brier"])}.
@@ -180,6 +187,14 @@ def cost(contract: Contract) -> str:
 
 The run that made these weights took {_hours(seconds)} on two CPU cores, without a GPU. At an assumed {_WATTS} W for the two that is about {energy:.2g} kWh.
 Earlier tries and the other variants are not counted, and where the electricity came from is not known."""
+
+
+def _seed(variant: str, name: str) -> int | None:
+    """The seed that a recipe of this project has; None for a recipe of another's."""
+    try:
+        return recipes.get(variant, name).seed
+    except KeyError:
+        return None
 
 
 def _pictures(folder: Path, names: Iterable[str]) -> str:

@@ -1,0 +1,174 @@
+"""The sections of a card that only a model chosen and calibrated on held-out patients has: promises, parts, corruptions, seeds, other hospitals.
+
+Each returns Markdown, or an empty string where the bundle holds nothing to write it from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pneumonia.contract import Contract, Metrics
+from train import seeds as seed_runs
+from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
+from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
+from train.card_sections import interval, table
+from train.folds import HELD_OUT
+from train.seeds import merit
+
+STRESS = "stress.json"
+_FIGURES = ("recall", "specificity", "accuracy", "auc")
+_PARTS = {
+    BACTERIA: "Bacterial pneumonia against all healthy",
+    VIRUS: "Viral pneumonia against all healthy",
+    DISTINCT: "Identical files counted once",
+    PATIENTS: "By patient: called where any X-ray is",
+}
+
+
+def operating_points(contract: Contract, details: Mapping[str, Any]) -> str:
+    """What each setting promises, what it kept, and where an answer is uncertain."""
+    points = [point for point in contract.operating_points if point.recall_promised is not None]
+    if not points or "operating_points" not in details:
+        return ""
+    rows, broken = [], []
+    for point in points:
+        validation, test = (Metrics.from_dict(details["operating_points"][point.name][entry]) for entry in ("validation", "test"))
+        counts = test.counts
+        rows.append(
+            (
+                f"`{point.name}`",
+                f"{point.threshold:.4g}",
+                f"{point.recall_promised:g}",
+                f"{validation.figures['recall'].value:.3f}",
+                *(interval(test.figures[name]) for name in ("recall", "specificity", "accuracy")),
+                f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}",
+                f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}",
+            )
+        )
+        if test.figures["recall"].value < (point.recall_promised or 0):
+            broken.append(f"`{point.name}`")
+    head = (
+        "Setting",
+        "Threshold",
+        "Recall promised",
+        "Recall, validation",
+        "Recall kept, test",
+        "Specificity, test",
+        "Accuracy, test",
+        "Missed",
+        "Called back",
+    )
+    kept = f"**The test folder does not bear out {', '.join(broken)}.**" if broken else "On the test folder every setting kept what it promised."
+    reasons = "\n".join(f"- `{point.name}`: {point.margin}." for point in points if point.name != "default" and point.margin)
+    default = contract.default.recall_target
+    rule = (
+        f"`default` is the setting for a recall of {CAUTIOUS:g} where it keeps its promise and clears {SPECIFICITY_WANTED:.0%} of the healthy on validation, "
+        f"clean and corrupted; else the one for {ORDINARY:g}. Here it is the one for {default:g}."
+    )
+    text = f"""## Operating points
+
+A threshold for each recall that somebody may want. Promised is the recall on X-rays of new patients from the same source, with {CONFIDENCE:.0%} confidence
+over the choice of patients held out, each of whom counts once; kept is what was then measured on the test folder, which chose none of them. {kept}
+{rule}
+
+{table(head, rows)}
+
+What keeps each clear of chance:
+
+{reasons}"""
+    if "uncertain" in details:
+        near, wrong, elsewhere = (details["uncertain"][name] for name in ("images", "wrong", "wrong_elsewhere"))
+        text += f"""
+
+An answer whose calibrated logit lies within {contract.uncertainty:g} of the threshold's is **uncertain**: so far the same X-ray's answer moves when it is
+delivered in another framing, exposure or encoding (the median, over the corruptions, for validation images near the threshold). On the test folder that is
+{near} images, which hold {wrong} of the {wrong + elsewhere} errors."""
+    return text
+
+
+def parts(details: Mapping[str, Any]) -> str:
+    """The test folder by cause, without duplicates, by patient."""
+    found = {name: Metrics.from_dict(values) for name, values in details.get("parts", {}).items()}
+    rows = [
+        (title, found[name].images, *(interval(found[name].figures[figure]) if figure in found[name].figures else "" for figure in _FIGURES))
+        for name, title in _PARTS.items()
+        if name in found
+    ]
+    if not rows:
+        return ""
+    head = ("Part of the test folder", "Images or patients", "Recall", "Specificity", "Accuracy", "AUC")
+    return f"## Parts of the test folder\n\nAt the default threshold, with 95% intervals.\n\n{table(head, rows)}"
+
+
+def robustness(details: Mapping[str, Any], folder: Path) -> str:
+    """Held-out patients under corruption, and the test folder with lungs hidden and more, where it was measured."""
+    sections = []
+    if corruptions := details.get("corruptions"):
+        rows = [(name, *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity"))) for name, figures in corruptions.items()]
+        sections.append(
+            "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
+            f"model, its temperature and its thresholds were chosen on these.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
+        )
+    if (folder / STRESS).is_file():
+        from train import stress  # noqa: PLC0415  only where there is something to show
+
+        sections.append("\n".join(stress.lines(stress.read(folder / STRESS))))
+    return "## When the picture changes\n\n" + "\n\n".join(sections) if sections else ""
+
+
+def seeds(folder: Path) -> str:
+    """Runs that differ in their seed alone."""
+    found = seed_runs.read(folder)
+    if found is None:
+        return ""
+    rows: list[tuple[Any, ...]] = [
+        (
+            f"{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
+            f"{run['validation']['mean_auc']:.4f}",
+            f"{run['validation']['worst_auc']:.4f} ({run['validation']['worst_name']})",
+            f"{merit(run['validation']):.4f}",
+            *(f"{run['test'][name]:.3f}" for name in _FIGURES),
+        )
+        for run in found["runs"]
+    ]
+    rows.append(("mean ± standard deviation", "", "", "", *(f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}" for name in _FIGURES)))
+    head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
+    return f"""## Seeds
+
+{len(found["runs"])} runs of the recipe that differ in nothing but their seed, each at its own default threshold. The bundle is the run with the best
+validation (the mean of the two figures); the test figures stand beside and chose nothing.
+
+{table(head, rows)}"""
+
+
+def elsewhere(contract: Contract) -> str:
+    """What was done so that the model holds at another hospital, and what is not known about that."""
+    recipe = contract.recipe
+    if recipe.get("validation") != HELD_OUT:
+        return ""
+    done = []
+    if recipe.get("augmentation"):
+        done.append(
+            "It learned from X-rays in other framing, aspect, exposure and encoding than their own (the settings are above), so that it cannot go by these "
+            "alone."
+        )
+    if recipe.get("teacher_weight"):
+        done.append("It learned from the answers of a larger network, trained on such altered X-rays, to views of that kind, and not from hard labels alone.")
+    done.append(
+        "Recipe, epoch, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, by the "
+        "mean and by the worst."
+    )
+    done.append("Every original is first made into a copy like those it learned from; a machine with finer detail is not a surprise to it.")
+    if contract.uncertainty:
+        done.append("Near the threshold it says that it does not know.")
+    lines = "\n".join(f"- {line}" for line in done)
+    return f"""## For another hospital
+
+What was done so that it holds elsewhere:
+
+{lines}
+
+What is not known: whether that is enough. Nothing was measured on another hospital's X-rays, and every child of this data set was X-rayed in one. Every
+try, what was expected of it and what came, on held-out patients, is in `assets/results/tries.md` of the project."""

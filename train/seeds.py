@@ -1,0 +1,97 @@
+"""Several runs of one recipe that differ in their seed alone: how much of a figure is luck, and which run becomes the bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pneumonia import bundle
+from pneumonia.classifier import calibrated
+from pneumonia.release import FIGURES
+from train import details, validate
+from train.run_folder import write_atomically
+
+SEEDS = "seeds.json"
+
+
+def write(bundles: Sequence[Path]) -> Path:
+    """Writes ``seeds.json`` into the bundle with the best validation, and returns that bundle's folder.
+
+    Best is the highest mean of two figures: the mean AUC over the corruptions, and the AUC under the worst of them. The test figures are written down beside,
+    and have no part in it.
+
+    Args:
+        bundles: assembled bundles of one variant and recipe, calibrated on held-out patients; at least two, each of another seed.
+
+    Raises:
+        BundleError: there are too few, they are not of one recipe, two are of one seed, or one was not calibrated or measured.
+        ContractError: a contract or metrics file cannot be read.
+    """
+    runs = [_run(folder) for folder in bundles]
+    if len(runs) < 2:
+        raise bundle.BundleError(f"A spread needs two runs or more, got {len(runs)}.")
+    if len({(run["variant"], json.dumps(run["settings"], sort_keys=True)) for run in runs}) > 1:
+        raise bundle.BundleError("The bundles are not runs of one recipe: more differs than the seed.")
+    if len({run["seed"] for run in runs}) < len(runs):
+        raise bundle.BundleError(f"Two bundles are of one seed: {sorted(run['seed'] for run in runs)}; a run counts once.")
+    best = max(range(len(runs)), key=lambda index: merit(runs[index]["validation"]))
+    keys = ("seed", "weights_sha256", "validation", "test")
+    values = {
+        "schema": 1,
+        "variant": runs[0]["variant"],
+        "recipe": runs[0]["settings"].get("name", "unnamed"),
+        "runs": [{key: run[key] for key in keys} | {"chosen": index == best} for index, run in enumerate(runs)],
+        "mean": {name: float(np.mean([run["test"][name] for run in runs])) for name in FIGURES},
+        "standard_deviation": {name: float(np.std([run["test"][name] for run in runs], ddof=1)) for name in FIGURES},
+    }
+    write_atomically(bundles[best] / SEEDS, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))
+    return bundles[best]
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What ``seeds.json`` of a bundle says; None where there is none.
+
+    Raises:
+        BundleError: it belongs to other weights, or cannot be read.
+    """
+    file = folder / SEEDS
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        chosen = next(run["weights_sha256"] for run in values["runs"] if run["chosen"])
+    except (ValueError, KeyError, TypeError, StopIteration):
+        raise bundle.BundleError(f"{file} cannot be read; write it again with python -m train seeds.") from None
+    if chosen != bundle.read_contract(folder).weights_sha256:
+        raise bundle.BundleError(f"{file} speaks of other weights than the bundle's; write it again with python -m train seeds.")
+    return values
+
+
+def merit(validation: Mapping[str, Any]) -> float:
+    """What runs are ranked by: half the mean AUC over the corruptions, half the worst."""
+    return (validation["mean_auc"] + validation["worst_auc"]) / 2
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    contract, metrics = bundle.read_contract(folder), bundle.read_metrics(folder)
+    if "test" not in metrics or not (folder / details.COPIES).is_file():
+        raise bundle.BundleError(f"{folder} has no {details.COPIES} or no test metrics; only finished runs that held patients out can be compared.")
+    _, labels, raw = details.read_copies(folder)
+    summary = validate.summary(labels, {name: calibrated(values, contract.temperature) for name, values in raw.items()})
+    # The clock and the seed are what may differ.
+    settings = {name: value for name, value in contract.recipe.items() if name not in ("seed", "training_seconds")}
+    test = {name: metrics["test"].figures[name].value for name in FIGURES if name in metrics["test"].figures}
+    if len(test) < len(FIGURES):
+        raise bundle.BundleError(f"The test entry of {folder / bundle.METRICS} lacks {', '.join(FIGURES.keys() - test.keys())}.")
+    return {
+        "variant": contract.variant,
+        "settings": settings,
+        "seed": contract.recipe.get("seed"),
+        "weights_sha256": contract.weights_sha256,
+        "validation": summary,
+        "test": test,
+    }
