@@ -93,9 +93,9 @@ def _row(result: probes.Probed, threshold: float) -> str:
     label = LABELS[int(result.probability >= threshold)].lower()
     image = figures.data_uri(figures.reduced(result.radiograph.to_pil(), THUMBNAIL_SIDE), "JPEG")
     note = f"<br><span class='interval'>{escaped(result.note)}</span>" if result.note else ""
-    change = "" if untouched else f"{result.change * 100:+.1f}".replace("-", "−")
+    change = "" if untouched else "0.0" if abs(result.change) < 0.0005 else f"{result.change * 100:+.1f}".replace("-", "−")
     return (
-        f"<tr class='{label}'><td class='shot'><img src='{image}' alt='The X-ray, {escaped(probe.title)}' width='64' height='64'></td>"
+        f"<tr class='{label}'><td class='shot'><img src='{image}' alt='The X-ray, {escaped(probe.title)}' width='52' height='52'></td>"
         f"<th scope='row'>{escaped(probe.title)}{note}</th>"
         f"<td class='chart'><div class='bar {label}' aria-hidden='true'><div class='fill' style='width:{result.probability * 100:.2f}%'></div>"
         f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div></td>"
@@ -129,7 +129,7 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
         films.append((label, figures.film(shares, heatmaps.COLOURMAPS[label])))
     labels = {"PNEUMONIA": words.FALLS, "NORMAL": words.RISES}
     text = _in_words(falls, before)
-    figure = verdicts.curtained(picture, films, "PNEUMONIA", "patches-side", words.OCCLUSION_CAPTION, labels, {label: text for label in LABELS})
+    figure = verdicts.curtained(picture, films, "PNEUMONIA", "patches-side", words.OCCLUSION_CAPTION, labels, {label: text for label in LABELS}, words.SHOWN)
     return f"<section class='answer patches' aria-live='polite'><p class='where'>{escaped(text)}</p>{figure}</section>"
 
 

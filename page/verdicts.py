@@ -133,6 +133,7 @@ def curtained(
     caption: str,
     names: Mapping[str, str] | None = None,
     alts: Mapping[str, str] | None = None,
+    legend: str = words.SPEAKS,
 ) -> str:
     """An X-ray, transparent films over it, and a line that is drawn across: X-ray on its left, the chosen film on its right.
 
@@ -143,6 +144,7 @@ def curtained(
         group: names the radio buttons that choose the film.
         caption: below it, as HTML.
         names, alts: of each film by its class: on its radio button, and for those who do not see it.
+        legend: over the radio buttons.
     """
     source = figures.data_uri(figures.reduced(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
     sheets, radios, line, controls = "", "", "", ""
@@ -156,7 +158,7 @@ def curtained(
             f"<input type='range' class='curtain' min='0' max='100' value='0' data-sets='--curtain' aria-label='{words.CURTAIN}'>"
         )
         controls = (
-            f"<fieldset class='sides'><legend>{words.SPEAKS}</legend>{radios}</fieldset>"
+            f"<fieldset class='sides'><legend>{legend}</legend>{radios}</fieldset>"
             f"<label class='strength'>{words.STRENGTH}<input type='range' min='0' max='100' value='70' data-sets='--strength'></label>"
         )
     return (
