@@ -15,7 +15,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes, tries
+from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes, seeds, tries
 from train.run_folder import RunError
 
 
@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(command)
     command.add_argument("--out", type=Path, help="where the results go (default: runs/evaluation/VARIANT); the bundle itself is left as it is")
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("seeds", help="of several runs of a recipe, name the one with the best validation, and write the spread into its bundle")
+    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
+    command.set_defaults(run=_seeds)
 
     command = commands.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
     command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
@@ -244,6 +248,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = evaluate.differences(bundle.read_metrics(options.bundle), measured)
     print("\n".join(["The bundle's metrics.json is not confirmed:", *found]) if found else "The bundle's metrics.json is confirmed.")
     return 1 if found else 0
+
+
+def _seeds(options: argparse.Namespace) -> int:
+    print(seeds.write(options.bundles))
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
