@@ -11,6 +11,7 @@ import pytest
 
 from pneumonia import bundle
 from train import details, seeds
+from train.__main__ import main
 from train.metrics import measure
 
 NAMES = ["train/NORMAL/a.jpeg", "train/NORMAL/b.jpeg", "train/PNEUMONIA/c.jpeg", "train/PNEUMONIA/d.jpeg"]
@@ -45,6 +46,7 @@ def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
     assert [(entry["seed"], entry["chosen"]) for entry in values["runs"]] == [(1, False), (2, True)]
     assert seeds.merit(values["runs"][0]["validation"]) == pytest.approx((0.875 + 0.75) / 2)
     assert values["runs"][0]["validation"]["worst_name"] == "second"
+    assert main(["seeds", str(worse), str(better)]) == 0 and main(["seeds", str(worse)]) == 1
     # Test accuracy 1 and .75: mean .875, standard deviation .25 / sqrt(2).
     assert values["mean"]["accuracy"] == pytest.approx(0.875)
     assert values["standard_deviation"]["accuracy"] == pytest.approx(0.25 / np.sqrt(2))
