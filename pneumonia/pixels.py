@@ -98,9 +98,10 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     coloured = 0.0
     if image.mode not in ("1", "L"):
-        # A file opened lazily may decode itself smaller for a thumbnail; reduce() takes a copy of the whole picture.
         step = max(1, -(-max(image.size) // _COLOUR_SIDE))
-        coloured = coloured_share(np.asarray(image.convert("RGB").reduce(step)))
+        # Reduced first, so that a large film is not copied whole; the entries of a palette, hues and transparency cannot be averaged.
+        averaged = image.mode in ("RGB", "CMYK", "YCbCr")
+        coloured = coloured_share(np.asarray(image.reduce(step).convert("RGB") if averaged else image.convert("RGB").reduce(step)))
     return np.asarray(image.convert("L")), dataclasses.replace(facts, coloured=coloured)
 
 
