@@ -15,7 +15,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, publish, recipes, seeds, tries
+from train import audit, card, compare, data, distil, evaluate, fit, lungs, publish, recipes, seeds, stress, tries
 from train.run_folder import RunError
 
 
@@ -91,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("seeds", help="of several runs of a recipe, name the one with the best validation, and write the spread into its bundle")
     command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
     command.set_defaults(run=_seeds)
+
+    command = commands.add_parser("stress", help="measure bundles with lungs or borders hidden, other framing, exposure and encoding; a table and a chart")
+    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a bundle's folder")
+    _add_data(command)
+    command.add_argument("--out", type=Path, help="where stress.json and stress.png go, a folder a variant (default: into each bundle)")
+    command.add_argument("--limit", type=int, metavar="N", help="N images a split, for a quick look; what is written says so")
+    command.set_defaults(run=_stress)
+
+    command = commands.add_parser("lungs", help="fit the lung shape on the train folder; measure and draw its masks")
+    _add_data(command)
+    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where lungs.json and lungs.png go (default: %(default)s)")
+    command.add_argument("--keep", action="store_true", help="fit nothing; measure and draw with the shape that is there")
+    command.set_defaults(run=_lungs)
 
     command = commands.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
     command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
@@ -252,6 +265,26 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _seeds(options: argparse.Namespace) -> int:
     print(seeds.write(options.bundles))
+    return 0
+
+
+def _stress(options: argparse.Namespace) -> int:
+    if options.limit is not None and options.limit < 2:
+        raise RunError(f"--limit must be 2 or more, got {options.limit}.")
+    contracts = [bundle.read_contract(folder) for folder in options.bundles]
+    dataset = data.scan(data.locate(options.data))
+    for folder, contract in zip(options.bundles, contracts, strict=True):
+        out = options.out / contract.variant if options.out else folder
+        measured = stress.measure(folder, dataset, out, cache=Path("runs/cache"), limit=options.limit, skip_corrupt=options.skip_corrupt)
+        print("\n".join((f"{contract.variant}: {out}", *stress.lines(measured))))
+    return 0
+
+
+def _lungs(options: argparse.Namespace) -> int:
+    dataset, cache = data.scan(data.locate(options.data)), Path("runs/cache")
+    if not options.keep:
+        lungs.make(dataset, cache=cache)
+    print(json.dumps(lungs.report(dataset, Path("assets/examples"), options.out, cache), indent=1))
     return 0
 
 
