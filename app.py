@@ -1,6 +1,6 @@
 """The page: drop a chest X-ray, see what three networks say, how far to believe it, and what their layers see.
 
-python app.py [--share] [--host 127.0.0.1] [--port 7860] [--models assets/models]
+python app.py [--share] [--host 127.0.0.1] [--port 7860] [--models assets/models] [--mcp]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import io
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ with _stderr_aside():
     from page.served import ASSETS, Models
     from page.shared import Shared, View
 
-# In the order they stand in: a module of page/ with build(view), and its title. One that is not written yet is left out.
+# In the order they stand in: the name of a module of page/, which has build(view), and its title.
 TABS = {
     "predict": "Predict",
     "compare": "Compare",
@@ -53,26 +54,30 @@ TABS = {
     "about": "About",
 }
 
-MODULES = {name: importlib.import_module(f"page.{name}") for name in TABS if importlib.util.find_spec(f"page.{name}")}
+MODULES = {name: importlib.import_module(f"page.{name}") for name in TABS}
 
-# A digital radiograph is 1 to 20 MB. Pictures of maps live half an hour on disk (seconds); an upload goes as soon as it is decoded.
-MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "30mb", 300, 1800
+# What all tabs share first; then the sheets of single tabs.
+SHEETS: list[str | Path] = [ASSETS / "app.css", *sorted(file for file in ASSETS.glob("*.css") if file.name != "app.css")]
+
+# An archive of X-rays may be this large; one X-ray has a limit of its own (page.archive). An upload goes as soon as it is decoded, and whatever a request that
+# broke off leaves on disk goes within half an hour (seconds).
+MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "100mb", 300, 1800
 
 
-def build_app(models_folder: Path = ASSETS / "models") -> gr.Blocks:
+def build_app(models: Path | Models = ASSETS / "models") -> gr.Blocks:
     """The page, not yet served.
 
     Args:
-        models_folder: holds one bundle a variant, in folders named as the catalogue names them.
+        models: those that answer, or a folder with one bundle a variant, in folders named as the catalogue names them.
 
     Raises:
         SystemExit: there is no bundle in it; the message says what was expected.
     """
-    models = Models(Path(models_folder))
+    models = models if isinstance(models, Models) else Models(Path(models))
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)) as page:
         gr.HTML(words.HEADER)
         shared = Shared(models, page)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             for place, (name, module) in enumerate(MODULES.items()):
                 with gr.Tab(TABS[name], id=name) as tab:
                     module.build(View(shared, tab, first=not place))
@@ -80,7 +85,16 @@ def build_app(models_folder: Path = ASSETS / "models") -> gr.Blocks:
     return page.queue(max_size=32)
 
 
-def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = False, wait: Callable[[], None] | None = None) -> None:
+def launch(
+    page: gr.Blocks,
+    host: str | None,
+    port: int | None,
+    share: bool = False,
+    wait: Callable[[], None] | None = None,
+    *,
+    mcp: bool = False,
+    warm: Models | None = None,
+) -> None:
     """Serves the page until it is stopped, and says where.
 
     Args:
@@ -88,7 +102,14 @@ def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = Fa
         host, port: None for Gradio's own choice (``GRADIO_SERVER_NAME``, ``GRADIO_SERVER_PORT``, or 127.0.0.1 and the first free port from 7860).
         share: ask for a public link; where there is none to be had, one sentence says so and the page stays local.
         wait: blocks while the page is served; for ever if None.
+        mcp: also offer the endpoints as tools to language models, over the Model Context Protocol; needs the packages of ``gradio[mcp]``.
+        warm: load the default one of these models while the first visitor looks around, so that the first answer need not wait for it.
+
+    Raises:
+        SystemExit: ``mcp`` without its packages; the message says what to install.
     """
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise SystemExit('The MCP server needs packages that are not installed: pip install "gradio[mcp]", or start without --mcp.')
     # Gradio's own lines on a link that failed are a page long and end in instructions to install a binary by hand.
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -99,8 +120,7 @@ def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = Fa
             prevent_thread_lock=True,
             quiet=True,
             theme=look.theme(),
-            # What all tabs share first; then the sheets of single tabs.
-            css_paths=sorted(ASSETS.glob("*.css"), key=lambda file: (file.name != "app.css", file.name)),
+            css_paths=SHEETS,
             head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
             footer_links=["api", "settings"],
             run_history=False,
@@ -110,11 +130,16 @@ def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool = Fa
             max_file_size=MAX_UPLOAD,
             enable_monitoring=False,
             pwa=False,
+            mcp_server=mcp,
         )
     print(f"The page is at {local}", flush=True)
+    if mcp:
+        print(f"Its MCP server is at {local}gradio_api/mcp/", flush=True)
     if share:
         none = "There is no share link: the service that makes one cannot be reached; the page stays local."
         print(f"Anyone can reach it for a week at {public}" if public else none, flush=True)
+    if warm is not None:
+        threading.Thread(target=warm.warm, daemon=True).start()
     (wait or page.block_thread)()
 
 
@@ -125,8 +150,11 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
     parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of model bundles (default: assets/models)")
+    mcp = os.environ.get("PNEUMONIA_MCP") == "1"
+    parser.add_argument("--mcp", action="store_true", default=mcp, help='also be an MCP server (pip install "gradio[mcp]"; or PNEUMONIA_MCP=1)')
     arguments = parser.parse_args()
-    launch(build_app(arguments.models), arguments.host, arguments.port, arguments.share)
+    models = Models(arguments.models)
+    launch(build_app(models), arguments.host, arguments.port, arguments.share, mcp=arguments.mcp, warm=models)
 
 
 if __name__ == "__main__":

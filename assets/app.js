@@ -16,6 +16,8 @@
       ...[...button.querySelectorAll("img")].map((image) => {
         const figure = document.createElement("figure");
         const copy = image.cloneNode();
+        // A plot is smoothed and keeps its shape; a map is shown in its own pixels.
+        figure.className = button.classList.contains("plot") ? "plot" : "";
         const caption = document.createElement("figcaption");
         caption.textContent = image.dataset.caption || "";
         figure.append(copy, caption);
@@ -47,4 +49,54 @@
     if (event.key === "ArrowRight") step(1);
   });
   dialog.addEventListener("close", () => shown?.focus());
+
+  // The ROC curve: the mark and the sentence follow the slider, and the slider follows the pointer.
+  const percent = (share) => `${(100 * share).toFixed(1)}%`;
+  const place = (host, at) => {
+    const [threshold, missed, back] = JSON.parse(host.dataset.steps)[at];
+    const [left, above, side] = JSON.parse(host.dataset.plot);
+    const [ill, healthy] = [Number(host.dataset.ill), Number(host.dataset.healthy)];
+    const mark = host.querySelector(".here");
+    mark.setAttribute("cx", left + (side * back) / healthy);
+    mark.setAttribute("cy", above + (side * missed) / ill);
+    const values = { t: threshold === null ? "above all" : threshold.toFixed(3), missed, ill, back, healthy };
+    values.recall = percent(1 - missed / ill);
+    values.specificity = percent(1 - back / healthy);
+    const text = host.dataset.says.replace(/\[(\w+)\]/g, (_, name) => values[name]);
+    host.querySelector(".roc-readout").textContent = text;
+    const slider = host.querySelector("input[type=range]");
+    slider.value = at;
+    slider.setAttribute("aria-valuetext", text);
+  };
+
+  document.addEventListener("input", (event) => {
+    const host = event.target.closest?.(".roc");
+    if (host && event.target.matches("input[type=range]")) place(host, Number(event.target.value));
+  });
+
+  const follow = (event) => {
+    const drawing = event.target.closest?.(".roc svg");
+    if (!drawing) return;
+    const host = drawing.closest(".roc");
+    const [left, above, side] = JSON.parse(host.dataset.plot);
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(drawing.getScreenCTM().inverse());
+    const [x, y] = [(at.x - left) / side, (at.y - above) / side];
+    let nearest = 0;
+    let least = Infinity;
+    JSON.parse(host.dataset.steps).forEach(([, missed, back], step) => {
+      const distance = (back / Number(host.dataset.healthy) - x) ** 2 + (missed / Number(host.dataset.ill) - y) ** 2;
+      if (distance < least) [nearest, least] = [step, distance];
+    });
+    place(host, nearest);
+  };
+  document.addEventListener("pointermove", follow);
+  document.addEventListener("pointerdown", follow);
+
+  // A curve that was just drawn stands at the threshold in use.
+  new MutationObserver(() => {
+    for (const host of document.querySelectorAll(".roc:not([data-ready])")) {
+      host.dataset.ready = "";
+      place(host, Number(host.querySelector("input[type=range]").value));
+    }
+  }).observe(document, { childList: true, subtree: true });
 })();

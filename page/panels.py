@@ -139,7 +139,7 @@ def table(evidence: list[Evidence]) -> str:
     rows = []
     for model in evidence:
         test = model.metrics.get("test")
-        cells = "".join(f"<td>{_cell(test.figures.get(name) if test else None, name)}</td>" for name in columns)
+        cells = "".join(f"<td>{cell(test.figures.get(name) if test else None, name)}</td>" for name in columns)
         recipe = escaped(model.contract.recipe.get("name", "unknown"))
         images = test.images if test else "none"
         threshold = f"{model.contract.default.threshold:.3g}"
@@ -181,7 +181,8 @@ def _called_back(test: Metrics | None) -> str:
     return f"<br>{alarms} of {all_} healthy called ill"
 
 
-def _cell(figure: Figure | None, name: str) -> str:
+def cell(figure: Figure | None, name: str) -> str:
+    """A figure of a table with its interval below it; shares as per cent, an area under a curve as it is."""
     if figure is None:
         return "not measured"
     # An area under a curve is no share of anything.

@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from page import panels
+from page.archive import MEGABYTE, MOST_BYTES
 from page.words import WAITING_FOR_THE_HUB
 from pneumonia import LABELS, BundleError, ContractError, HubError, PneumoniaClassifier, Radiograph, UnreadableImage, radiograph
 from pneumonia.architectures import CATALOGUE
@@ -98,6 +99,11 @@ class Models:
                     self._loaded.pop(self._guests.pop(0))
         return name
 
+    def warm(self) -> None:
+        """Loads the default model and asks it once, so that the next who asks need not wait; a model that cannot be loaded is left for them to hear of."""
+        with contextlib.suppress(gr.Error):
+            self[self.default].predict(example(EXAMPLES[LABELS[0]][0]).picture)
+
     def _load(self, name: str) -> tuple[PneumoniaClassifier, Origin]:
         with self._lock:
             if name not in self._loaded or (name in self.names and self.weights.arrived(name)):
@@ -167,8 +173,35 @@ def named_example(name: str) -> Path | None:
     return next((file for files in EXAMPLES.values() for file in files if name in (file.name, file.stem)), None)
 
 
+def guarded(picture: Radiograph) -> Shown:
+    """A visitor's picture with the reasons why it should not be answered, if there are any.
+
+    Raises:
+        UnreadableImage: as :func:`pneumonia.radiograph.read`.
+    """
+    return Shown(picture)
+
+
+def uploaded(upload: Any) -> Path:
+    """Where Gradio put an upload.
+
+    Args:
+        upload: the path, or the dict with it that an endpoint gets.
+
+    Raises:
+        gr.Error: it is no upload; only what lies in the upload folder may be read, or a hand-written request could ask for any file of this machine.
+    """
+    path = upload.get("path") if isinstance(upload, dict) else upload
+    if not isinstance(path, str):
+        raise gr.Error("No file arrived; choose an X-ray and send it again.", print_exception=False)
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):
+        raise gr.Error("That is no uploaded file; upload the X-ray with the request.", print_exception=False)
+    return file
+
+
 def received(upload: Any) -> Shown:
-    """Decodes an upload and deletes it.
+    """Decodes an upload, examines whether it is a chest X-ray, and deletes it.
 
     Args:
         upload: the path Gradio stored it under, or the dict with it that an endpoint gets.
@@ -176,15 +209,11 @@ def received(upload: Any) -> Shown:
     Raises:
         gr.Error: one sentence for the visitor.
     """
-    path = upload.get("path") if isinstance(upload, dict) else upload
-    if not isinstance(path, str):
-        raise gr.Error("No file arrived; choose an X-ray and send it again.", print_exception=False)
-    # Only what lies in the upload folder may be read, or a hand-written request could ask for any file of this machine.
-    file = Path(path).resolve()
-    if not file.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):
-        raise gr.Error("That is no uploaded file; upload the X-ray with the request.", print_exception=False)
+    file = uploaded(upload)
     try:
-        return Shown(radiograph.read(file))
+        if file.stat().st_size > MOST_BYTES:
+            raise UnreadableImage(f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller, 2000 pixels a side are plenty.")
+        return guarded(radiograph.read(file))
     except UnreadableImage as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
     except FileNotFoundError:

@@ -1,0 +1,174 @@
+"""The Read first tab: a visitor decides on each example before the models and the data set say what they think."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from page import answers, panels
+from page.served import EXAMPLES, ONE_BY_ONE, Models, example
+from page.shared import AT_ONCE, KEPT, View
+from page.words import quiz as words
+from pneumonia import LABELS
+from pneumonia.contract import Prediction
+
+# Where the keyboard goes on after a decision, and after the next X-ray has come.
+TO_NEXT = "() => document.querySelector('#quiz-next')?.focus()"
+TO_CHOICES = "() => document.querySelector('#quiz-normal')?.focus()"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said of one X-ray: NORMAL, PNEUMONIA or UNCERTAIN, and its prediction."""
+
+    called: str
+    prediction: Prediction
+
+
+# Compared as itself: Gradio hashes what it keeps, and a dict has no hash.
+@dataclass(frozen=True, eq=False)
+class Game:
+    """One round through the examples.
+
+    Attributes:
+        order: the X-rays, shuffled.
+        turn: the place of the one on show; the number of X-rays once the result is shown.
+        mine: the visitor's labels so far.
+        theirs: what each model that could answer said of each of those, by its name.
+    """
+
+    order: tuple[Path, ...]
+    turn: int = 0
+    mine: tuple[str, ...] = ()
+    theirs: tuple[dict[str, Said], ...] = ()
+
+    @classmethod
+    def shuffled(cls) -> Game:
+        """A new one, in an order that nobody can foresee."""
+        files = [file for of_label in EXAMPLES.values() for file in of_label]
+        return cls(tuple(random.SystemRandom().sample(files, len(files))))
+
+    @property
+    def decided(self) -> bool:
+        """Whether the X-ray on show has been answered."""
+        return len(self.mine) > self.turn
+
+    @property
+    def truths(self) -> list[str]:
+        """The data set's labels of the X-rays answered so far."""
+        return [str(example(file).truth) for file in self.order[: len(self.mine)]]
+
+
+def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, int, int]:
+    """How many were right, missed (pneumonia called NORMAL), called back (healthy called PNEUMONIA), left uncertain; what was not answered counts nowhere."""
+    pairs = list(zip(said, truths, strict=True))
+    return (
+        sum(one == truth for one, truth in pairs),
+        pairs.count((LABELS[0], LABELS[1])),
+        pairs.count((LABELS[1], LABELS[0])),
+        sum(one == "UNCERTAIN" for one, _ in pairs),
+    )
+
+
+def decided(models: Models, game: Game, label: str) -> Game:
+    """The game after the visitor's label for the X-ray on show, with what every model says of it."""
+    theirs = {}
+    for name in models.names:
+        try:
+            reading = answers.read(models, name, example(game.order[game.turn]))
+        except gr.Error:
+            # A model that cannot be loaded does not end the game; its row says so.
+            continue
+        theirs[name] = Said(reading.called, reading.prediction)
+    return replace(game, mine=(*game.mine, label), theirs=(*game.theirs, theirs))
+
+
+def build(view: View) -> None:
+    """An X-ray, two buttons, what came out, the score."""
+    models = view.models
+    state = gr.State(None, time_to_live=KEPT)
+    gr.HTML(words.INTRO)
+    with gr.Row(elem_classes="workbench"):
+        with gr.Column(scale=3, min_width=300):
+            picture = gr.HTML(elem_id="quiz-picture", min_height=250)
+        with gr.Column(scale=2, min_width=300):
+            gr.HTML(f"<h2 class='minor'>{words.QUESTION}</h2>")
+            with gr.Row(elem_classes="quiz-choices"):
+                choices = [gr.Button(words.CHOICES[label], elem_id=f"quiz-{label.lower()}", elem_classes=label.lower(), min_width=120) for label in LABELS]
+            further = gr.Button(words.NEXT, elem_id="quiz-next", interactive=False)
+            reveal = gr.HTML(elem_id="quiz-reveal", min_height=220)
+            score = gr.HTML(elem_id="quiz-score", min_height=190)
+    gr.HTML(words.NOT_A_TEST)
+    outputs = [state, picture, *choices, further, reveal, score]
+
+    def drawn(game: Game) -> tuple[Any, ...]:
+        over, last = game.turn == len(game.order), game.turn == len(game.order) - 1
+        buttons = [gr.Button(interactive=not (over or game.decided)) for _ in LABELS]
+        label = words.AGAIN if over else words.LAST if last and game.decided else words.NEXT
+        return game, _picture(game), *buttons, gr.Button(label, interactive=over or game.decided), _reveal(models, game), _score(models, game)
+
+    def opened(game: Game | None) -> tuple[Any, ...]:
+        return drawn(game or Game.shuffled())
+
+    def decide(label: str, game: Game) -> tuple[Any, ...]:
+        # A second click that was on its way does not decide the next X-ray.
+        waiting = game.turn < len(game.order) and not game.decided
+        return drawn(decided(models, game, label) if waiting else game)
+
+    def go_on(game: Game) -> tuple[Any, ...]:
+        if game.turn == len(game.order):
+            return drawn(Game.shuffled())
+        return drawn(replace(game, turn=game.turn + 1) if game.decided else game)
+
+    view.tab.select(opened, state, outputs, **AT_ONCE)
+    for label, button in zip(LABELS, choices, strict=True):
+        answered = button.click(partial(decide, label), state, outputs, show_progress_on=reveal, **ONE_BY_ONE)
+        answered.then(None, js=TO_NEXT, api_visibility="private")
+    further.click(go_on, state, outputs, **AT_ONCE).then(None, js=TO_CHOICES, api_visibility="private")
+
+
+def _picture(game: Game) -> str:
+    place = min(game.turn, len(game.order) - 1)
+    # Neither the file's name nor anything else here says which class it is.
+    name = words.PLACE.format(place=place + 1, of=len(game.order))
+    return f"<div class='quiz-picture'>{panels.xray(example(game.order[place]).picture, name, name)}</div>"
+
+
+def _reveal(models: Models, game: Game) -> str:
+    if game.turn == len(game.order):
+        right = tally(game.mine, game.truths)[0]
+        return f"<div class='reveal' aria-live='polite'><p class='reveal-head'>{words.DONE.format(right=right, of=len(game.order))}</p></div>"
+    if not game.decided:
+        return f"<div class='reveal waiting' aria-live='polite'><p>{words.ASK}</p></div>"
+    mine, truth, theirs = game.mine[game.turn], game.truths[game.turn], game.theirs[game.turn]
+    head = words.RIGHT if mine == truth else words.WRONG
+    rows = "".join(f"<tr><th scope='row'>{panels.escaped(models.title(name))}</th>{_said(theirs.get(name), truth)}</tr>" for name in models.names)
+    return (
+        f"<div class='reveal' aria-live='polite'><p class='reveal-head {'right' if mine == truth else 'wrong'}'>{head}</p>"
+        f"<p>{words.TRUTH.format(truth=truth, mine=mine)}</p><div class='scroller'><table>{rows}</table></div></div>"
+    )
+
+
+def _said(said: Said | None, truth: str) -> str:
+    if said is None:
+        return f"<td colspan='3'>{words.UNAVAILABLE}</td>"
+    probability, threshold = panels.percent(said.prediction.probability), panels.percent(said.prediction.threshold)
+    mark = "✓" if said.called == truth else "?" if said.called == "UNCERTAIN" else "✗"
+    return f"<td>{mark} {said.called}</td><td>{probability} <span class='interval'>(threshold {threshold})</span></td>"
+
+
+def _score(models: Models, game: Game) -> str:
+    rows = {words.YOU: tally(game.mine, game.truths)}
+    for name in models.names:
+        rows[models.title(name)] = tally([said[name].called if name in said else None for said in game.theirs], game.truths)
+    head = "".join(f"<th scope='col'>{name}</th>" for name in words.SCORE_HEAD)
+    body = "".join(f"<tr><th scope='row'>{panels.escaped(who)}</th>{''.join(f'<td>{count}</td>' for count in counts)}</tr>" for who, counts in rows.items())
+    title = f"<h2 class='minor'>{words.SCORE_TITLE}: {len(game.mine)} of {len(game.order)}</h2>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{title}<div class='scroller' tabindex='0' role='region' aria-label='{words.SCORE_TITLE}'>{table}</div>"
