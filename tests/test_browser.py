@@ -117,7 +117,9 @@ def test_an_example_is_answered_at_once_and_another_model_at_the_same_picture(pa
     assert "Xception on person1949_bacteria_4880.jpeg" in answer.inner_text()
     assert "The data set calls this example PNEUMONIA" in answer.inner_text()
     assert "90.0%" in answer.inner_text() and "10 of 100 pneumonias missed" in answer.inner_text()
-    assert answer.locator("img").evaluate_all("images => images.map(image => image.alt.length > 0 && image.naturalWidth > 0)") == [True, True]
+    answer.locator(".film").first.wait_for(state="attached", timeout=WAIT)
+    # The X-ray, a heat map for each class over it, and the X-ray as the model sees it.
+    assert answer.locator("img").evaluate_all("images => images.map(image => image.alt.length > 0 && image.naturalWidth > 0)") == [True] * 4
     if page.place == "phone":
         page.wait_for_function("document.querySelector('#model').getBoundingClientRect().top < window.innerHeight / 2")
     page.locator("#model").get_by_role("radio", name="Baseline CNN").check()
