@@ -18,7 +18,7 @@ import numpy as np
 from page import panels
 from page.served import Models, Shown
 from page.words import answers as words
-from pneumonia import PneumoniaClassifier, bundle, heatmaps, radiograph
+from pneumonia import PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.contract import Contract, OperatingPoint, Prediction
 from pneumonia.evidence import Outcome, outcome, read_predictions
 
@@ -38,6 +38,8 @@ class Reading:
         cost: what the point costs on the test set, in people; None where that was not measured.
         seen: uint8 ``(h, w)``, the X-ray as it entered the network.
         heat: what each place adds to the answer; None before it is drawn, and for networks that end otherwise than this project's.
+        in_lungs: of all that speaks for the answer, the share in the lung fields, and the share of the picture that these cover, 0 to 1; None where the lungs
+            could not be made out, or there is no heat map.
     """
 
     shown: Shown
@@ -48,6 +50,12 @@ class Reading:
     cost: Outcome | None
     seen: np.ndarray
     heat: heatmaps.HeatMap | None = None
+    in_lungs: tuple[float, float] | None = None
+
+    @property
+    def towards(self) -> str:
+        """The class whose evidence is shown: the one that was answered, PNEUMONIA where none was."""
+        return "NORMAL" if self.called == "NORMAL" else "PNEUMONIA"
 
 
 class Cost(TypedDict):
@@ -109,10 +117,23 @@ def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
     """The same with its heat map, where the network allows one."""
     classifier = models[variant]
     try:
-        return replace(reading, heat=heatmaps.contributions(classifier.model, classifier.inputs([reading.shown.picture])))
+        heat = heatmaps.contributions(classifier.model, classifier.inputs([reading.shown.picture]))
     except ValueError:
         # A visitor's own network may end otherwise; its answer stands without a map.
         return reading
+    fit = lungs.fit(radiograph.resize(reading.shown.picture, radiograph.COPY_SIZE))
+    return replace(reading, heat=heat, in_lungs=inside(heat.towards(reading.towards, fit.distance.shape), fit.distance > 0) if fit.found else None)
+
+
+def inside(shares: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
+    """The share of a map that lies in a mask, and the share of the picture that the mask covers, both 0 to 1; None of a map of zeros.
+
+    Args:
+        shares: float ``(H, W)``, 0 or more.
+        mask: bool ``(H, W)``.
+    """
+    total = float(shares.sum(dtype=np.float64))
+    return (float(shares[mask].sum(dtype=np.float64)) / total, float(mask.mean())) if total else None
 
 
 def points(contract: Contract) -> list[OperatingPoint]:

@@ -53,7 +53,7 @@ def card(models: Models, name: str, state: str = "") -> str:
     note = f"<p class='idle'>{panels.escaped(evidence.title)} {state}</p>" if state else ""
     spin = " busy" if state == words.ASKING else ""
     return (
-        f"<article class='answer card{spin}'><h3>{panels.escaped(evidence.title)}</h3><div class='verdict-box'>{note}</div>"
+        f"<article class='answer card{spin}'><h2>{panels.escaped(evidence.title)}</h2><div class='verdict-box'>{note}</div>"
         f"{verdicts.EMPTY_FRAME}{panels.facts(evidence)}</article>"
     )
 
@@ -61,7 +61,7 @@ def card(models: Models, name: str, state: str = "") -> str:
 def filled(name: str, reading: Reading, drawing: bool = False) -> str:
     """A model's place with its answer in it."""
     return (
-        f"<article class='answer card'><h3>{panels.escaped(reading.evidence.title)}</h3>"
+        f"<article class='answer card'><h2>{panels.escaped(reading.evidence.title)}</h2>"
         f"<div class='verdict-box'>{verdicts.head(reading)}{verdicts.cost(reading)}</div>{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
         f"{panels.facts(reading.evidence)}</article>"
     )

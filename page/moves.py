@@ -39,7 +39,8 @@ class Explanation(TypedDict):
     """Why a model answers as it does.
 
     ``cells`` holds ``height`` rows of ``width`` numbers: what each cell of ``layer`` adds to the logit of PNEUMONIA; with a constant they make up ``logit``.
-    ``picture`` is the X-ray under the map of what speaks for ``towards``, as a data address. ``moved`` are the probes, the untouched X-ray first, and
+    ``in_lungs`` is the share of what speaks for ``towards`` that lies in the lung fields, which cover ``lung_area`` of the picture; null where they could not
+    be made out. ``picture`` is the X-ray under that map, as a data address. ``moved`` are the probes, the untouched X-ray first, and
     ``sentence`` sums them up.
     """
 
@@ -51,6 +52,8 @@ class Explanation(TypedDict):
     logit: float
     towards: str
     strongest: str
+    in_lungs: float | None
+    lung_area: float | None
     picture: str
     probability: float
     threshold: float
@@ -189,7 +192,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         reading = answers.with_heat(models, variant, answers.read(models, variant, shown))
         if reading.heat is None:
             raise gr.Error(said.NOTHING_TO_SHOW, print_exception=False)
-        towards = verdicts.towards(reading)
+        towards = reading.towards
         small = Radiograph(np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)), shown.picture.name)
         results = probes.run(models[variant], shown.picture)
         height, width = reading.heat.cells.shape
@@ -202,6 +205,8 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             logit=reading.heat.logit,
             towards=towards,
             strongest=verdicts.strongest(reading.heat, towards),
+            in_lungs=reading.in_lungs[0] if reading.in_lungs else None,
+            lung_area=reading.in_lungs[1] if reading.in_lungs else None,
             picture=figures.data_uri(heatmaps.overlay(small, reading.heat.towards(towards), 0.7, towards), "JPEG"),
             probability=reading.prediction.probability,
             threshold=reading.prediction.threshold,

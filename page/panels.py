@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from page import words
 from pneumonia import bundle, figures
-from pneumonia.contract import Contract, Figure, Metrics, Prediction
+from pneumonia.contract import Contract, Figure, Metrics
 from pneumonia.radiograph import Radiograph
 
 # Pixels of the longer side: sharp at the size it is shown in, a tenth of the bytes of the original.
@@ -86,39 +85,6 @@ def thumbnail(picture: Radiograph | None, name: str = "") -> str:
     return f"<div class='chosen'><img class='thumb' src='{image}' alt='The chosen X-ray'><span class='name'>{escaped(name or picture.name)}</span></div>"
 
 
-def waiting(evidence: Evidence, problem: str | None = None) -> str:
-    """The answer's place before there is a picture, or after one that could not be read."""
-    says = f"<p class='problem' role='alert'>{escaped(problem)}</p>" if problem else "<p class='idle'>Choose an example or upload an X-ray.</p>"
-    frames = "<div class='pictures idle-pictures' aria-hidden='true'></div>"
-    return f"<section class='answer empty'><div class='verdict-box'>{says}</div>{frames}{facts(evidence)}</section>"
-
-
-def answer(prediction: Prediction, picture: Radiograph, seen: np.ndarray, evidence: Evidence, truth: str | None = None) -> str:
-    """A prediction with all that is needed to judge it.
-
-    Args:
-        prediction: what the model says.
-        picture: the X-ray it was asked about.
-        seen: uint8 ``(h, w)``, the same as it entered the network.
-        evidence: of the model.
-        truth: the class the data set gives an example; None for a person's own picture.
-    """
-    name, kind = escaped(prediction.name), prediction.label.lower()
-    height, width = picture.size
-    model_height, model_width = seen.shape
-    known = ""
-    if truth is not None:
-        known = f"<p class='truth'>The data set calls this example {truth}: the model {'agrees' if truth == prediction.label else 'disagrees'}.</p>"
-    original = xray(picture, f"Original, {width} × {height} pixels", f"X-ray {name}, as it was given")
-    as_seen = _figure(Image.fromarray(seen), f"As the model sees it, {model_width} × {model_height}", f"X-ray {name}, squeezed to the model's input", "PNG")
-    return (
-        f"<section class='answer' aria-live='polite'><div class='verdict-box'><p class='verdict {kind}'>{prediction.label}</p>"
-        f"<p class='reading'>{escaped(evidence.title)} on <span class='name'>{name}</span>, in {prediction.milliseconds:.0f} ms</p>"
-        f"{_bar(prediction, evidence.contract.temperature)}{known}</div>"
-        f"<div class='pictures'>{original}{as_seen}</div>{facts(evidence)}</section>"
-    )
-
-
 def facts(evidence: Evidence) -> str:
     """What was measured of a model, and where its weights come from."""
     contract, test = evidence.contract, evidence.metrics.get("test")
@@ -151,20 +117,6 @@ def table(evidence: list[Evidence]) -> str:
 def _figure(image: Image.Image, caption: str, alt: str, form: str) -> str:
     size = f"width='{image.width}' height='{image.height}'"
     return f"<figure><div class='frame'><img src='{figures.data_uri(image, form)}' alt='{alt}' {size}></div><figcaption>{caption}</figcaption></figure>"
-
-
-def _bar(prediction: Prediction, temperature: float) -> str:
-    at, threshold = prediction.probability * 100, prediction.threshold * 100
-    side = "at or above" if prediction.probability >= prediction.threshold else "below"
-    calibrated = "as the network gives it, uncalibrated" if temperature == 1 else "calibrated on validation"
-    # Near the right end the threshold's words stand to the left of its mark, or they would leave the page.
-    turned = " turned" if threshold > 70 else ""
-    return (
-        f"<p class='probability'><strong>{percent(prediction.probability)}</strong> probability of pneumonia <span class='interval'>({calibrated})</span></p>"
-        f"<div class='bar {prediction.label.lower()}' role='img' aria-label='{percent(prediction.probability)}, {side} the threshold of {threshold:.3g}%'>"
-        f"<div class='fill' style='width:{at:.2f}%'></div>"
-        f"<div class='mark{turned}' style='left:{threshold:.2f}%'><span>threshold {threshold:.3g}%</span></div></div>"
-    )
 
 
 def _missed(test: Metrics | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from page import answers, panels, report, verdicts, words
+from page import answers, report, verdicts, words
 from page.answers import Answer
 from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, received
 from page.shared import AT_ONCE, View
@@ -26,7 +26,7 @@ TO_THE_ANSWER = "() => { if (window.innerWidth < 700) document.querySelector('#m
 def answered(models: Models, shown: Shown | None, variant: str, point: str, problem: str | None = None) -> Iterator[str]:
     """The panel for a picture: first the answer, then the same with its heat map; or the invitation to choose one, or why it is refused."""
     if shown is None:
-        yield panels.waiting(models.evidence(variant), problem)
+        yield verdicts.waiting(models.evidence(variant), problem)
         return
     if shown.refusal:
         yield verdicts.refused(shown)
@@ -81,7 +81,7 @@ def build(view: View) -> None:
                 with gr.Accordion(words.GUEST, open=False, elem_id="guest"), gr.Row(equal_height=True):
                     repo = gr.Textbox(label=words.GUEST_LABEL, info=words.GUEST_HELP, placeholder="me/pneumonia-xray-xception", max_lines=1, scale=4)
                     load = gr.Button(words.GUEST_BUTTON, scale=1, min_width=90)
-            panel = verdicts.panel(view, panels.waiting(models.evidence(models.default)), "answer")
+            panel = verdicts.panel(view, verdicts.waiting(models.evidence(models.default)), "answer")
             report.button(view, point)
 
     def of_upload(path: str | None) -> tuple[None, Shown | None, str | None]:

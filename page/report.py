@@ -78,6 +78,7 @@ def page(reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime |
         "Model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}",
         "Weights, sha256": f"<code>{contract.weights_sha256}</code>",
         "Code, commit": f"<code>{escaped(contract.commit)}</code>, recipe {escaped(contract.recipe.get('name', 'unknown'))}",
+        "Lungs": verdicts.inside(reading) or said.NOTHING_TO_SHOW,
         "Made": f"{made:%Y-%m-%d %H:%M} UTC",
     }
     if reading.shown.overruled and reading.shown.reasons:
@@ -113,7 +114,7 @@ def button(view: View, point: gr.Radio) -> None:
 
 
 def _pictures(reading: Reading) -> str:
-    picture, side = reading.shown.picture, verdicts.towards(reading)
+    picture, side = reading.shown.picture, reading.towards
     small = Radiograph(np.asarray(figures.reduced(picture.to_pil(), PICTURE_SIDE)), picture.name)
     shown = [_figure(figures.data_uri(small.to_pil(), "JPEG"), "As it was given", "X-ray")]
     if reading.heat is not None:

@@ -55,6 +55,15 @@ def panel(view: View, content: str, elem_id: str) -> gr.HTML:
     return place
 
 
+def waiting(evidence: panels.Evidence, problem: str | None = None) -> str:
+    """The answer's place before there is a picture, or after one that could not be read; as high as the answer will be."""
+    says = f"<p class='problem' role='alert'>{escaped(problem)}</p>" if problem else f"<p class='idle'>{words.IDLE}</p>"
+    return (
+        f"<section class='answer empty'><div class='verdict-box'>{says}</div><div class='pictures idle-pictures' aria-hidden='true'>{EMPTY_FRAME}"
+        f"<figure><div class='frame'></div></figure></div><p class='where'>&nbsp;</p>{panels.facts(evidence)}</section>"
+    )
+
+
 def refused(shown: Shown) -> str:
     """Why a picture is not answered, the picture itself, and the way to overrule that."""
     reasons = "".join(f"<li>{escaped(reason)}</li>" for reason in shown.reasons)
@@ -116,7 +125,7 @@ def under_curtain(reading: Reading, group: str, drawing: bool = False) -> str:
         group: names the radio buttons; unlike that of any other picture on the page.
         drawing: whether a map is on its way.
     """
-    picture, side = reading.shown.picture, towards(reading)
+    picture, side = reading.shown.picture, reading.towards
     if reading.heat is None:
         return curtained(picture, [], side, group, words.DRAWING if drawing else words.NOTHING_TO_SHOW)
     films = [(label, film(reading.heat, picture, label)) for label in reversed(LABELS)]
@@ -186,11 +195,6 @@ def film(heat: heatmaps.HeatMap, picture: Radiograph, label: str) -> Image.Image
     return figures.film(heat.towards(label, size), heatmaps.COLOURMAPS[label])
 
 
-def towards(reading: Reading) -> str:
-    """The class whose map is shown first: the one that was answered, PNEUMONIA where none was."""
-    return "NORMAL" if reading.called == "NORMAL" else "PNEUMONIA"
-
-
 def strongest(heat: heatmaps.HeatMap, label: str) -> str:
     """Where a map is strongest, in words, for those who do not see it."""
     shares = heat.towards(label)
@@ -198,6 +202,17 @@ def strongest(heat: heatmaps.HeatMap, label: str) -> str:
         return words.HEAT_NONE.format(label=label)
     row, column = np.unravel_index(int(shares.argmax()), shares.shape)
     return words.STRONGEST.format(label=label, place=place_of((row + 0.5) / shares.shape[0], (column + 0.5) / shares.shape[1]))
+
+
+def inside(reading: Reading) -> str:
+    """How much of what speaks for the answer lies in the lung fields, in words; empty where there is nothing to measure."""
+    if reading.heat is None or not reading.heat.towards(reading.towards).any():
+        return ""
+    if reading.in_lungs is None:
+        return words.LUNGS_UNKNOWN
+    share, area = reading.in_lungs
+    text = words.LUNGS.format(share=f"{share * 100:.0f}%", label=reading.towards, area=f"{area * 100:.0f}%")
+    return text if share > area else f"{text} {words.LUNGS_CHANCE}"
 
 
 def place_of(down: float, across: float) -> str:
@@ -209,9 +224,9 @@ def place_of(down: float, across: float) -> str:
 
 def answered(reading: Reading, drawing: bool = False) -> str:
     """The whole panel of the Predict tab."""
-    where = f"<p class='where'>{escaped(strongest(reading.heat, towards(reading)))}</p>" if reading.heat else "<p class='where'>&nbsp;</p>"
+    where = f"{escaped(strongest(reading.heat, reading.towards))} {escaped(inside(reading))}" if reading.heat else "&nbsp;"
     return (
         f"<section class='answer' aria-live='polite'><div class='verdict-box'>{head(reading)}{cost(reading)}</div>"
         f"<div class='pictures'>{under_curtain(reading, 'predict-side', drawing)}{as_seen(reading)}</div>"
-        f"{where}{words.HEAT_HELP}{panels.facts(reading.evidence)}</section>"
+        f"<p class='where'>{where}</p>{words.HEAT_HELP}{panels.facts(reading.evidence)}</section>"
     )

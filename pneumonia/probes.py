@@ -202,7 +202,7 @@ def sentence(results: Sequence[Probed], threshold: float) -> str:
     said = label(by_name[ORIGINAL])
     parts = []
     if hidden := by_name.get(LUNGS_HIDDEN):
-        now = f"({hidden.probability:.2f})"
+        now = f"({_near(hidden.probability)})"
         if said == "PNEUMONIA" and label(hidden) == said:
             parts.append(f"With both lungs hidden the answer is still PNEUMONIA {now}: it hangs on something that is not lung. Do not rely on it.")
         elif said == "PNEUMONIA":
@@ -264,6 +264,11 @@ def occlusion(
         if progress is not None:
             progress(len(falls), len(corners))
     return np.array(falls, np.float32).reshape(len(starts), len(starts))
+
+
+def _near(probability: float) -> str:
+    # Two digits would round to a certainty that no network has.
+    return "under 0.01" if probability < 0.01 else "over 0.99" if probability > 0.99 else f"{probability:.2f}"
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:

@@ -121,6 +121,25 @@ def test_a_network_that_ends_otherwise_is_answered_without_a_map(models, shown, 
     assert words.NOTHING_TO_SHOW in verdicts.answered(reading) and words.DRAWING in verdicts.answered(reading, drawing=True)
 
 
+def test_the_share_in_the_lungs_is_counted_by_hand():
+    shares, mask = np.array([[3, 1], [0, 1]], np.float32), np.array([[True, False], [False, False]])
+    assert answers.inside(shares, mask) == (0.6, 0.25)
+    assert answers.inside(np.zeros((2, 2)), mask) is None
+
+
+@pytest.mark.parametrize(
+    ("in_lungs", "said"),
+    [
+        ((0.6, 0.25), "Of all that speaks for {}, 60% lies in the lung fields, which cover 25% of the picture."),
+        ((0.2, 0.25), "Of all that speaks for {}, 20% lies in the lung fields, which cover 25% of the picture. That is no more than chance would put there."),
+        (None, words.LUNGS_UNKNOWN),
+    ],
+)
+def test_how_much_lies_in_the_lungs_is_said(models, shown, in_lungs, said):
+    reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
+    assert verdicts.inside(dataclasses.replace(reading, in_lungs=in_lungs)) == said.format(reading.towards)
+
+
 def test_a_refusal_holds_until_it_is_overruled(shown):
     refused = dataclasses.replace(shown, reasons=("It is in colour.", "It is <small>."))
     with pytest.raises(gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send overrule=true"):

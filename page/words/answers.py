@@ -19,6 +19,10 @@ SPEAKS = "Colours show what speaks"
 HEAT_HELP = """<details class='help'><summary>What the colours mean</summary><p>Each cell of the network's last maps adds something to its answer or takes
 something away. The more colour, the more a place speaks for the class you chose; both classes share one scale, and all cells and one constant add up to the
 answer's logit (HiResCAM). It shows what the network used, not where an illness is. Colour outside the lungs is a reason to doubt the answer.</p></details>"""
+IDLE = "Choose an example or upload an X-ray."
+LUNGS = "Of all that speaks for {label}, {share} lies in the lung fields, which cover {area} of the picture."
+LUNGS_CHANCE = "That is no more than chance would put there."
+LUNGS_UNKNOWN = "Where the lungs are could not be made out."
 STRONGEST = "What speaks for {label} is strongest in the {place} of the picture."
 REFUSED = "This is not answered"
 OVERRULE = "Answer all the same"
