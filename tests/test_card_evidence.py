@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pneumonia import OperatingPoint, bundle
-from pneumonia.contract import Contract
-from train import card, card_evidence, details, seeds
+from pneumonia import OperatingPoint, bundle, probes
+from pneumonia.contract import Contract, Figure
+from train import card, card_evidence, details, seeds, stress
 from train.metrics import measure
 
 # 50 pneumonias at .505 to .995, 50 healthy at .005 to .495, and one of each far on the wrong side.
@@ -66,17 +68,33 @@ def test_parts_and_corruptions_become_tables(contract, found, tmp_path: Path) ->
     assert row(text, "Bacterial pneumonia against all healthy")[1:3] == ["77", "0.962 (0.811 to 0.993)"]
     assert row(text, "Viral pneumonia against all healthy")[1:3] == ["76", "1.000 (0.867 to 1.000)"]
     assert row(text, "By patient: called where any X-ray is")[1] == "102"
-    text = card_evidence.robustness(found, tmp_path)
+    text = card_evidence.robustness(contract, found, tmp_path)
     assert row(text, "clean")[2:] == ["0.980", "0.980"]
     # All upside down: the 51st alone is found.
     assert row(text, "darker")[2:] == ["0.020", "0.020"]
+
+
+def test_stress_is_shown_where_it_was_measured_on_these_weights(contract, tmp_path: Path) -> None:
+    names = (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.LUNGS_ONLY)
+    auc = dict(zip(names, (0.98, 0.62, 0.95), strict=True))
+    figures = {split: {name: {"auc": Figure(value, value, value, "bootstrap")} for name, value in auc.items()} for split in stress.SPLITS}
+    listed = tuple(stress.Condition(name, name, "") for name in names)
+    images = dict.fromkeys(stress.SPLITS, 102)
+    found = stress.Stress("baseline", contract.weights_sha256, 0.5, None, images, listed, figures, {"images": 0})
+    (tmp_path / stress.JSON_NAME).write_text(json.dumps(asdict(found)))
+    text = card_evidence.robustness(contract, {}, tmp_path)
+    assert text.startswith("## When the picture changes") and "0.620" in text and "most of the answer comes from the lungs" in text
+    with pytest.raises(bundle.BundleError, match="other weights"):
+        card_evidence.robustness(dataclasses.replace(contract, weights_sha256="1" * 64), {}, tmp_path)
 
 
 def test_a_bundle_without_promises_gets_none_of_these_sections(make_contract, tmp_path: Path) -> None:
     contract = make_contract("baseline", (100, 100))
     assert card_evidence.operating_points(contract, {"operating_points": {}}) == ""
     assert card_evidence.operating_points(dataclasses.replace(contract, operating_points=POINTS), {}) == ""
-    assert card_evidence.parts({}) == card_evidence.robustness({}, tmp_path) == card_evidence.seeds(tmp_path) == card_evidence.elsewhere(contract) == ""
+    assert (
+        card_evidence.parts({}) == card_evidence.robustness(contract, {}, tmp_path) == card_evidence.seeds(tmp_path) == card_evidence.elsewhere(contract) == ""
+    )
 
 
 def test_the_section_on_other_hospitals_says_what_was_done_and_what_is_not_known(contract) -> None:

@@ -49,7 +49,7 @@ def render(folder: Path, repo: str | None = None, *, space: str | None = None, p
         evidence.operating_points(contract, details),
         sections.calibration(contract, metrics["test"], folder),
         evidence.parts(details),
-        evidence.robustness(details, folder),
+        evidence.robustness(contract, details, folder),
         evidence.seeds(folder),
         evidence.elsewhere(contract),
         sections.cost(contract),

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pneumonia.bundle import BundleError
 from pneumonia.contract import Contract, Metrics
 from train import seeds as seed_runs
+from train import stress
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
 from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
 from train.card_sections import interval, table
 from train.folds import HELD_OUT
 from train.seeds import merit
 
-STRESS = "stress.json"
 _FIGURES = ("recall", "specificity", "accuracy", "auc")
 _PARTS = {
     BACTERIA: "Bacterial pneumonia against all healthy",
@@ -102,8 +103,12 @@ def parts(details: Mapping[str, Any]) -> str:
     return f"## Parts of the test folder\n\nAt the default threshold, with 95% intervals.\n\n{table(head, rows)}"
 
 
-def robustness(details: Mapping[str, Any], folder: Path) -> str:
-    """Held-out patients under corruption, and the test folder with lungs hidden and more, where it was measured."""
+def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> str:
+    """Held-out patients under corruption, and the test folder with lungs hidden and more, where it was measured.
+
+    Raises:
+        BundleError: ``stress.json`` cannot be read, or was measured on other weights.
+    """
     sections = []
     if corruptions := details.get("corruptions"):
         rows = [(name, *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity"))) for name, figures in corruptions.items()]
@@ -111,10 +116,11 @@ def robustness(details: Mapping[str, Any], folder: Path) -> str:
             "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
             f"model, its temperature and its thresholds were chosen on these.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
-    if (folder / STRESS).is_file():
-        from train import stress  # noqa: PLC0415  only where there is something to show
-
-        sections.append("\n".join(stress.lines(stress.read(folder / STRESS))))
+    if (folder / stress.JSON_NAME).is_file():
+        measured = stress.read(folder / stress.JSON_NAME)
+        if measured.weights_sha256 != contract.weights_sha256:
+            raise BundleError(f"{folder / stress.JSON_NAME} was measured on other weights than the bundle's; run python -m train stress {folder}.")
+        sections.append("\n".join(stress.lines(measured)))
     return "## When the picture changes\n\n" + "\n\n".join(sections) if sections else ""
 
 
