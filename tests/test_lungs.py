@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,11 +196,11 @@ def test_held_out_patients_have_lungs_where_threshold_finds_them(cxr_root: Path)
 
 
 def test_a_mask_takes_less_than_200_milliseconds_of_the_processor(drawn_radiograph: Callable[..., np.ndarray]) -> None:
-    import time  # noqa: PLC0415  used here alone
-
     picture = drawn_radiograph(1, 1, (1200, 1600))
     lung_mask(picture)
-    started = time.process_time()
+    taken = []
     for _ in range(5):
+        started = time.process_time()
         lung_mask(picture)
-    assert (time.process_time() - started) / 5 < 0.4
+        taken.append(time.process_time() - started)
+    assert min(taken) < 0.2

@@ -184,6 +184,7 @@ def lines(stress: Stress) -> list[str]:
     limited = "" if stress.limit is None else f" **A quick look at {stress.limit} images a split, no result.**"
     count = f"{stress.images['test']} test images and {stress.images[HELD_OUT]} of held-out patients of the train folder"
     note = f"{count}, at the threshold {stress.threshold:g}.{limited} 95% intervals (Wilson; AUC bootstrap)."
+    note += " Lungs are outlined by a shape model; where they are hidden, their outline can still be seen."
     return [*rows, "", note, "", lung_sentence(stress), "", originals_sentence(stress)]
 
 
