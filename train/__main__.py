@@ -15,7 +15,7 @@ from pneumonia import BundleError, ContractError, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, lungs, publish, recipes, seeds, stress, tries
+from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, stress, tries
 from train.run_folder import RunError
 
 
@@ -82,15 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--results", type=Path, default=Path("assets/results"), help="where the log is (default: %(default)s)")
     command.set_defaults(run=_try)
 
+    command = commands.add_parser("guard", help="fit and measure the guard that refuses what is no frontal chest X-ray")
+    _add_data(command)
+    command.add_argument("--volumes", type=Path, metavar="DIR", help="folder with CT volumes to compute films from; measured only")
+    command.add_argument("--keep", action="store_true", help="fit nothing; measure the guard that is there")
+    command.add_argument("--test", action="store_true", help="fit nothing; measure the finished guard on the test folder")
+    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where guard.json and guard.png go (default: %(default)s)")
+    command.set_defaults(run=_guard)
+
     command = commands.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
     command.add_argument("bundle", type=Path, help="the bundle's folder")
     _add_data(command)
     command.add_argument("--out", type=Path, help="where the results go (default: runs/evaluation/VARIANT); the bundle itself is left as it is")
     command.set_defaults(run=_evaluate)
-
-    command = commands.add_parser("seeds", help="of several runs of a recipe, name the one with the best validation, and write the spread into its bundle")
-    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
-    command.set_defaults(run=_seeds)
 
     command = commands.add_parser("stress", help="measure bundles with lungs or borders hidden, other framing, exposure and encoding; a table and a chart")
     command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a bundle's folder")
@@ -104,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=Path("assets/results"), help="where lungs.json and lungs.png go (default: %(default)s)")
     command.add_argument("--keep", action="store_true", help="fit nothing; measure and draw with the shape that is there")
     command.set_defaults(run=_lungs)
+
+    command = commands.add_parser("seeds", help="of several runs of a recipe, name the one with the best validation, and write the spread into its bundle")
+    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
+    command.set_defaults(run=_seeds)
 
     command = commands.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
     command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
@@ -145,6 +153,15 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     audit.audit(data.scan(data.locate(options.data)), options.out)
+    return 0
+
+
+def _guard(options: argparse.Namespace) -> int:
+    dataset = data.scan(data.locate(options.data))
+    facts = guard.finish(dataset, options.out) if options.test else guard.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
+    for side in ("accepted", "refused"):
+        print(f"{side}:")
+        print("\n".join(f"  {name:44s} {share['share']:7.1%} of {share['images']}" for name, share in facts[side].items()))
     return 0
 
 
@@ -263,11 +280,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _seeds(options: argparse.Namespace) -> int:
-    print(seeds.write(options.bundles))
-    return 0
-
-
 def _stress(options: argparse.Namespace) -> int:
     if options.limit is not None and options.limit < 2:
         raise RunError(f"--limit must be 2 or more, got {options.limit}.")
@@ -285,6 +297,11 @@ def _lungs(options: argparse.Namespace) -> int:
     if not options.keep:
         lungs.make(dataset, cache=cache)
     print(json.dumps(lungs.report(dataset, Path("assets/examples"), options.out, cache), indent=1))
+    return 0
+
+
+def _seeds(options: argparse.Namespace) -> int:
+    print(seeds.write(options.bundles))
     return 0
 
 
