@@ -122,6 +122,16 @@ class TestWords:
         assert stress.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
         assert stress.biggest_loss(report(hidden=0.5, dark=0.55)).name == "lungs hidden"
 
+    def test_inversion_is_no_loss_worth_marking(self) -> None:
+        whole = report(hidden=0.5)
+        inverted = Condition("inverted", "inverted", "exposure")
+        split = {**whole.figures["test"], "inverted": figures(0.1)}
+        assert stress.biggest_loss(replace(whole, conditions=(*whole.conditions, inverted), figures={"test": split, "held-out": split})).name == "lungs hidden"
+
+    def test_a_model_that_saw_the_held_out_patients_is_said_to_be_flattered(self) -> None:
+        assert "flatters" not in "\n".join(stress.lines(report()))
+        assert "flatters" in "\n".join(stress.lines(replace(report(), unseen=False)))
+
 
 def test_the_chart_marks_the_biggest_loss() -> None:
     chart = stress.picture(report(dark=0.55))

@@ -59,6 +59,7 @@ class Stress:
         conditions: in the order of every table, the untouched pictures first.
         figures: by split, then condition, then ``auc``, ``accuracy``, ``recall``, ``specificity``.
         originals: how far probabilities move between originals and their copies, see :func:`originals_against_copies`.
+        unseen: whether the recipe kept the held-out patients from training; SEED did not.
     """
 
     variant: str
@@ -69,6 +70,7 @@ class Stress:
     conditions: tuple[Condition, ...]
     figures: Mapping[str, Mapping[str, Mapping[str, Figure]]]
     originals: Mapping[str, Any]
+    unseen: bool = True
 
 
 def conditions() -> dict[str, tuple[Condition, Corruption]]:
@@ -120,6 +122,7 @@ def measure(
         (Condition(probes.ORIGINAL, "as they are", ""), *(condition for condition, _ in known.values())),
         figures,
         originals_against_copies(classifier, dataset.split("val")),
+        contract.recipe.get("validation") == HELD_OUT,
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / JSON_NAME).write_text(json.dumps({"schema": 1, **asdict(stress)}, indent=1) + "\n", encoding="utf-8")
@@ -141,8 +144,8 @@ def read(file: Path) -> Stress:
             for split, named in values["figures"].items()
         }
         listed = tuple(Condition(**entry) for entry in values["conditions"])
-        limit = values["limit"]
-        return Stress(values["variant"], values["weights_sha256"], values["threshold"], limit, values["images"], listed, figures, values["originals"])
+        plain = {name: values[name] for name in ("variant", "weights_sha256", "threshold", "limit", "images", "originals")}
+        return Stress(**plain, conditions=listed, figures=figures, unseen=values.get("unseen", True))
     except (KeyError, TypeError, AttributeError) as error:
         raise bundle.BundleError(f"{file} cannot be read ({type(error).__name__} {error}); write it again with python -m train stress.") from None
 
@@ -184,6 +187,8 @@ def lines(stress: Stress) -> list[str]:
     limited = "" if stress.limit is None else f" **A quick look at {stress.limit} images a split, no result.**"
     count = f"{stress.images['test']} test images and {stress.images[HELD_OUT]} of held-out patients of the train folder"
     note = f"{count}, at the threshold {stress.threshold:g}.{limited} 95% intervals (Wilson; AUC bootstrap)."
+    if not stress.unseen:
+        note += " This model was trained on the held-out patients too, so their column flatters it."
     note += " Lungs are outlined by a shape model; where they are hidden, their outline can still be seen."
     return [*rows, "", note, "", lung_sentence(stress), "", originals_sentence(stress)]
 
@@ -217,9 +222,10 @@ def originals_sentence(stress: Stress) -> str:
 
 
 def biggest_loss(stress: Stress, split: str = "test") -> Condition:
-    """The condition that costs most AUC on a split; accuracy where only one class was measured."""
+    """The condition that costs most AUC on a split, accuracy where only one class was measured; inversion apart, which no network here was made for."""
     name = "auc" if "auc" in stress.figures[split][probes.ORIGINAL] else "accuracy"
-    return min(stress.conditions[1:], key=lambda condition: stress.figures[split][condition.name][name].value)
+    eligible = [condition for condition in stress.conditions[1:] if condition.name != probes.INVERTED]
+    return min(eligible, key=lambda condition: stress.figures[split][condition.name][name].value)
 
 
 def picture(stress: Stress) -> Picture:
@@ -243,9 +249,9 @@ def picture(stress: Stress) -> Picture:
         arms = [[max(0, figure.value - figure.low) for _, figure in entries], [max(0, figure.high - figure.value) for _, figure in entries]]
         axes.errorbar(values, places, xerr=arms, fmt="o", markersize=4, linewidth=1, color=colour, label=label)
         axes.axvline(values[0], color=colour, linewidth=0.8, linestyle=":")
-    for axes, title in ((left, "AUC"), (right, f"test folder, threshold {stress.threshold:.3g}")):
+    for axes, title in ((left, "AUC"), (right, f"recall and specificity on the test folder, at the threshold {stress.threshold:.3g}")):
         axes.axhspan(loss - 0.45, loss + 0.45, color=ORANGE, alpha=0.13, linewidth=0)
-        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_xlabel(title)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.25)
         axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
@@ -254,7 +260,7 @@ def picture(stress: Stress) -> Picture:
     right.set_xlim(-0.02, 1.02)
     name = CATALOGUE[stress.variant].title if stress.variant in CATALOGUE else stress.variant
     limited = "" if stress.limit is None else f"; a quick look at {stress.limit} images a split"
-    drawn.suptitle(f"{name}: what changed pictures cost, 95% intervals; shaded: the biggest loss of AUC on the test folder{limited}", fontsize=11)
+    drawn.suptitle(f"{name} on altered pictures, 95% intervals; shaded: the biggest loss{limited}", fontsize=11)
     return drawn
 
 
