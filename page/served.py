@@ -19,7 +19,7 @@ import gradio as gr
 from page import panels
 from page.archive import MEGABYTE, MOST_BYTES
 from page.words import WAITING_FOR_THE_HUB
-from pneumonia import LABELS, BundleError, ContractError, HubError, PneumoniaClassifier, Radiograph, UnreadableImage, radiograph
+from pneumonia import LABELS, BundleError, ContractError, HubError, PneumoniaClassifier, Radiograph, UnreadableImage, guard, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.weights import Origin, Weights
 
@@ -179,7 +179,7 @@ def guarded(picture: Radiograph) -> Shown:
     Raises:
         UnreadableImage: as :func:`pneumonia.radiograph.read`.
     """
-    return Shown(picture)
+    return Shown(picture, reasons=tuple(reason.sentence for reason in guard.examine(picture).reasons))
 
 
 def uploaded(upload: Any) -> Path:

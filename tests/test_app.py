@@ -79,6 +79,7 @@ def test_the_endpoints_are_few_and_typed(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == {"/predict", "/compare", "/explain", "/activations", "/batch"}
     assert named["/predict"]["returns"][0]["type"]["properties"]["probability"] == {"type": "number"}
+    assert all(endpoint["returns"][0]["type"]["properties"] for endpoint in named.values())
     assert all(endpoint["description"] for endpoint in named.values())
 
 
@@ -108,8 +109,21 @@ def test_sixteen_bits_are_read_not_clipped(client, models_folder, tmp_path):
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     expected = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
     white = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(np.full((200, 200), 255, np.uint8)).probability
-    answer = client.predict(handle_file(tmp_path / "deep.png"), "baseline", api_name="/predict")["probability"]
+    # A ramp is no X-ray, and says so unless it is overruled.
+    answer = client.predict(handle_file(tmp_path / "deep.png"), "baseline", overrule=True, api_name="/predict")["probability"]
     assert answer == pytest.approx(expected, abs=1e-5) and abs(answer - white) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["/predict", "/compare", "/explain"])
+def test_what_is_no_chest_x_ray_is_refused_with_its_reason(client, tmp_path, name):
+    sunset = np.zeros((200, 300, 3), np.uint8)
+    sunset[..., 0] = np.linspace(60, 255, 300)
+    sunset[100:, :, 2] = np.linspace(255, 60, 300)
+    Image.fromarray(sunset).save(tmp_path / "sunset.png")
+    with pytest.raises(AppError, match=r"in colour.*Send overrule=true to have an answer all the same\.") as caught:
+        client.predict(handle_file(tmp_path / "sunset.png"), api_name=name)
+    assert not LEAK.search(str(caught.value))
+    assert client.predict(handle_file(tmp_path / "sunset.png"), overrule=True, api_name=name)
 
 
 @pytest.mark.parametrize("upload", [{"path": "/etc/hostname"}, {"path": str(EXAMPLES["NORMAL"][0])}, {}, "text"])
