@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check format clean help
+.PHONY: demo test check format screenshots clean help
 
 help:
 	@sed -n '2,3s/^#   //p' Makefile
@@ -30,6 +30,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The README's pictures, from the app on the bundled weights; needs a Chromium.
+screenshots: $(VENV)/.dev
+	$(BIN)/python tests/screenshots.py
+
 clean:
 	rm -rf $(VENV) artefacts .pytest_cache .mypy_cache .ruff_cache
 
@@ -45,5 +49,5 @@ $(VENV)/.app: requirements.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements.txt $(VENV)/.app
-	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,train,dev]"
+	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,mcp,train,dev]"
 	@touch $@
