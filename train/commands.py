@@ -1,0 +1,189 @@
+"""What each command of ``python -m train`` does with its options; all return the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from pneumonia import bundle
+from pneumonia.hub import HubError, is_repo_name
+from pneumonia.release import ReleaseError
+from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, stress, tries
+from train.run_folder import RunError
+
+
+def count(options: argparse.Namespace) -> int:
+    """Audits the data set."""
+    audit.audit(data.scan(data.locate(options.data)), options.out)
+    return 0
+
+
+def fit_guard(options: argparse.Namespace) -> int:
+    """Fits or measures the guard and prints its shares."""
+    dataset = data.scan(data.locate(options.data))
+    facts = guard.finish(dataset, options.out) if options.test else guard.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
+    for side in ("accepted", "refused"):
+        print(f"{side}:")
+        print("\n".join(f"  {name:44s} {share['share']:7.1%} of {share['images']}" for name, share in facts[side].items()))
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains one variant or all, and makes their bundles."""
+    chosen = [recipes.get(variant, options.recipe) for variant in options.variants]
+    if options.epochs is not None:
+        if options.epochs < 1:
+            raise RunError(f"--epochs must be 1 or more, got {options.epochs}.")
+        chosen = [dataclasses.replace(recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)) for recipe in chosen]
+    suffix = ""
+    if options.seed is not None:
+        chosen = [dataclasses.replace(recipe, seed=options.seed) for recipe in chosen]
+        suffix = f"-{options.seed}"
+    if options.out and len(chosen) > 1:
+        folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
+    else:
+        folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}{suffix}" for recipe in chosen]
+    homes = [options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}" for recipe in chosen] if options.push else []
+    for home in homes:
+        # Before the hours of training, not after them.
+        if not is_repo_name(home):
+            raise HubError(f"--push names {home!r}, which is no repository; expected {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.", "name")
+    dataset = data.scan(data.locate(options.data))
+    for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
+        fit.fit(
+            recipe,
+            dataset,
+            folder,
+            resume=options.resume,
+            precision=options.precision,
+            imagenet_weights=options.imagenet_weights,
+            pool=options.pool,
+            skip_corrupt=options.skip_corrupt,
+        )
+        made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
+        try:
+            (made / "README.md").write_text(card.render(made), encoding="utf-8")
+        except ReleaseError as error:
+            # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is trained all the same, but not fit to be published.
+            print(f"No card was written: {error}", file=sys.stderr)
+        print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
+        if homes:
+            print(publish.push(made, homes[index]))
+    return 0
+
+
+def distil_views(options: argparse.Namespace) -> int:
+    """Makes a teacher's pool."""
+    dataset, out = data.scan(data.locate(options.data)), options.out
+    distil.make(options.bundle, dataset, out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
+    return 0
+
+
+def try_recipe(options: argparse.Namespace) -> int:
+    """Trains and judges a changed recipe, or writes down what was made of one."""
+    if options.conclude is not None:
+        tries.conclude(options.results, options.name, options.conclude)
+        return 0
+    changes = {}
+    for change in options.change:
+        field, _, value = change.partition("=")
+        try:
+            changes[field] = json.loads(value)
+        except ValueError:
+            raise RunError(f"--change takes FIELD=JSON, such as epochs=1; got {change!r}.") from None
+    record = tries.attempt(
+        options.name,
+        recipes.get(options.variant, "best"),
+        changes,
+        options.expect,
+        data.scan(data.locate(options.data)),
+        Path("runs") / f"try-{options.name}",
+        options.results,
+        precision=options.precision,
+        imagenet_weights=options.imagenet_weights,
+        pool=options.pool,
+        limit=options.limit,
+    )
+    print(json.dumps(record["summary"], indent=1))
+    return 0
+
+
+def write_cards(options: argparse.Namespace) -> int:
+    """Renews or checks the cards."""
+    texts = {folder / "README.md": card.render(folder, prose=options.prose) for folder in sorted(options.models.iterdir()) if folder.is_dir()}
+    stale = [file for file, text in texts.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    if not options.check:
+        for file in stale:
+            file.write_text(texts[file], encoding="utf-8")
+    if not card.refresh(options.models, options.prose, check=options.check):
+        stale.append(options.prose)
+    if stale:
+        names = ", ".join(map(str, stale))
+        print(f"{names}: not what the bundles say; run python -m train card." if options.check else f"Renewed {names}.", file=sys.stderr)
+    return 1 if options.check and stale else 0
+
+
+def push(options: argparse.Namespace) -> int:
+    """Publishes a bundle."""
+    print(publish.push(options.bundle, options.repo, private=options.private, revision=options.revision, space=options.space))
+    return 0
+
+
+def push_space(options: argparse.Namespace) -> int:
+    """Publishes the app."""
+    print(publish.push_space(options.repo, private=options.private, revision=options.revision))
+    return 0
+
+
+def evaluate_bundle(options: argparse.Namespace) -> int:
+    """Measures a bundle anew; 1 where its own figures are not confirmed."""
+    contract = bundle.read_contract(options.bundle)
+    out = options.out or Path("runs/evaluation") / contract.variant
+    dataset = data.scan(data.locate(options.data))
+    measured = evaluate.evaluate(options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt)
+    print(f"{evaluate.table(measured)}\nTables and pictures: {out}")
+    if contract.data.get("fingerprint") != dataset.fingerprint:
+        print("The bundle's own metrics.json was measured on another copy of the data; the two are not compared.")
+        return 0
+    found = evaluate.differences(bundle.read_metrics(options.bundle), measured)
+    print("\n".join(["The bundle's metrics.json is not confirmed:", *found]) if found else "The bundle's metrics.json is confirmed.")
+    return 1 if found else 0
+
+
+def stress_bundles(options: argparse.Namespace) -> int:
+    """Measures bundles under stress."""
+    if options.limit is not None and options.limit < 2:
+        raise RunError(f"--limit must be 2 or more, got {options.limit}.")
+    contracts = [bundle.read_contract(folder) for folder in options.bundles]
+    dataset = data.scan(data.locate(options.data))
+    for folder, contract in zip(options.bundles, contracts, strict=True):
+        out = options.out / contract.variant if options.out else folder
+        measured = stress.measure(folder, dataset, out, cache=Path("runs/cache"), limit=options.limit, skip_corrupt=options.skip_corrupt)
+        print("\n".join((f"{contract.variant}: {out}", *stress.lines(measured))))
+    return 0
+
+
+def fit_lungs(options: argparse.Namespace) -> int:
+    """Fits, measures and draws the lung shape."""
+    dataset, cache = data.scan(data.locate(options.data)), Path("runs/cache")
+    if not options.keep:
+        lungs.make(dataset, cache=cache)
+    print(json.dumps(lungs.report(dataset, Path("assets/examples"), options.out, cache), indent=1))
+    return 0
+
+
+def choose_seed(options: argparse.Namespace) -> int:
+    """Picks the run that becomes the bundle."""
+    print(seeds.write(options.bundles))
+    return 0
+
+
+def compare_models(options: argparse.Namespace) -> int:
+    """Renews or checks the comparison."""
+    current = compare.compare(options.models, options.results, options.readme, check=options.check)
+    if not current:
+        print(f"The results block of {options.readme} is not what the bundles say; run python -m train compare.", file=sys.stderr)
+    return 0 if current else 1
