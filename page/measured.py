@@ -130,8 +130,9 @@ def _measured(title: str, contract: Contract, test: Metrics | None) -> list[str]
     if epoch := contract.recipe.get("epoch"):
         recipe += f", epoch {panels.escaped(epoch)}"
     variant = CATALOGUE.get(contract.variant)
-    # The claim is one about the source's own procedure.
-    claimed = f"{variant.claimed:.0%}" if variant and variant.claimed and contract.recipe.get("name") == "seed" else ""
+    # The claim stands beside every finished run of the variant, ours included, but not beside one that went on past its epoch.
+    went_on = epoch is not None and epoch != contract.recipe.get("keep_epoch", epoch)
+    claimed = f"{variant.claimed:.0%}" if variant and variant.claimed and not went_on else ""
     cells = [panels.cell(test.figures.get(name) if test else None, name) for name in _COLUMNS]
     counts = test.counts if test else {}
     missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}" if counts else ""

@@ -16,7 +16,7 @@ import app  # noqa: E402  (found only now)
 
 FOLDER = CHECKOUT / "assets" / "screenshots"
 # The example on which the tabs are shown, and a layer whose maps still look like an X-ray.
-EXAMPLE, LAYER = "person1949_bacteria_4880", "block3_add"
+EXAMPLE, LAYER = "person1949_bacteria_4880", "block2_add"
 WAIT = 180_000
 
 
