@@ -148,16 +148,11 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
     Raises:
         ContractError: the file is there but cannot be read.
     """
-    file = folder / METRICS
-    if not file.is_file():
-        return {}
+    values = _metrics_file(folder)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise TypeError(f"it must hold an object, got {type(values).__name__}")
         return {name: Metrics.from_dict(values[name]) for name in ("validation", "test") if name in values}
     except (ValueError, TypeError) as error:
-        raise ContractError(f"{file} is no metrics file: {error}") from None
+        raise ContractError(f"{folder / METRICS} is no metrics file: {error}") from None
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Metrics], contract: Contract, details: Mapping[str, Any] | None = None) -> None:
@@ -177,13 +172,23 @@ def read_details(folder: Path) -> dict[str, Any]:
     Raises:
         ContractError: the file is there but cannot be read.
     """
+    try:
+        return dict(_metrics_file(folder).get("details", {}))
+    except (ValueError, TypeError) as error:
+        raise ContractError(f"{folder / METRICS} is no metrics file: {error}") from None
+
+
+def _metrics_file(folder: Path) -> dict[str, Any]:
     file = folder / METRICS
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")).get("details", {}))
-    except (ValueError, TypeError, AttributeError) as error:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ContractError(f"{file} is no metrics file: {error}") from None
+    if not isinstance(values, dict):
+        raise ContractError(f"{file} is no metrics file: it must hold an object, got {type(values).__name__}")
+    return values
 
 
 def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:

@@ -15,15 +15,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # train/ and app.py are run from the checkout and never installed, so a bare `pytest` has to be told where they are.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import absl.logging
 import keras
 import numpy as np
 import pytest
+from missing import absent
 from PIL import Image
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import LABELS, Contract, Figure, Metrics, OperatingPoint
 from train.data import SPLITS, Dataset, scan
+
+# When uvicorn sets up its log, absl's handler closes the stream it found at import, unless it is the interpreter's own; here that would be pytest's capture.
+absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 Draw = Callable[..., np.ndarray]
@@ -190,5 +195,9 @@ def cxr_root() -> Path:
         return Path(named)
     beside = CHECKOUT.parent / "shared" / "data" / "chest_xray"
     if not beside.is_dir():
-        pytest.skip("the X-rays are not here: CHEST_XRAY_DIR is not set and there is no ../shared/data/chest_xray beside the checkout")
+        what = "the X-rays are not here: CHEST_XRAY_DIR is not set and there is no ../shared/data/chest_xray beside the checkout"
+        # A fork's CI has no X-rays; who has none says so, and the skips are listed in the summary.
+        if os.environ.get("WITHOUT_XRAYS"):
+            pytest.skip(what)
+        absent(f"{what} (WITHOUT_XRAYS=1 skips what needs them)")
     return beside

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from missing import absent
 
 from pneumonia import architectures, radiograph
 from pneumonia.architectures import CATALOGUE
@@ -192,7 +193,7 @@ def test_the_imagenet_weights_do_too(cxr_root, inputs):
     named = os.environ.get("XCEPTION_WEIGHTS")
     weights = Path(named) if named else cxr_root.parents[1] / "weights" / "xception_imagenet_notop.weights.h5"
     if not weights.is_file() and not named:
-        pytest.skip("the ImageNet weights are not here: XCEPTION_WEIGHTS is not set and there is no weights folder beside the data's")
+        absent("the ImageNet weights are not here: XCEPTION_WEIGHTS is not set and there is no weights folder beside the data's")
     assert_same_features(weights, inputs)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from missing import absent
 
 import app
 from page.served import EXAMPLES
@@ -24,21 +25,14 @@ KNOWN = ("Method not implemented.",)
 WAIT = 60_000
 
 
-def missing(what: str) -> None:
-    """Where CI is set, a browser that is not there is a failure: a skip would hide that nothing was tested."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}; the browser tests must run where CI is set")
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="module")
 def browser():
     if importlib.util.find_spec("playwright") is None:
-        missing("playwright is not installed")
+        absent("playwright is not installed")
     named = os.environ.get("CHROMIUM")
     found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        missing("no Chromium was found: none of chromium, chromium-browser, google-chrome is on the path, and CHROMIUM is not set")
+        absent("no Chromium was found: none of chromium, chromium-browser, google-chrome is on the path, and CHROMIUM is not set")
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:

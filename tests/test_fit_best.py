@@ -12,7 +12,6 @@ from pneumonia.architectures import CATALOGUE
 from train import folds, network
 from train.data import load
 from train.fit import Batches, agreement, fit
-from train.policy import Policy
 from train.recipes import get
 from train.run_folder import RunError, history_of
 
@@ -20,24 +19,14 @@ from train.run_folder import RunError, history_of
 @pytest.fixture(scope="module")
 def recipe():
     return replace(
-        get("xception"),
-        name="tried",
-        frozen_body=False,
-        pretrained=True,
-        frozen_normalisation=True,
+        get("xception", "best"),
         input_size=(80, 80),
         training_size=(72, 72),
-        augmentation=Policy(),
         epochs=2,
         keep_epoch=2,
         batch_size=8,
-        optimizer="adamw",
         learning_rate=0.001,
-        schedule="cosine",
         warmup=0.5,
-        weight_decay=0.01,
-        label_smoothing=0.05,
-        validation="held-out",
         balanced=True,
     )
 

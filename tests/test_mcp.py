@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 
 import pytest
+from missing import absent
 from test_app import free_port
 
 import app
@@ -19,7 +20,8 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
 
 
 def test_every_endpoint_is_a_tool_with_words(models_folder, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("mcp", reason="gradio[mcp] is not installed")
+    if importlib.util.find_spec("mcp") is None:
+        absent('the MCP server needs an extra: pip install "gradio[mcp]"')
     from mcp import ClientSession  # noqa: PLC0415
     from mcp.client.streamable_http import streamablehttp_client  # noqa: PLC0415
 
