@@ -48,9 +48,7 @@ class Pool:
         """A random view of each chosen image, mirrored half of the time: uint8 ``(n, height, width)`` and float32 ``(n,)`` answers."""
         which = rng.integers(len(self.views), size=len(chosen))
         mirrored = rng.random(len(chosen)) < 0.5
-        views = [self.views[view][position] for view, position in zip(which, chosen, strict=True)]
-        if views[0].shape != size:
-            views = [np.asarray(Image.fromarray(view).resize((size[1], size[0]), Image.Resampling.BILINEAR)) for view in views]
+        views = _resized(np.stack([self.views[view][position] for view, position in zip(which, chosen, strict=True)]), size)
         return np.stack([view[:, ::-1] if flip else view for view, flip in zip(views, mirrored, strict=True)]), self.answers[which, chosen]
 
 
