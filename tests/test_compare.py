@@ -96,6 +96,20 @@ def test_differences_by_hand(both) -> None:
     assert "epoch 150, SEED less" not in text and "less Baseline CNN, epoch 150" not in text
 
 
+def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
+    """At .5 the older model finds 2 of 3 and clears 2 of 4, at .3 it finds all three and clears the same two."""
+    found = compare.collect(*both)
+    assert not compare_tables.settings(found) and "setting for" not in compare_tables.markdown(found)
+    points = (OperatingPoint("default", 0.3, 0.98, 0.97), OperatingPoint("recall-0.95", 0.5, 0.95, 0.95), OperatingPoint("recall-0.98", 0.3, 0.98, 0.97))
+    older = dataclasses.replace(found[1], contract=dataclasses.replace(found[1].contract, operating_points=points))
+    text = compare_tables.markdown([found[0], older])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in compare_tables.settings([found[0], older]).splitlines()[2:4]]
+    assert [row[1] for row in rows] == ["95%", "98% (default)"] and [row[2] for row in rows] == ["95.0%", "97.0%"]
+    assert [[cell.split(" ")[0] for cell in row[3:6]] for row in rows] == [["66.7%", "50.0%", "57.1%"], ["100.0%", "50.0%", "71.4%"]]
+    assert [row[6:] for row in rows] == [["1 of 3", "2 of 4"], ["0 of 3", "2 of 4"]]
+    assert compare_tables.settings([older]) in text
+
+
 def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:
     first = compare_tables.markdown(compare.collect(*both))
     file = both[1] / "baseline-seed" / "predictions_test.csv"

@@ -7,7 +7,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pneumonia.contract import Figure, Metrics
+from pneumonia.evidence import outcome, rate
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, breakdown, patients_of
+from train.calibrate import CONFIDENCE
 from train.card_sections import table
 from train.metrics import paired_differences
 
@@ -18,11 +20,13 @@ _TITLES = {"accuracy": "accuracy", "recall": "recall", "specificity": "specifici
 
 
 def markdown(found: Sequence[Result], others: Sequence[Published] = (), duplicates: Sequence[Sequence[str]] = ()) -> str:
-    """All tables: what was measured, what others published, paired differences, parts of the test folder."""
+    """All tables: what was measured, what others published, each setting for recall, paired differences, parts of the test folder."""
     parts = [measured(found)]
     if others:
         parts.append(published(others, found[0].test))
     with_tables = [result for result in found if result.table is not None]
+    if promised := settings(with_tables):
+        parts.append(promised)
     if pairs := pairs_of(with_tables):
         parts.append(differences(pairs, duplicates))
     if with_tables:
@@ -66,6 +70,38 @@ def published(others: Sequence[Published], test: Metrics) -> str:
         "on the test folder, the table says so."
     )
     return f"{table(('published', *_TITLES.values(), ''), rows)}\n\n{note}"
+
+
+def settings(found: Sequence[Result]) -> str:
+    """What each setting for recall promised, and what the test folder then saw of it; empty where no model promises anything."""
+    rows = []
+    for result in found:
+        assert result.table is not None
+        for point in result.contract.operating_points:
+            if point.name == "default" or point.recall_promised is None:
+                continue
+            seen = outcome(result.table[1], result.table[2], point.threshold)
+            right = {"recall": (seen.ill - seen.missed, seen.ill), "specificity": (seen.healthy - seen.called_back, seen.healthy)}
+            right["accuracy"] = (right["recall"][0] + right["specificity"][0], seen.ill + seen.healthy)
+            figures = {name: rate(*counts) for name, counts in right.items()}
+            rows.append(
+                (
+                    _name(result),
+                    f"{point.recall_target:.0%}{' (default)' if point.threshold == result.contract.default.threshold else ''}",
+                    f"{point.recall_promised:.1%}",
+                    *("" if figure is None else f"{_text(figure, name)} ({_ends(figure, name)})" for name, figure in figures.items()),
+                    f"{seen.missed} of {seen.ill}",
+                    f"{seen.called_back} of {seen.healthy}",
+                )
+            )
+    if not rows:
+        return ""
+    head = ("model", "setting for a recall of", "promised", "recall", "specificity", "accuracy", "missed", "called back")
+    note = (
+        f"The settings that the app offers. Promised is the recall on new patients of the same hospital, with {CONFIDENCE:.0%} confidence; the rest is what "
+        "the test folder, which chose none of them, then saw, with Wilson's 95% intervals."
+    )
+    return f"{table(head, rows)}\n\n{note}"
 
 
 def pairs_of(found: Sequence[Result]) -> list[tuple[Result, Result]]:
