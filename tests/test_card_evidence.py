@@ -12,7 +12,7 @@ import pytest
 
 from pneumonia import OperatingPoint, bundle, probes
 from pneumonia.contract import Contract, Figure
-from train import card, card_evidence, details, seeds, stress
+from train import card, card_evidence, details, seeds, stress, stress_report
 from train.metrics import measure
 
 # 50 pneumonias at .505 to .995, 50 healthy at .005 to .495, and one of each far on the wrong side.
@@ -78,10 +78,10 @@ def test_stress_is_shown_where_it_was_measured_on_these_weights(contract, tmp_pa
     names = (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.LUNGS_ONLY)
     auc = dict(zip(names, (0.98, 0.62, 0.95), strict=True))
     figures = {split: {name: {"auc": Figure(value, value, value, "bootstrap")} for name, value in auc.items()} for split in stress.SPLITS}
-    listed = tuple(stress.Condition(name, name, "") for name in names)
+    listed = tuple(stress_report.Condition(name, name, "") for name in names)
     images = dict.fromkeys(stress.SPLITS, 102)
-    found = stress.Stress("baseline", contract.weights_sha256, 0.5, None, images, listed, figures, {"images": 0})
-    (tmp_path / stress.JSON_NAME).write_text(json.dumps(asdict(found)))
+    found = stress_report.Stress("baseline", contract.weights_sha256, 0.5, None, images, listed, figures, {"images": 0})
+    (tmp_path / stress_report.JSON_NAME).write_text(json.dumps(asdict(found)))
     text = card_evidence.robustness(contract, {}, tmp_path)
     assert text.startswith("## When the picture changes") and "0.620" in text and "most of the answer comes from the lungs" in text
     with pytest.raises(bundle.BundleError, match="other weights"):

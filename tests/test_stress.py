@@ -18,9 +18,9 @@ from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Figure
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.radiograph import Radiograph
-from train import stress
+from train import details, evaluate, stress, stress_report
 from train.data import Dataset, Item
-from train.stress import Condition, Stress
+from train.stress_report import Condition, Stress
 
 
 def figures(auc: float) -> dict[str, Figure]:
@@ -65,7 +65,7 @@ class TestMeasure:
 
     def test_what_is_written_is_read_again(self, measured: tuple[Stress, Path]) -> None:
         report, folder = measured
-        assert stress.read(folder / "stress.json") == report
+        assert stress_report.read(folder / "stress.json") == report
         with Image.open(folder / "stress.png") as picture:
             assert picture.format == "PNG" and picture.width > 800
         assert str(folder.parent) not in (folder / "stress.json").read_text()
@@ -78,13 +78,43 @@ class TestMeasure:
     def test_a_limit_is_kept_and_said(self, models_folder: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
         report = stress.measure(models_folder / "baseline", tiny_scan, tmp_path, limit=4, resamples=5)
         assert report.limit == 4 and report.images["test"] == 4
-        assert any("quick look at 4 images" in line for line in stress.lines(report))
+        assert any("quick look at 4 images" in line for line in stress_report.lines(report))
+
+
+class TestRecordedAnswers:
+    """What a bundle was calibrated on it has answered already."""
+
+    @pytest.fixture
+    def calibrated_bundle(self, models_folder: Path, tiny_scan: Dataset, tmp_path: Path) -> Path:
+        folder = Path(shutil.copytree(models_folder / "baseline", tmp_path / "baseline"))
+        evaluate.calibrate(folder, tiny_scan)
+        return folder
+
+    def test_they_give_the_figures_that_asking_again_gives(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+        taken = stress.measure(calibrated_bundle, tiny_scan, tmp_path / "taken", resamples=5)
+        (calibrated_bundle / details.COPIES).unlink()
+        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "asked", resamples=5) == taken
+
+    def test_they_are_taken(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+        names, labels, raw = details.read_copies(calibrated_bundle)
+        details.write_copies(calibrated_bundle, names, raw | {"jpeg 20": labels.astype(float)})
+        report = stress.measure(calibrated_bundle, tiny_scan, tmp_path, resamples=5)
+        assert report.figures["held-out"]["jpeg 20"]["auc"].value == 1.0
+
+    def test_those_of_other_weights_or_other_images_are_not(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+        names, _, raw = details.read_copies(calibrated_bundle)
+        upside_down = {name: 1 - values for name, values in raw.items()}
+        honest = stress.measure(calibrated_bundle, tiny_scan, tmp_path / "honest", resamples=5)
+        details.write_copies(calibrated_bundle, names, upside_down)
+        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other weights", resamples=5) == honest
+        details.write_copies(calibrated_bundle, names[::-1], upside_down)
+        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other images", resamples=5) == honest
 
 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stress.json").write_text(json.dumps({"schema": 1, "variant": "xception"}))
     with pytest.raises(bundle.BundleError, match="python -m train stress"):
-        stress.read(tmp_path / "stress.json")
+        stress_report.read(tmp_path / "stress.json")
 
 
 class TestWords:
@@ -93,48 +123,51 @@ class TestWords:
         [(0.94, "hardly lowers the AUC"), (0.80, "more than half of what lifts it above chance remains"), (0.60, "takes more than half")],
     )
     def test_what_hiding_the_lungs_costs(self, hidden: float, expected: str) -> None:
-        text = stress.lung_sentence(report(hidden=hidden))
+        text = stress_report.lung_sentence(report(hidden=hidden))
         assert expected in text
         assert f"AUC 0.950 on the whole picture, {hidden:.3f} with the lungs hidden, 0.800 with nothing but the lungs" in text
 
     def test_one_class_alone_tells_nothing(self) -> None:
         whole = report()
         without = {name: {key: value for key, value in entry.items() if key != "auc"} for name, entry in whole.figures["test"].items()}
-        assert "cannot be told" in stress.lung_sentence(replace(whole, figures={**whole.figures, "test": without}))
+        assert "cannot be told" in stress_report.lung_sentence(replace(whole, figures={**whole.figures, "test": without}))
 
     def test_the_table_has_a_row_a_condition_and_every_cell_its_interval(self) -> None:
-        rows = [line for line in stress.lines(report()) if line.startswith("|")]
+        rows = [line for line in stress_report.lines(report()) if line.startswith("|")]
         assert len(rows) == 2 + 4
         assert rows[2] == "| title of original | 0.950 (0.900 to 0.990) | 80.0% (75.0% to 84.0%) | 90.0% (85.0% to 94.0%) |  | 0.950 (0.900 to 0.990) |"
         assert {row.count("|") for row in rows} == {7}
 
     def test_a_whole_measurement_is_no_quick_look(self) -> None:
-        text = "\n".join(stress.lines(report()))
+        text = "\n".join(stress_report.lines(report()))
         assert "quick look" not in text
         assert "624 test images and 746 of held-out patients" in text and "threshold 0.3" in text
 
     def test_originals(self) -> None:
-        text = stress.originals_sentence(report())
+        text = stress_report.originals_sentence(report())
         assert "16 originals" in text and "by 0.000 at most" in text and "0.250 (0.125) without its copy step" in text
-        assert "no originals" in stress.originals_sentence(replace(report(), originals={"images": 0}))
+        assert "no originals" in stress_report.originals_sentence(replace(report(), originals={"images": 0}))
 
     def test_the_biggest_loss(self) -> None:
-        assert stress.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
-        assert stress.biggest_loss(report(hidden=0.5, dark=0.55)).name == "lungs hidden"
+        assert stress_report.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
+        assert stress_report.biggest_loss(report(hidden=0.5, dark=0.55)).name == "lungs hidden"
 
     def test_inversion_is_no_loss_worth_marking(self) -> None:
         whole = report(hidden=0.5)
         inverted = Condition("inverted", "inverted", "exposure")
         split = {**whole.figures["test"], "inverted": figures(0.1)}
-        assert stress.biggest_loss(replace(whole, conditions=(*whole.conditions, inverted), figures={"test": split, "held-out": split})).name == "lungs hidden"
+        assert (
+            stress_report.biggest_loss(replace(whole, conditions=(*whole.conditions, inverted), figures={"test": split, "held-out": split})).name
+            == "lungs hidden"
+        )
 
     def test_a_model_that_saw_the_held_out_patients_is_said_to_be_flattered(self) -> None:
-        assert "flatters" not in "\n".join(stress.lines(report()))
-        assert "flatters" in "\n".join(stress.lines(replace(report(), unseen=False)))
+        assert "flatters" not in "\n".join(stress_report.lines(report()))
+        assert "flatters" in "\n".join(stress_report.lines(replace(report(), unseen=False)))
 
 
 def test_the_chart_marks_the_biggest_loss() -> None:
-    chart = stress.picture(report(dark=0.55))
+    chart = stress_report.picture(report(dark=0.55))
     labels = chart.axes[0].get_yticklabels()
     assert [label.get_text() for label in labels if label.get_fontweight() == "bold"] == ["title of darker"]
 

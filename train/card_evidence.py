@@ -12,7 +12,7 @@ from typing import Any
 from pneumonia.bundle import BundleError
 from pneumonia.contract import Contract, Metrics
 from train import seeds as seed_runs
-from train import stress
+from train import stress_report
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
 from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
 from train.card_sections import interval, table
@@ -116,11 +116,11 @@ def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> 
             "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
             f"model, its temperature and its thresholds were chosen on these.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
-    if (folder / stress.JSON_NAME).is_file():
-        measured = stress.read(folder / stress.JSON_NAME)
+    if (folder / stress_report.JSON_NAME).is_file():
+        measured = stress_report.read(folder / stress_report.JSON_NAME)
         if measured.weights_sha256 != contract.weights_sha256:
-            raise BundleError(f"{folder / stress.JSON_NAME} was measured on other weights than the bundle's; run python -m train stress {folder}.")
-        sections.append("\n".join(stress.lines(measured)))
+            raise BundleError(f"{folder / stress_report.JSON_NAME} was measured on other weights than the bundle's; run python -m train stress {folder}.")
+        sections.append("\n".join(stress_report.lines(measured)))
     return "## When the picture changes\n\n" + "\n\n".join(sections) if sections else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pneumonia import bundle
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, stress, tries
+from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, stress, stress_report, tries
 from train.run_folder import RunError
 
 
@@ -162,7 +162,7 @@ def stress_bundles(options: argparse.Namespace) -> int:
     for folder, contract in zip(options.bundles, contracts, strict=True):
         out = options.out / contract.variant if options.out else folder
         measured = stress.measure(folder, dataset, out, cache=Path("runs/cache"), limit=options.limit, skip_corrupt=options.skip_corrupt)
-        print("\n".join((f"{contract.variant}: {out}", *stress.lines(measured))))
+        print("\n".join((f"{contract.variant}: {out}", *stress_report.lines(measured))))
     return 0
 
 
