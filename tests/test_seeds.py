@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pneumonia import bundle
 from train import details, seeds
@@ -40,7 +41,7 @@ def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
     # AUC .75 where one pair of four is the wrong way round: (mean .875 + worst .75) / 2 against 1.
     worse, better = run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ORDERED, ONE_WRONG)
     assert seeds.write([worse, better]) == better
-    assert not (worse / "seeds.json").exists()
+    assert not (worse / "seeds.json").exists() and not (worse / "seeds.png").exists()
     values = seeds.read(better)
     assert values is not None
     assert [(entry["seed"], entry["chosen"]) for entry in values["runs"]] == [(1, False), (2, True)]
@@ -50,6 +51,20 @@ def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
     # Test accuracy 1 and .75: mean .875, standard deviation .25 / sqrt(2).
     assert values["mean"]["accuracy"] == pytest.approx(0.875)
     assert values["standard_deviation"]["accuracy"] == pytest.approx(0.25 / np.sqrt(2))
+
+
+def test_the_picture_shows_every_run_the_mean_and_which_was_kept(run) -> None:
+    kept = seeds.write([run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ORDERED, ONE_WRONG)])
+    with Image.open(kept / "seeds.png") as stored:
+        assert stored.width > 800
+    values = seeds.read(kept)
+    assert values is not None
+    drawn = seeds.picture(values)
+    worst, accuracy = drawn.axes[1], drawn.axes[-1]
+    assert [text.get_text() for text in worst.texts] == ["0.750", "1.000"] and [text.get_text() for text in accuracy.texts] == ["1.000", "0.750"]
+    mean, first, second = worst.lines
+    assert list(mean.get_xdata()) == [0.875, 0.875]
+    assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() != "white"
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"seed": 1}, "of one seed"), ({"seed": 2, "epochs": 4}, "more differs than the seed")])

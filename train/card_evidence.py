@@ -141,10 +141,11 @@ def seeds(folder: Path) -> str:
     ]
     rows.append(("mean ± standard deviation", "", "", "", *(f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}" for name in _FIGURES)))
     head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
+    drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
     return f"""## Seeds
 
 {len(found["runs"])} runs of the recipe that differ in nothing but their seed, each at its own default threshold. The bundle is the run with the best
-validation (the mean of the two figures); the test figures stand beside and chose nothing.
+validation (the mean of the two figures); the test figures stand beside and chose nothing.{drawn}
 
 {table(head, rows)}"""
 

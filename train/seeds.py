@@ -1,4 +1,4 @@
-"""Several runs of one recipe that differ in their seed alone: how much of a figure is luck, and which run becomes the bundle."""
+"""Several runs of one recipe that differ in their seed alone: how much of a figure is luck, which run becomes the bundle, and a picture of both."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from pneumonia import bundle
+from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
 from pneumonia.release import FIGURES
 from train import details, validate
+from train.plots import BLUE, GREY, ORANGE
 from train.run_folder import write_atomically
 
-SEEDS = "seeds.json"
+SEEDS, PICTURE = "seeds.json", "seeds.png"
+_CHOOSERS = (("mean_auc", "AUC, mean of corruptions"), ("worst_auc", "AUC, worst of them"))
+_SHOWN = (("auc", "AUC"), ("recall", "recall"), ("specificity", "specificity"), ("accuracy", "accuracy"))
 
 
 def write(bundles: Sequence[Path]) -> Path:
@@ -49,7 +54,34 @@ def write(bundles: Sequence[Path]) -> Path:
         "standard_deviation": {name: float(np.std([run["test"][name] for run in runs], ddof=1)) for name in FIGURES},
     }
     write_atomically(bundles[best] / SEEDS, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))
+    picture(values).savefig(bundles[best] / PICTURE, dpi=110, metadata={"Software": None})
     return bundles[best]
+
+
+def picture(values: Mapping[str, Any]) -> Figure:
+    """Each run's figures on validation, which chose, and on the test folder, which did not; the chosen run filled, the mean a line.
+
+    Args:
+        values: what ``seeds.json`` says.
+    """
+    runs, places = values["runs"], range(len(values["runs"]))
+    columns = [("validation", name, title, BLUE) for name, title in _CHOOSERS] + [("test", name, title, ORANGE) for name, title in _SHOWN]
+    drawn = Figure(figsize=(2.05 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
+    for axes, (side, name, title, colour) in zip(drawn.subplots(1, len(columns), sharey=True), columns, strict=True):
+        found = [run[side][name] for run in runs]
+        axes.axvline(np.mean(found), color=GREY, linewidth=1, linestyle=":")
+        for place, value, run in zip(places, found, runs, strict=True):
+            axes.plot([value], [place], "o", markersize=8, color=colour, markerfacecolor=colour if run["chosen"] else "white")
+            axes.annotate(f"{value:.3f}", (value, place), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8)
+        middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
+        axes.set(yticks=list(places), yticklabels=[f"seed {run['seed']}" for run in runs], ylim=(len(runs) - 0.5, -0.7), xlim=(middle - reach, middle + reach))
+        axes.set_title(f"{'held-out' if side == 'validation' else 'test folder'}\n{title}", fontsize=9)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.locator_params(axis="x", nbins=3)
+        axes.spines[["top", "right"]].set_visible(False)
+    title = CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
+    drawn.suptitle(f"{title}, recipe {values['recipe']}: {len(runs)} seeds; filled: the bundle, chosen on held-out patients; dotted: the mean", fontsize=10)
+    return drawn
 
 
 def read(folder: Path) -> dict[str, Any] | None:
