@@ -6,7 +6,6 @@ Predict, Compare, the report and the API all come through :func:`read`, so they 
 from __future__ import annotations
 
 import html
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from page import panels
 from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
-from pneumonia.contract import Contract, OperatingPoint, Prediction
+from pneumonia.contract import Contract, OperatingPoint, Prediction, uncertain_between
 from pneumonia.evidence import Outcome, outcome, read_predictions
 
 PREDICTIONS = "predictions_test.csv"
@@ -153,17 +152,6 @@ def call(probability: float, threshold: float, uncertainty: float) -> str:
     if low < probability < high:
         return "UNCERTAIN"
     return "PNEUMONIA" if probability >= threshold else "NORMAL"
-
-
-def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, float]:
-    """The probabilities, 0 to 1, between which no label is given; both the threshold where ``uncertainty``, in logits, is 0."""
-    if not uncertainty:
-        return threshold, threshold
-    # A threshold of 0 or 1 has no logit; what lies a millionth from it has.
-    inside = min(max(threshold, 1e-6), 1 - 1e-6)
-    middle = math.log(inside / (1 - inside))
-    low, high = (1 / (1 + math.exp(-(middle + step))) for step in (-uncertainty, uncertainty))
-    return low, high
 
 
 def cost(models: Models, variant: str, classifier: PneumoniaClassifier, threshold: float) -> Outcome | None:

@@ -68,7 +68,7 @@ def moved(models: Models, shown: Shown | None, variant: str) -> Iterator[tuple[s
         return
     classifier = models[variant]
     results = probes.run(classifier, shown.picture)
-    yield patches_waiting(), chart(results, classifier.contract.default, models.title(variant))
+    yield patches_waiting(), chart(results, classifier.contract.default, models.title(variant), classifier.contract.uncertainty)
 
 
 def waiting() -> str:
@@ -76,7 +76,7 @@ def waiting() -> str:
     return f"<section class='answer moves empty'><div class='verdict-box'><p class='idle'>{words.IDLE}</p></div></section>"
 
 
-def chart(results: Sequence[probes.Probed], point: OperatingPoint, title: str) -> str:
+def chart(results: Sequence[probes.Probed], point: OperatingPoint, title: str, uncertainty: float = 0.0) -> str:
     """The probes as a table that is its own chart: a bar a row, all on one scale, with the threshold as a line through them."""
     threshold = point.threshold
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.COLUMNS)
@@ -85,8 +85,9 @@ def chart(results: Sequence[probes.Probed], point: OperatingPoint, title: str) -
         rows = "".join(_row(result, threshold) for result in group)
         groups.append(f"<tbody><tr class='kind'><th colspan='5' scope='rowgroup'>{words.KINDS[kind]}</th></tr>{rows}</tbody>")
     caption = words.CAPTION.format(threshold=f"{threshold * 100:.3g}%")
+    sentence = escaped(f"{title}: {probes.sentence(results, threshold, uncertainty)}")
     return (
-        f"<section class='answer moves' aria-live='polite'><p class='sentence'>{escaped(title)}: {escaped(probes.sentence(results, threshold))}</p>"
+        f"<section class='answer moves' aria-live='polite'><p class='sentence'>{sentence}</p>"
         f"<table class='probes'><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table></section>"
     )
 
@@ -211,7 +212,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             probability=reading.prediction.probability,
             threshold=reading.prediction.threshold,
             moved=[Moved(probe=one.probe.name, kind=one.probe.kind, probability=one.probability, change=one.change) for one in results],
-            sentence=probes.sentence(results, reading.prediction.threshold),
+            sentence=probes.sentence(results, reading.prediction.threshold, reading.evidence.contract.uncertainty),
         )
 
     return (explain,)

@@ -20,7 +20,7 @@ from page.served import ONE_BY_ONE, Shown
 from page.shared import View
 from page.words import answers as said
 from page.words import report as words
-from pneumonia import LABELS, Radiograph, figures, heatmaps, probes
+from pneumonia import Radiograph, figures, heatmaps, probes
 
 # Pixels of the longer side of a picture: sharp on half a printed page.
 PICTURE_SIDE = 640
@@ -88,7 +88,7 @@ def page(reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime |
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{words.TITLE}</title>"
         f"<style>{STYLE}</style></head><body><h1>{words.TITLE}</h1><p class='disclaimer'>{words.DISCLAIMER}</p>"
         f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p><div class='pictures'>{_pictures(reading)}</div><dl>{facts}</dl>"
-        f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold)}</body></html>"
+        f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold, contract.uncertainty)}</body></html>"
     )
 
 
@@ -131,11 +131,11 @@ def _figure(source: str, caption: str, alt: str) -> str:
     return f"<figure><img src='{source}' alt='{escaped(alt)}'><figcaption>{caption}</figcaption></figure>"
 
 
-def _moved(moved: Sequence[probes.Probed], threshold: float) -> str:
+def _moved(moved: Sequence[probes.Probed], threshold: float, uncertainty: float) -> str:
     if not moved:
         return ""
-    labelled = [(result, LABELS[int(result.probability >= threshold)]) for result in moved]
+    labelled = [(result, answers.call(result.probability, threshold, uncertainty)) for result in moved]
     rows = "".join(
         f"<tr><th scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}</td><td>{label}</td></tr>" for result, label in labelled
     )
-    return f"<h2>{words.MOVED}</h2><p>{escaped(probes.sentence(moved, threshold))}</p><div class='columns'><table>{rows}</table></div>"
+    return f"<h2>{words.MOVED}</h2><p>{escaped(probes.sentence(moved, threshold, uncertainty))}</p><div class='columns'><table>{rows}</table></div>"

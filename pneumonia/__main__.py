@@ -50,7 +50,9 @@ def _predict(classifier: PneumoniaClassifier, options: argparse.Namespace) -> in
             continue
         rows.append(prediction.to_dict())
         if not options.json:
-            print(f"{prediction.label:<9}  {prediction.probability:6.1%}  (threshold {prediction.threshold:.3g})  {prediction.milliseconds:5.0f} ms  {image}")
+            near = ", too near for certainty" if prediction.uncertain else ""
+            threshold = f"(threshold {prediction.threshold:.3g}{near})"
+            print(f"{prediction.label:<9}  {prediction.probability:6.1%}  {threshold}  {prediction.milliseconds:5.0f} ms  {image}")
     if options.json:
         print(json.dumps(rows, indent=2))
     return 1 if failed else 0

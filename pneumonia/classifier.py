@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from pneumonia import bundle, hub, radiograph, release
-from pneumonia.contract import LABELS, Contract, Metrics, OperatingPoint, Prediction
+from pneumonia.contract import LABELS, Contract, Metrics, OperatingPoint, Prediction, uncertain_between
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +139,7 @@ class PneumoniaClassifier:
         threshold = self.contract.default.threshold if threshold is None else OperatingPoint("asked for", float(threshold)).threshold
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        low, high = uncertain_between(threshold, self.contract.uncertainty)
         single = not isinstance(images, (list, tuple))
         sources = [images] if single else list(images)
         predictions: list[Prediction] = []
@@ -147,10 +148,9 @@ class PneumoniaClassifier:
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
             values = self.probabilities(self.resized(pictures))
             milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
-            predictions += [
-                Prediction(LABELS[int(value >= threshold)], float(value), threshold, self.contract.variant, milliseconds, picture.name)
-                for picture, value in zip(pictures, values, strict=True)
-            ]
+            for picture, value in zip(pictures, map(float, values), strict=True):
+                label, near = LABELS[int(value >= threshold)], low < value < high
+                predictions.append(Prediction(label, value, threshold, self.contract.variant, milliseconds, picture.name, near))
         return predictions[0] if single else predictions
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:

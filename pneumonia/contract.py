@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -27,6 +28,8 @@ class Prediction:
         variant: which network.
         milliseconds: decoding, resizing and the network's pass; for a batch, the batch's time divided by its images.
         name: the image's file name, or ``upload``, ``image``, ``array``.
+        uncertain: whether the probability lies so near the threshold that the same X-ray, delivered in another framing, exposure or encoding, may well get
+            the other label; see :attr:`Contract.uncertainty`. Never where that was not measured.
     """
 
     label: str
@@ -35,6 +38,7 @@ class Prediction:
     variant: str
     milliseconds: float
     name: str
+    uncertain: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""
@@ -207,6 +211,17 @@ class Contract:
             return cls(**known)
         except TypeError as error:
             raise ContractError(f"contract.json has a value of the wrong type: {error}.") from None
+
+
+def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, float]:
+    """The probabilities, 0 to 1, between which no label is given; both the threshold where ``uncertainty``, in logits, is 0."""
+    if not uncertainty:
+        return threshold, threshold
+    # A threshold of 0 or 1 has no logit; what lies a millionth from it has.
+    inside = min(max(threshold, 1e-6), 1 - 1e-6)
+    middle = math.log(inside / (1 - inside))
+    low, high = (1 / (1 + math.exp(-(middle + step))) for step in (-uncertainty, uncertainty))
+    return low, high
 
 
 def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:

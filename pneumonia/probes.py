@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import LABELS
+from pneumonia.contract import LABELS, uncertain_between
 from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, rotate
 from pneumonia.radiograph import Radiograph
 
@@ -179,7 +179,7 @@ def run(classifier: PneumoniaClassifier, picture: Radiograph, probes: Sequence[P
     ]
 
 
-def sentence(results: Sequence[Probed], threshold: float) -> str:
+def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0.0) -> str:
     """Says in plain words whether an answer hangs on something that is not lung.
 
     With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does so all the same, or changes its mind over framing or
@@ -188,6 +188,7 @@ def sentence(results: Sequence[Probed], threshold: float) -> str:
     Args:
         results: of :func:`run`.
         threshold: a probability at or above it is called PNEUMONIA.
+        uncertainty: in logits, of the contract; answers so near the threshold are named as such at the end.
 
     Raises:
         ValueError: there is no result of the untouched picture.
@@ -219,6 +220,9 @@ def sentence(results: Sequence[Probed], threshold: float) -> str:
         parts.append(f"It also changes though the lungs stay in sight: {', '.join(turning)}." if parts else f"It changes with: {', '.join(turning)}.")
     elif others:
         parts.append(f"It stays {said} under the other {len(others)} changes." if len(others) > 1 else f"It stays {said} under the other change.")
+    low, high = uncertain_between(threshold, uncertainty)
+    if near := [result.probe.title for result in results if low < result.probability < high]:
+        parts.append(f"Too near the threshold to be certain: {', '.join(near)}.")
     return " ".join(parts)
 
 

@@ -108,6 +108,15 @@ def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make
     assert classifier.predict(plain(75), threshold=0.5).label == "NORMAL"
 
 
+def test_near_the_threshold_a_prediction_says_that_it_is_uncertain(meter, make_contract):
+    # The logit of 75 is 75 / 25.5 - 5 = -2.06, that of the threshold .5 is 0.
+    for uncertainty, expected in ((2.0, False), (2.1, True), (0.0, False)):
+        contract = make_contract("baseline", (40, 40), operating_points=(OperatingPoint("default", 0.5),), uncertainty=uncertainty)
+        found = PneumoniaClassifier(meter, contract).predict(plain(75))
+        assert (found.label, found.uncertain) == ("NORMAL", expected)
+    assert PneumoniaClassifier(meter, contract).predict(plain(75), threshold=0.11).uncertain is False
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
 def test_a_threshold_outside_0_to_1_is_refused(classifier, threshold):
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):

@@ -135,6 +135,7 @@ def test_a_prediction_becomes_plain_json_and_cannot_be_changed():
         "variant": "baseline",
         "milliseconds": 12.5,
         "name": "x.jpeg",
+        "uncertain": False,
     }
     with pytest.raises(FrozenInstanceError):
         prediction.label = "PNEUMONIA"  # type: ignore[misc]

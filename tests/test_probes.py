@@ -203,6 +203,12 @@ class TestSentence:
         text = probes.sentence([result("original", 0.9), result("inverted", 0.1), result("brighter", 0.8), result("darker", 0.8)], 0.5)
         assert text == "It stays PNEUMONIA under the other 2 changes."
 
+    def test_answers_near_the_threshold_are_named(self) -> None:
+        """Odds of .6 are 1.5 and those of .5 are 1: .405 logits apart; .9 lies 2.197 away."""
+        results = [result("original", 0.9), result("brighter", 0.6), result("darker", 0.4)]
+        assert probes.sentence(results, 0.5, 0.41).endswith("It changes with: darker. Too near the threshold to be certain: brighter, darker.")
+        assert "certain" not in probes.sentence(results, 0.5, 0.40) and "certain" not in probes.sentence(results, 0.5)
+
     def test_an_average_outline_is_said(self) -> None:
         assert "average outline" in probes.sentence([result("original", 0.9), result("lungs hidden", 0.1, note="An average outline was used.")], 0.5)
 
