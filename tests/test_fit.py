@@ -17,6 +17,7 @@ import pytest
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
+from train import network
 from train.augment import Geometry
 from train.data import DataError, Dataset, counts, load, scan
 from train.fit import Batches, at_epoch, fit
@@ -271,6 +272,28 @@ def test_unknown_precisions_and_missing_files_are_named(tiny_scan, tmp_path, mon
 
 
 # --- precision --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("words", "emulated"),
+    [("flags\t\t: fpu avx2 fma\n", True), ("flags\t\t: fpu avx512_bf16 avx2\n", False), ("Features\t: fp asimd bf16\n", False), (None, False)],
+    ids=["without", "with", "not x86", "no such file"],
+)
+def test_a_processor_that_must_emulate_bfloat16_is_told_apart(words, emulated, tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    if words is not None:
+        file.write_text(words)
+    monkeypatch.setattr(network, "_PROCESSOR", file)
+    monkeypatch.setattr(network.tf.config, "list_physical_devices", lambda kind: [])
+    assert network.bfloat16_is_emulated() is emulated
+
+
+def test_a_run_that_would_crawl_says_so_first(tiny_scan, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(network, "bfloat16_is_emulated", lambda: True)
+    fit(small("baseline", epochs=1, keep_epoch=1), tiny_scan, tmp_path / "slow", precision="mixed_bfloat16")
+    assert "emulates it" in capsys.readouterr().err
+    fit(small("baseline", epochs=1, keep_epoch=1), tiny_scan, tmp_path / "whole", precision="float32")
+    assert "emulates it" not in capsys.readouterr().err
+
+
 def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_scan, tmp_path):
     recipe = small("baseline", epochs=1, keep_epoch=1, optimizer="sgd", learning_rate=0.01)
     model = fit(recipe, tiny_scan, tmp_path / "run", precision="mixed_bfloat16")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,8 @@ def fit(
     """
     if precision not in PRECISIONS:
         raise RunError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "mixed_bfloat16" and network.bfloat16_is_emulated():
+        tqdm.write("This processor has no instructions for bfloat16 and emulates it: training will take about ten times as long as in float32.", sys.stderr)
     if bool(recipe.teacher_weight) != bool(pool):
         raise RunError("This recipe learns from a teacher's pool; give its folder with --pool." if recipe.teacher_weight else f"{recipe.name} uses no pool.")
     lessons = distil.read(pool) if pool else None
