@@ -73,11 +73,11 @@ def measure(
         return calibrated(graph(radiograph.to_input(pixels)), contract.temperature)
 
     for split in SPLITS:
-        recorded = _recorded(folder, ask, dataset, contract) if split == HELD_OUT and limit is None else {}
+        recorded = _recorded(folder, ask, dataset, contract, known) if split == HELD_OUT and limit is None else {}
         open_ones = {name: alter for name, (_, alter) in known.items() if name not in recorded}
         prepared = validate.copies(dataset, contract.input_size, split, open_ones, cache=cache, limit=limit, skip_corrupt=skip_corrupt)
         found = validate.answers(ask, prepared)
-        found |= {name: values for name, values in recorded.items() if name in known}
+        found |= recorded
         found = {probes.ORIGINAL if name == validate.CLEAN else name: values for name, values in found.items()}
         figures[split] = {name: _figures(prepared.labels, values, contract.default.threshold, split, resamples) for name, values in found.items()}
         images[split] = len(prepared.items)
@@ -125,7 +125,9 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
     return found
 
 
-def _recorded(folder: Path, ask: validate.Predict, dataset: Dataset, contract: Contract) -> dict[str, np.ndarray]:
+def _recorded(
+    folder: Path, ask: validate.Predict, dataset: Dataset, contract: Contract, known: dict[str, tuple[Condition, Corruption]]
+) -> dict[str, np.ndarray]:
     """What the bundle already answered, under the corruptions it was calibrated on, for the held-out patients of this very data set.
 
     A third of all answers, which need not be had twice. They are taken only if the images are the same and a few, asked again, are answered as recorded; a
@@ -146,7 +148,6 @@ def _recorded(folder: Path, ask: validate.Predict, dataset: Dataset, contract: C
     if np.abs(ask(pixels) - answers[validate.CLEAN][few]).max() > _AS_RECORDED:
         return {}
     picture = np.random.default_rng(0).integers(0, 256, radiograph.COPY_SIZE).astype(np.uint8)
-    known = conditions()
     return {
         name: answers[name]
         for name, corrupt in CORRUPTIONS.items()
