@@ -30,8 +30,8 @@ BEST = Recipe(
     name="best",
     input_size=(160, 160),
     training_size=(128, 128),
-    epochs=5,
-    keep_epoch=5,
+    epochs=8,
+    keep_epoch=8,
     optimizer="adamw",
     learning_rate=2e-4,
     weight_decay=0.01,
@@ -43,5 +43,5 @@ BEST = Recipe(
     pretrained=True,
     frozen_normalisation=True,
     validation="held-out",
-    note="Trained whole on strong random framing, exposure and encoding; chosen on held-out patients under corruption.",
+    note="Trained whole on strong random framing, exposure and processing; chosen on held-out patients under corruption.",
 )
