@@ -76,3 +76,14 @@ def test_a_rectangle_is_erased_to_one_grey(images):
         changed = view != image
         assert 0 < changed.mean() <= 0.23
         assert len(np.unique(view[changed])) == 1
+
+
+def test_detail_is_softened_or_sharpened_and_what_is_even_stays():
+    policy = Policy(**(vars(NOTHING) | {"detail": 0.7}))
+    even = np.full((4, 64, 64), 90, np.uint8)
+    assert np.array_equal(policy.apply(even, (64, 64), np.random.default_rng(0)), even)
+    # A fine chequerboard has nothing but fine detail: its deviation is multiplied by e to the power of ±.7 at most.
+    board = np.tile(np.where(np.indices((64, 64)).sum(0) % 2, 108, 148).astype(np.uint8), (200, 1, 1))
+    gains = policy.apply(board, (64, 64), np.random.default_rng(1)).astype(float).std(axis=(1, 2)) / board[0].std()
+    assert gains.min() == pytest.approx(np.exp(-0.7), rel=0.06)
+    assert gains.max() == pytest.approx(np.exp(0.7), rel=0.06)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pneumonia import PneumoniaClassifier, radiograph
+from pneumonia.corruptions import detail
 from train import validate
 from train.data import Dataset
 from train.folds import groups_of, items_of
@@ -97,3 +98,23 @@ def test_the_fixed_set_comes_out_as_pictures_and_clean_comes_first(tiny_scan: Da
     found = validate.copies(tiny_scan, (48, 48), "val", limit=2)
     assert len(found.pixels) == 16 and next(iter(found.pixels)) == "clean"
     assert all(pixels.shape == (2, 48, 48) and pixels.dtype == np.uint8 for pixels in found.pixels.values())
+
+
+def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness_has_none(tiny_scan: Dataset) -> None:
+    def softness(images: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(1, 2)))
+
+    def truth(images: np.ndarray) -> np.ndarray:
+        return np.array([item.label for item in items_of(tiny_scan, "held-out")])[: len(images)] * 0.8 + 0.1
+
+    assert validate.style_gap(truth, tiny_scan, size=(64, 64)) == {"soft_specificity": 1.0, "sharp_recall": 1.0}
+    # The sharpened ill all fall below what the ill reach as they are.
+    assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
+
+
+def test_detail_by_hand() -> None:
+    stripes = np.tile(np.array([100, 120], np.uint8), (40, 20))
+    # Finer than anything a blur of 6% of 40 pixels lets through: what is left is the mean, and half of the distance to it.
+    inner = (slice(None), slice(10, -10))
+    assert sorted(set(detail(stripes, 0.5)[inner].ravel().tolist())) == [105, 115]
+    assert np.array_equal(detail(stripes, 1.0), stripes)

@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
     command.set_defaults(run=commands.choose_seed)
 
+    command = subparsers.add_parser("soup", help="average the weights of several runs of a recipe into one network, and make its bundle")
+    command.add_argument("runs", type=Path, nargs="+", metavar="run", help="a finished run's folder")
+    _add_data(command)
+    command.add_argument("--out", type=Path, help="the new run's folder (default: runs/VARIANT-RECIPE-soup)")
+    command.set_defaults(run=commands.average_runs)
+
     command = subparsers.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
     command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
     command.add_argument("--results", type=Path, default=Path("assets/results"), help="further results, and where the picture goes (default: %(default)s)")

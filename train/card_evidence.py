@@ -131,7 +131,7 @@ def seeds(folder: Path) -> str:
         return ""
     rows: list[tuple[Any, ...]] = [
         (
-            f"{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
+            f"{'mean of ' if isinstance(run['seed'], str) else ''}{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
             f"{run['validation']['mean_auc']:.4f}",
             f"{run['validation']['worst_auc']:.4f} ({run['validation']['worst_name']})",
             f"{merit(run['validation']):.4f}",
@@ -142,10 +142,12 @@ def seeds(folder: Path) -> str:
     rows.append(("mean ± standard deviation", "", "", "", *(f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}" for name in _FIGURES)))
     head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
     drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
+    means = [run for run in found["runs"] if isinstance(run["seed"], str)]
+    mixed = " A mean of runs' weights is one network, asked like any other; it has no part in mean and deviation." if means else ""
     return f"""## Seeds
 
-{len(found["runs"])} runs of the recipe that differ in nothing but their seed, each at its own default threshold. The bundle is the run with the best
-validation (the mean of the two figures); the test figures stand beside and chose nothing.{drawn}
+{len(found["runs"]) - len(means)} runs of the recipe that differ in nothing but their seed, each at its own default threshold. The bundle is the run with the
+best validation (the mean of the two figures); the test figures stand beside and chose nothing.{mixed}{drawn}
 
 {table(head, rows)}"""
 

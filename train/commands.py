@@ -11,8 +11,8 @@ from pathlib import Path
 from pneumonia import bundle
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, stress, stress_report, tries
-from train.run_folder import RunError
+from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, soup, stress, stress_report, tries
+from train.run_folder import RunError, run_facts
 
 
 def count(options: argparse.Namespace) -> int:
@@ -63,15 +63,30 @@ def train(options: argparse.Namespace) -> int:
             pool=options.pool,
             skip_corrupt=options.skip_corrupt,
         )
-        made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=options.skip_corrupt)
-        try:
-            (made / "README.md").write_text(card.render(made), encoding="utf-8")
-        except ReleaseError as error:
-            # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is trained all the same, but not fit to be published.
-            print(f"No card was written: {error}", file=sys.stderr)
-        print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
+        made = _finished(recipe, folder, dataset, options.skip_corrupt)
         if homes:
             print(publish.push(made, homes[index]))
+    return 0
+
+
+def _finished(recipe: recipes.Recipe, folder: Path, dataset: data.Dataset, skip_corrupt: bool) -> Path:
+    made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=skip_corrupt)
+    try:
+        (made / "README.md").write_text(card.render(made), encoding="utf-8")
+    except ReleaseError as error:
+        # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is trained all the same, but not fit to be published.
+        print(f"No card was written: {error}", file=sys.stderr)
+    print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
+    return made
+
+
+def average_runs(options: argparse.Namespace) -> int:
+    """Averages runs and makes the bundle of their mean."""
+    facts = [run_facts(folder) for folder in options.runs]
+    recipe = recipes.get(facts[0]["recipe"]["variant"], facts[0]["recipe"]["name"])
+    folder = options.out or Path("runs") / f"{recipe.variant}-{recipe.name}-soup"
+    averaged = soup.average(recipe, options.runs, folder)
+    _finished(averaged, folder, data.scan(data.locate(options.data)), options.skip_corrupt)
     return 0
 
 

@@ -52,7 +52,7 @@ def open_run(folder: Path, recipe: Recipe, dataset: Dataset, precision: str, res
     else:
         facts |= {"versions": _versions(), "commit": _commit()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+    write_facts(folder, facts)
 
 
 def _versions() -> dict[str, str]:
@@ -84,13 +84,24 @@ def history_of(run_folder: Path) -> list[dict[str, float]]:
 
 
 def run_facts(run_folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says: recipe, precision, data, versions, commit, and the seconds that a frozen body's features took."""
+    """What ``run.json`` says: recipe, precision, data, versions, commit, and the seconds that a frozen body's features took.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not (run_folder / _FACTS).is_file():
+        raise RunError(f"{run_folder} holds no {_FACTS}; give the folder of a run, such as runs/xception-best.")
     return json.loads((run_folder / _FACTS).read_text())
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Replaces what ``run.json`` says."""
+    write_atomically(folder / _FACTS, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
 
 
 def note(folder: Path, **facts: Any) -> None:
     """Adds to what ``run.json`` says."""
-    write_atomically(folder / _FACTS, lambda path: path.write_text(json.dumps(run_facts(folder) | facts, indent=2) + "\n"))
+    write_facts(folder, run_facts(folder) | facts)
 
 
 def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:

@@ -26,6 +26,8 @@ _SHOWN = (("auc", "AUC"), ("recall", "recall"), ("specificity", "specificity"), 
 def write(bundles: Sequence[Path]) -> Path:
     """Writes ``seeds.json`` into the bundle with the best validation, and returns that bundle's folder.
 
+    A mean of runs' weights (:mod:`train.soup`) may stand among them: it can become the bundle, but has no part in mean and spread.
+
     Best is the highest mean of two figures: the mean AUC over the corruptions, and the AUC under the worst of them. The test figures are written down beside,
     and have no part in it.
 
@@ -37,12 +39,13 @@ def write(bundles: Sequence[Path]) -> Path:
         ContractError: a contract or metrics file cannot be read.
     """
     runs = [_run(folder) for folder in bundles]
-    if len(runs) < 2:
-        raise bundle.BundleError(f"A spread needs two runs or more, got {len(runs)}.")
+    single = [run["test"] for run in runs if not run["averaged"]]
+    if len(single) < 2:
+        raise bundle.BundleError(f"A spread needs two runs or more, got {len(single)}.")
     if len({(run["variant"], json.dumps(run["settings"], sort_keys=True)) for run in runs}) > 1:
         raise bundle.BundleError("The bundles are not runs of one recipe: more differs than the seed.")
     if len({run["seed"] for run in runs}) < len(runs):
-        raise bundle.BundleError(f"Two bundles are of one seed: {sorted(run['seed'] for run in runs)}; a run counts once.")
+        raise bundle.BundleError(f"Two bundles are of one seed: {', '.join(sorted(str(run['seed']) for run in runs))}; a run counts once.")
     best = max(range(len(runs)), key=lambda index: merit(runs[index]["validation"]))
     keys = ("seed", "weights_sha256", "validation", "test")
     values = {
@@ -50,8 +53,8 @@ def write(bundles: Sequence[Path]) -> Path:
         "variant": runs[0]["variant"],
         "recipe": runs[0]["settings"].get("name", "unnamed"),
         "runs": [{key: run[key] for key in keys} | {"chosen": index == best} for index, run in enumerate(runs)],
-        "mean": {name: float(np.mean([run["test"][name] for run in runs])) for name in FIGURES},
-        "standard_deviation": {name: float(np.std([run["test"][name] for run in runs], ddof=1)) for name in FIGURES},
+        "mean": {name: float(np.mean([test[name] for test in single])) for name in FIGURES},
+        "standard_deviation": {name: float(np.std([test[name] for test in single], ddof=1)) for name in FIGURES},
     }
     write_atomically(bundles[best] / SEEDS, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))
     picture(values).savefig(bundles[best] / PICTURE, dpi=110, metadata={"Software": None})
@@ -69,18 +72,24 @@ def picture(values: Mapping[str, Any]) -> Figure:
     drawn = Figure(figsize=(2.05 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
     for axes, (side, name, title, colour) in zip(drawn.subplots(1, len(columns), sharey=True), columns, strict=True):
         found = [run[side][name] for run in runs]
-        axes.axvline(np.mean(found), color=GREY, linewidth=1, linestyle=":")
+        axes.axvline(np.mean([value for value, run in zip(found, runs, strict=True) if not _is_mean(run)]), color=GREY, linewidth=1, linestyle=":")
         for place, value, run in zip(places, found, runs, strict=True):
             axes.plot([value], [place], "o", markersize=8, color=colour, markerfacecolor=colour if run["chosen"] else "white")
             axes.annotate(f"{value:.3f}", (value, place), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8)
         middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
-        axes.set(yticks=list(places), yticklabels=[f"seed {run['seed']}" for run in runs], ylim=(len(runs) - 0.5, -0.7), xlim=(middle - reach, middle + reach))
+        axes.set(
+            yticks=list(places),
+            yticklabels=[f"{'mean of' if _is_mean(run) else 'seed'} {run['seed']}" for run in runs],
+            ylim=(len(runs) - 0.5, -0.7),
+            xlim=(middle - reach, middle + reach),
+        )
         axes.set_title(f"{'held-out' if side == 'validation' else 'test folder'}\n{title}", fontsize=9)
         axes.tick_params(axis="x", labelsize=7)
         axes.locator_params(axis="x", nbins=3)
         axes.spines[["top", "right"]].set_visible(False)
     title = CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
-    drawn.suptitle(f"{title}, recipe {values['recipe']}: {len(runs)} seeds; filled: the bundle, chosen on held-out patients; dotted: the mean", fontsize=10)
+    seeds = sum(not _is_mean(run) for run in runs)
+    drawn.suptitle(f"{title}, recipe {values['recipe']}: {seeds} seeds; filled: the bundle, chosen on held-out patients; dotted: the mean", fontsize=10)
     return drawn
 
 
@@ -108,21 +117,27 @@ def merit(validation: Mapping[str, Any]) -> float:
     return (validation["mean_auc"] + validation["worst_auc"]) / 2
 
 
+def _is_mean(run: Mapping[str, Any]) -> bool:
+    return isinstance(run["seed"], str)
+
+
 def _run(folder: Path) -> dict[str, Any]:
     contract, metrics = bundle.read_contract(folder), bundle.read_metrics(folder)
     if "test" not in metrics or not (folder / details.COPIES).is_file():
         raise bundle.BundleError(f"{folder} has no {details.COPIES} or no test metrics; only finished runs that held patients out can be compared.")
     _, labels, raw = details.read_copies(folder)
     summary = validate.summary(labels, {name: calibrated(values, contract.temperature) for name, values in raw.items()})
-    # The clock and the seed are what may differ.
-    settings = {name: value for name, value in contract.recipe.items() if name not in ("seed", "training_seconds")}
+    # The clock and the seed are what may differ, and how many runs' weights it is the mean of.
+    settings = {name: value for name, value in contract.recipe.items() if name not in ("seed", "training_seconds", "averaged")}
+    averaged = contract.recipe.get("averaged") or ()
     test = {name: metrics["test"].figures[name].value for name in FIGURES if name in metrics["test"].figures}
     if len(test) < len(FIGURES):
         raise bundle.BundleError(f"The test entry of {folder / bundle.METRICS} lacks {', '.join(FIGURES.keys() - test.keys())}.")
     return {
         "variant": contract.variant,
         "settings": settings,
-        "seed": contract.recipe.get("seed"),
+        "seed": " + ".join(map(str, averaged)) or contract.recipe.get("seed"),
+        "averaged": bool(averaged),
         "weights_sha256": contract.weights_sha256,
         "validation": summary,
         "test": test,

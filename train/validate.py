@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.corruptions import CORRUPTIONS, Corruption
+from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
 from train import metrics
 from train.data import Dataset, Item, load
 from train.folds import HELD_OUT, groups_of, items_of
@@ -170,6 +170,26 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
     }
 
 
+def style_gap(predict: Predict | PneumoniaClassifier, dataset: Dataset, *, size: tuple[int, int], cache: Path | None = None) -> dict[str, float]:
+    """Whether a network takes soft pictures for ill ones: the healthy with the detail of the ill, and the ill with that of the healthy, at one threshold.
+
+    In the train folder the classes are processed differently, so that a network may learn the processing; where the healthy are soft too, it is then wrong
+    about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
+
+    Returns:
+        ``soft_specificity``: the share of the softened healthy below the threshold that 98% of the ill reach as they are; ``sharp_recall``: the share of the
+        sharpened ill at or above it. Both 0 to 1.
+    """
+    prepared = copies(dataset, size, corruptions=STYLES, cache=cache)
+    found = answers(predict, prepared)
+    ill = prepared.labels == 1
+    threshold = _threshold(found[CLEAN][ill], _RECALL)
+    return {
+        "soft_specificity": float(np.mean(found["softened"][~ill] < threshold)),
+        "sharp_recall": float(np.mean(found["sharpened"][ill] >= threshold)),
+    }
+
+
 def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve; ties count half."""
     return float(metrics.scores(labels, probabilities, 0.5, np.ones((1, len(labels))))["auc"][0])
@@ -177,9 +197,11 @@ def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def specificity_at(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
     """The share of the healthy below the highest threshold that at least ``recall`` of the pneumonias reach."""
-    ill = np.sort(probabilities[labels == 1])
-    threshold = ill[int(np.floor(len(ill) * (1 - recall) + 1e-9))] if recall < 1 else ill[0]
-    return float(np.mean(probabilities[labels == 0] < threshold))
+    return float(np.mean(probabilities[labels == 0] < _threshold(probabilities[labels == 1], recall)))
+
+
+def _threshold(ill: np.ndarray, recall: float) -> float:
+    return float(np.sort(ill)[int(np.floor(len(ill) * (1 - recall) + 1e-9)) if recall < 1 else 0])
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:

@@ -11,9 +11,9 @@ from train.policy import Policy
 
 SCHEDULES = ("constant", "cosine")
 
-# What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders, slight turns, and detail sharpened or softened. The last is there
-# because the train folder's healthy are processed more sharply than its ill (assets/results/tries.md): a network that takes softness for pneumonia is wrong about
-# every healthy child of a softer machine. Over one epoch so much alteration made validation worse, over eight it made it better (the log of tries).
+# What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders, slight turns, and detail sharpened or softened. The last is
+# there because the train folder's healthy have some 1.6 times the detail of its ill: a network that takes softness for pneumonia is wrong about every healthy
+# child of a softer machine. Over one epoch so much alteration made validation worse, over eight it made it better (assets/results/tries.md).
 STRONG = Policy(rotation=8.0, zoom_out=0.2, gamma=0.5, contrast=0.5, blur=0.1, jpeg=0.15, detail=0.6)
 # The views that a teacher answers for are drawn alike, but mirrored only when a student takes them.
 VIEWS = replace(STRONG, horizontal_flip=False)
@@ -53,6 +53,7 @@ class Recipe:
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
+        averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
     """
 
     variant: str
@@ -79,6 +80,7 @@ class Recipe:
     balanced: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
+    averaged: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
