@@ -76,6 +76,16 @@ def test_a_run_whose_weights_are_bundled_is_not_shown_twice(write, tmp_path: Pat
     assert "difference" not in text and "2 of 4" in text
 
 
+def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_offer_no_settings(write, tmp_path: Path) -> None:
+    write("models/baseline", "baseline", NEW, "best", "a")
+    write("results/baseline-best-1", "baseline", OLD, "best", "b")
+    found = compare.collect(tmp_path / "models", tmp_path / "results")
+    assert [result.title for result in found] == ["Baseline CNN", "Baseline CNN, earlier"]
+    text = compare_tables.markdown(found)
+    assert "Baseline CNN, BEST less Baseline CNN, earlier, BEST" in text
+    assert "setting for a recall" not in text
+
+
 def test_the_measured_table_by_hand(both) -> None:
     text = compare_tables.measured(compare.collect(*both))
     rows = [line for line in text.splitlines() if line.startswith("| Baseline")]

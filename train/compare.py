@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ class Published:
 def collect(models: Path, results: Path) -> list[Result]:
     """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders with a contract and metrics) under ``results``.
 
-    A run under ``results`` whose weights are bundled is passed over: it is there already.
+    A run under ``results`` whose weights are bundled is passed over: it is there already. One of a bundled model's recipe with other weights is called earlier.
 
     Raises:
         BundleError, ContractError: a folder lacks its contract or cannot be read.
@@ -82,7 +82,13 @@ def collect(models: Path, results: Path) -> list[Result]:
     further = [_result(file.parent, bundled=False) for file in results.glob(f"*/{bundle.CONTRACT}")]
     order = list(CATALOGUE)
     further.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
-    return found + [result for result in further if result.contract.weights_sha256 not in bundled]
+    taken = {(result.contract.variant, result.recipe) for result in found}
+    # A recipe that was bettered leaves its figures under the same name; what was measured once stays to be seen.
+    return found + [
+        replace(result, title=f"{result.title}, earlier") if (result.contract.variant, result.recipe) in taken else result
+        for result in further
+        if result.contract.weights_sha256 not in bundled
+    ]
 
 
 def published(results: Path) -> list[Published]:

@@ -25,7 +25,7 @@ def markdown(found: Sequence[Result], others: Sequence[Published] = (), duplicat
     if others:
         parts.append(published(others, found[0].test))
     with_tables = [result for result in found if result.table is not None]
-    if promised := settings(with_tables):
+    if promised := settings([result for result in with_tables if result.bundled]):
         parts.append(promised)
     if pairs := pairs_of(with_tables):
         parts.append(differences(pairs, duplicates))
