@@ -111,7 +111,7 @@ def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
     found = compare.collect(*both)
     assert not compare_tables.settings(found) and "setting for" not in compare_tables.markdown(found)
     points = (OperatingPoint("default", 0.3, 0.98, 0.97), OperatingPoint("recall-0.95", 0.5, 0.95, 0.95), OperatingPoint("recall-0.98", 0.3, 0.98, 0.97))
-    older = dataclasses.replace(found[1], contract=dataclasses.replace(found[1].contract, operating_points=points))
+    older = dataclasses.replace(found[1], bundled=True, contract=dataclasses.replace(found[1].contract, operating_points=points))
     text = compare_tables.markdown([found[0], older])
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in compare_tables.settings([found[0], older]).splitlines()[2:4]]
     assert [row[1] for row in rows] == ["95%", "98% (default)"] and [row[2] for row in rows] == ["95.0%", "97.0%"]
