@@ -105,7 +105,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "turned right": lambda pixels: rotate(pixels, -8),
 }
 
-# What the train folder's classes differ in beside disease: its healthy have some 1.6 times the detail of its ill (see train.validate.style_gap). Not among the
+# What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill (see train.validate.style_gap). Not among the
 # fixed set above, which was settled before this was known.
 STYLES: dict[str, Corruption] = {
     "softened": lambda pixels: detail(pixels, 0.6),
