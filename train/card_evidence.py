@@ -158,10 +158,12 @@ def elsewhere(contract: Contract) -> str:
     if recipe.get("validation") != HELD_OUT:
         return ""
     done = []
-    if recipe.get("augmentation"):
+    altered = recipe.get("augmentation")
+    if altered:
+        detail = ", with their detail sharpened or softened as other machines would," if altered.get("detail") else ""
         done.append(
-            "It learned from X-rays in other framing, aspect, exposure and encoding than their own (the settings are above), so that it cannot go by these "
-            "alone."
+            f"It learned from X-rays in other framing, aspect, exposure and encoding than their own{detail} (the settings are above), so that it cannot go by "
+            "these alone."
         )
     if recipe.get("teacher_weight"):
         done.append("It learned from the answers of a larger network, trained on such altered X-rays, to views of that kind, and not from hard labels alone.")
