@@ -102,7 +102,7 @@ def test_the_section_on_other_hospitals_says_what_was_done_and_what_is_not_known
     assert "other framing, aspect, exposure and encoding" in text and "larger network" not in text
     assert "sharpened or softened" not in text
     processed = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": {"detail": 0.6}})
-    assert "detail sharpened or softened as other machines would, (the settings" in " ".join(card_evidence.elsewhere(processed).split())
+    assert "detail sharpened or softened as other machines would (the settings" in " ".join(card_evidence.elsewhere(processed).split())
     assert "Nothing was measured on another hospital's X-rays" in text and "assets/results/tries.md" in text
     taught = dataclasses.replace(contract, uncertainty=0.0, recipe={"validation": "held-out", "teacher_weight": 0.7})
     text = card_evidence.elsewhere(taught)

@@ -160,7 +160,7 @@ def elsewhere(contract: Contract) -> str:
     done = []
     altered = recipe.get("augmentation")
     if altered:
-        detail = ", with their detail sharpened or softened as other machines would," if altered.get("detail") else ""
+        detail = ", with their detail sharpened or softened as other machines would" if altered.get("detail") else ""
         done.append(
             f"It learned from X-rays in other framing, aspect, exposure and encoding than their own{detail} (the settings are above), so that it cannot go by "
             "these alone."
