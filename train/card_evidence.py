@@ -17,7 +17,7 @@ from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
 from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
 from train.card_sections import interval, table
 from train.folds import HELD_OUT
-from train.seeds import merit
+from train.seeds import is_mean, merit
 
 _FIGURES = ("recall", "specificity", "accuracy", "auc")
 _PARTS = {
@@ -131,7 +131,7 @@ def seeds(folder: Path) -> str:
         return ""
     rows: list[tuple[Any, ...]] = [
         (
-            f"{'mean of ' if isinstance(run['seed'], str) else ''}{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
+            f"{'mean of ' if is_mean(run) else ''}{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
             f"{run['validation']['mean_auc']:.4f}",
             f"{run['validation']['worst_auc']:.4f} ({run['validation']['worst_name']})",
             f"{merit(run['validation']):.4f}",
@@ -142,7 +142,7 @@ def seeds(folder: Path) -> str:
     rows.append(("mean ± standard deviation", "", "", "", *(f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}" for name in _FIGURES)))
     head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
     drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
-    means = [run for run in found["runs"] if isinstance(run["seed"], str)]
+    means = [run for run in found["runs"] if is_mean(run)]
     mixed = " A mean of runs' weights is one network, asked like any other; it has no part in mean and deviation." if means else ""
     return f"""## Seeds
 

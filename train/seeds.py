@@ -72,14 +72,14 @@ def picture(values: Mapping[str, Any]) -> Figure:
     drawn = Figure(figsize=(2.05 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
     for axes, (side, name, title, colour) in zip(drawn.subplots(1, len(columns), sharey=True), columns, strict=True):
         found = [run[side][name] for run in runs]
-        axes.axvline(np.mean([value for value, run in zip(found, runs, strict=True) if not _is_mean(run)]), color=GREY, linewidth=1, linestyle=":")
+        axes.axvline(np.mean([value for value, run in zip(found, runs, strict=True) if not is_mean(run)]), color=GREY, linewidth=1, linestyle=":")
         for place, value, run in zip(places, found, runs, strict=True):
             axes.plot([value], [place], "o", markersize=8, color=colour, markerfacecolor=colour if run["chosen"] else "white")
             axes.annotate(f"{value:.3f}", (value, place), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8)
         middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
         axes.set(
             yticks=list(places),
-            yticklabels=[f"{'mean of' if _is_mean(run) else 'seed'} {run['seed']}" for run in runs],
+            yticklabels=[f"{'mean of' if is_mean(run) else 'seed'} {run['seed']}" for run in runs],
             ylim=(len(runs) - 0.5, -0.7),
             xlim=(middle - reach, middle + reach),
         )
@@ -88,7 +88,7 @@ def picture(values: Mapping[str, Any]) -> Figure:
         axes.locator_params(axis="x", nbins=3)
         axes.spines[["top", "right"]].set_visible(False)
     title = CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
-    seeds = sum(not _is_mean(run) for run in runs)
+    seeds = sum(not is_mean(run) for run in runs)
     drawn.suptitle(f"{title}, recipe {values['recipe']}: {seeds} seeds; filled: the bundle, chosen on held-out patients; dotted: the mean", fontsize=10)
     return drawn
 
@@ -117,7 +117,8 @@ def merit(validation: Mapping[str, Any]) -> float:
     return (validation["mean_auc"] + validation["worst_auc"]) / 2
 
 
-def _is_mean(run: Mapping[str, Any]) -> bool:
+def is_mean(run: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``seeds.json`` is a mean of runs' weights: it is named by all their seeds, not by one number."""
     return isinstance(run["seed"], str)
 
 
