@@ -72,7 +72,8 @@ class View:
     def __init__(self, shared: Shared, tab: gr.Tab, first: bool = False) -> None:
         self.tab, self.models, self.shown, self.variant = tab, shared.models, shared.shown, shared.variant
         # The first tab is open without being selected, so it follows the address instead.
-        self._changes: list[Dependency] = [shared.linked] if first else []
+        self._linked: list[Dependency] = [shared.linked] if first else []
+        self._changes: list[Dependency] = [*self._linked]
 
     def changed(self, event: Dependency) -> None:
         """Tells followers that are wired later about an event of this tab that sets :attr:`shown` or :attr:`variant`."""
@@ -106,7 +107,9 @@ class View:
         """The models to choose from, showing the one that was chosen last on any tab."""
         radio = gr.Radio(self.models.choices, value=self.models.default, label=words.MODEL, elem_id=elem_id)
         # A model that a visitor brought on another tab is offered here too.
-        self.tab.select(lambda variant: gr.Radio(self.models.choices, value=variant), self.variant, radio, **AT_ONCE)
+        events: list[Any] = [self.tab.select, *(link.success for link in self._linked)]
+        for event in events:
+            event(lambda variant: gr.Radio(self.models.choices, value=variant), self.variant, radio, **AT_ONCE)
         self.changed(radio.input(lambda variant: variant, radio, self.variant, **AT_ONCE))
         return radio
 

@@ -216,6 +216,7 @@ def test_the_chosen_picture_comes_along_and_is_followed_through_the_network(page
 def test_a_link_opens_an_example_a_model_and_a_tab(page):
     visit(page, f"example={EXAMPLES['PNEUMONIA'][1].stem}&model=baseline")
     page.get_by_text(f"Baseline CNN on {EXAMPLES['PNEUMONIA'][1].name}").wait_for(timeout=WAIT)
+    page.locator("#model input:checked[value=baseline]").wait_for(state="attached", timeout=WAIT)
     # What names nothing here is passed over.
     visit(page, "example=../../etc/passwd&model=nobody&tab=about")
     page.get_by_role("table").wait_for(timeout=WAIT)
