@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train import distil, folds, network
+from train import balance, distil, folds, network
 from train.data import DataError, Dataset, load
 from train.network import PRECISIONS
 from train.recipes import Recipe
@@ -76,7 +76,7 @@ def fit(
     start = body or (model if recipe.pretrained else None)
     open_run(run_folder, recipe, dataset, precision, resume, body=network.digest(start) if start else None, pool=lessons.fingerprint if lessons else None)
     cache = run_folder.parent / "cache"
-    learned = folds.items_of(dataset, folds.FITTED if recipe.validation == folds.HELD_OUT else "train")
+    learned = folds.items_of(dataset, folds.LEARNED.get(recipe.validation, "train"))
     images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
     note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
     if lessons and lessons.files != [item.relative for item in kept]:
@@ -94,6 +94,10 @@ def fit(
     else:
         inputs, held_out = images, radiograph.to_input(validation[0])
 
+    shares = None
+    if recipe.decorrelated:
+        shares, told = balance.weights(images, labels)
+        note(run_folder, nuisance_auc=round(told, 4))
     history: list[dict[str, float]] = []
     state = run_folder / STATE
     if resume and state.is_file():
@@ -109,7 +113,7 @@ def fit(
     with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{recipe.variant} {recipe.name}", unit="step", mininterval=0.5) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch, lessons)
+            batches = Batches(inputs, labels, recipe, epoch, lessons, shares)
             result = trained.fit(
                 batches, initial_epoch=epoch - 1, epochs=epoch, validation_data=(held_out, validation[1]), shuffle=False, verbose=0, callbacks=[_Advance(bar)]
             )
@@ -123,6 +127,9 @@ def fit(
             bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs} loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} val_accuracy {row['val_accuracy']:.4f}")
             # The history goes first: a kill between the two writes leaves one row too many, which the next start drops, never a row too few.
             write_history(run_folder, history)
+            if recipe.keep_epoch - recipe.tail < epoch <= recipe.keep_epoch:
+                network.copy_weights(trained, model)
+                write_atomically(_tail_file(run_folder, epoch), model.save_weights)
             if epoch in (recipe.keep_epoch, recipe.epochs):
                 _keep(run_folder, epoch, recipe, model, trained)
             write_atomically(state, trained.save)
@@ -155,11 +162,22 @@ def agreement(y_true: Any, y_pred: Any) -> Any:
 class Batches(keras.utils.PyDataset):
     """One epoch's batches, in an order and with draws that depend on the recipe's seed and the epoch alone."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray, recipe: Recipe, epoch: int, lessons: distil.Pool | None = None) -> None:
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        labels: np.ndarray,
+        recipe: Recipe,
+        epoch: int,
+        lessons: distil.Pool | None = None,
+        shares: np.ndarray | None = None,
+    ) -> None:
         super().__init__(workers=1, max_queue_size=16)
         self._inputs, self._labels, self._recipe, self._epoch, self._lessons = inputs, labels, recipe, epoch, lessons
         rng = np.random.default_rng([recipe.seed, epoch])
-        self._order = _balanced(labels, rng) if recipe.balanced else rng.permutation(len(labels))
+        if shares is not None:
+            self._order = balance.drawn(shares, rng)
+        else:
+            self._order = _balanced(labels, rng) if recipe.balanced else rng.permutation(len(labels))
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._recipe.batch_size)
@@ -201,11 +219,26 @@ class _Advance(keras.callbacks.Callback):
 
 def _keep(run_folder: Path, epoch: int, recipe: Recipe, model: keras.Model, trained: keras.Model) -> None:
     network.copy_weights(trained, model)
+    if recipe.tail and epoch == recipe.keep_epoch:
+        _average_tail(run_folder, recipe, model)
     if recipe.pretrained:
         # Twenty million weights trained in float32 do not survive the rounding of a bundle unmoved. So the rounded network is the one that is kept, and
         # thresholds, temperature and figures are all its own.
         network.round_to_float16(model)
     write_atomically(run_folder / kept_name(epoch), model.save_weights)
+
+
+def _tail_file(run_folder: Path, epoch: int) -> Path:
+    return run_folder / f"tail-{epoch:03d}.weights.h5"
+
+
+def _average_tail(run_folder: Path, recipe: Recipe, model: keras.Model) -> None:
+    files = [_tail_file(run_folder, epoch) for epoch in range(recipe.keep_epoch - recipe.tail + 1, recipe.keep_epoch + 1)]
+    total = [np.zeros(value.shape, np.float64) for value in model.get_weights()]
+    for file in files:
+        model.load_weights(file)
+        total = [held + value for held, value in zip(total, model.get_weights(), strict=True)]
+    model.set_weights([(held / len(files)).astype(np.float32) for held in total])
 
 
 def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) -> np.ndarray:

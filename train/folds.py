@@ -1,34 +1,44 @@
-"""The validation that choices are made on: one patient-grouped, stratified fold of the train folder.
+"""The validation that choices are made on: patient-grouped parts of the train folder, of which no patient and no copy of a file stands on both sides.
 
-The source's own validation folder holds 16 images, too few to choose anything by. A fold of the train folder holds some 750, and no patient and no copy of a
-file stands on both sides of it.
+The source's own validation folder holds 16 images, too few to choose anything by. A fold drawn at random holds some 750, and thresholds are set on it. But
+patients are numbered, and the train, test and val folders hold stretches of those numbers: another time, now and then another machine. A fold drawn at random
+has learned from its patients' neighbours and does not see such a change. So recipes are compared on both ends of each series of numbers as well.
 """
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from pneumonia.contract import LABELS
 from train.data import DataError, Dataset, Item
 
 # Names of the two sides, beside train, val and test: what the networks of the recipes BEST learn from, and what their choices are made on.
 FITTED, HELD_OUT = "fitted", "held-out"
+# The same for recipes that are compared under a change of time and machine: the middle of each series of patients, and its two ends.
+MIDDLE, ENDS = "middle", "ends"
+# What a recipe that is validated on one side learns from.
+LEARNED = {HELD_OUT: FITTED, ENDS: MIDDLE}
 # One fold in seven is held out: enough pneumonias (some 550) to place a threshold for 99% recall, and 86% of the images are left to learn from.
 FOLDS = 7
 _SEED = 2018
+# The last number of a patient's key; what is left of the key names the series.
+_NUMBER = re.compile(r"(?P<number>\d+)(?!.*\d)")
 
 
 def items_of(dataset: Dataset, split: str) -> list[Item]:
-    """The images of a split: ``train``, ``val`` or ``test``, or one of the two sides of the train folder, ``fitted`` and ``held-out``.
+    """The images of a split: ``train``, ``val`` or ``test``, or a side of the train folder: ``fitted`` or ``held-out``, ``middle`` or ``ends``.
 
     Raises:
         DataError: there is no such split, or the train folder has too few patients to be parted.
     """
-    if split not in (FITTED, HELD_OUT):
+    if split not in (*LEARNED, *LEARNED.values()):
         return dataset.split(split)
     items = dataset.split("train")
-    held_out = _held_out(dataset)
-    return [item for item, held in zip(items, held_out, strict=True) if held == (split == HELD_OUT)]
+    held_out = _held_out(dataset) if split in (FITTED, HELD_OUT) else _ends(dataset)
+    return [item for item, held in zip(items, held_out, strict=True) if held == (split in LEARNED)]
 
 
 def groups_of(dataset: Dataset, split: str) -> np.ndarray:
@@ -59,4 +69,25 @@ def _held_out(dataset: Dataset) -> np.ndarray:
         raise DataError(f"The train folder cannot be parted into {FOLDS} folds of patients ({error}); it needs {FOLDS} of each class.") from None
     mask = np.zeros(len(items), bool)
     mask[chosen] = True
+    return mask
+
+
+def _ends(dataset: Dataset) -> np.ndarray:
+    items, groups = dataset.split("train"), groups_of(dataset, "train")
+    series: dict[tuple[str, ...], dict[str, int]] = {}
+    for item in items:
+        name, number = _NUMBER.subn("#", item.patient, count=1)[0], _NUMBER.search(item.patient)
+        series.setdefault((str(item.label), name), {})[item.patient] = int(number["number"]) if number else 0
+    chosen: set[str] = set()
+    for numbers in series.values():
+        ordered = sorted(numbers, key=lambda patient: (numbers[patient], patient))
+        # Half a fold from each end, rounded up: of a series of one or two patients, all.
+        count = -(-len(ordered) // (2 * FOLDS))
+        chosen |= {*ordered[:count], *ordered[-count:]}
+    held = {group for item, group in zip(items, groups.tolist(), strict=True) if item.patient in chosen}
+    mask = np.isin(groups, sorted(held))
+    for label in (0, 1):
+        sides = {bool(side) for item, side in zip(items, mask, strict=True) if item.label == label}
+        if len(sides) < 2:
+            raise DataError(f"The ends of the series of patients cannot be parted from their middle: {LABELS[label]} would be on one side only.")
     return mask

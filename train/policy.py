@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image, ImageFilter
 
 # Deviations of the Gaussians that part fine detail from middle and middle from coarse, shares of the shorter side: ribs' edges and vessels, ribs and opacities.
-_BANDS = (0.012, 0.06)
+BANDS = (0.012, 0.06)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Policy:
         processed = np.empty_like(views)
         for index, (view, (fine, middle)) in enumerate(zip(views, gains, strict=True)):
             picture = Image.fromarray(np.rint(view).astype(np.uint8))
-            smooth, smoothest = (np.asarray(picture.filter(ImageFilter.GaussianBlur(share * side)), np.float32) for share in _BANDS)
+            smooth, smoothest = (np.asarray(picture.filter(ImageFilter.GaussianBlur(share * side)), np.float32) for share in BANDS)
             processed[index] = np.clip(smoothest + middle * (smooth - smoothest) + fine * (view - smooth), 0, 255)
         return processed
 

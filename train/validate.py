@@ -170,7 +170,9 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
     }
 
 
-def style_gap(predict: Predict | PneumoniaClassifier, dataset: Dataset, *, size: tuple[int, int], cache: Path | None = None) -> dict[str, float]:
+def style_gap(
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+) -> dict[str, float]:
     """Whether a network takes soft pictures for ill ones: the healthy with the detail of the ill, and the ill with that of the healthy, at one threshold.
 
     In the train folder the classes are processed differently, so that a network may learn the processing; where the healthy are soft too, it is then wrong
@@ -180,7 +182,7 @@ def style_gap(predict: Predict | PneumoniaClassifier, dataset: Dataset, *, size:
         ``soft_specificity``: the share of the softened healthy below the threshold that 98% of the ill reach as they are; ``sharp_recall``: the share of the
         sharpened ill at or above it. Both 0 to 1.
     """
-    prepared = copies(dataset, size, corruptions=STYLES, cache=cache)
+    prepared = copies(dataset, size, split, STYLES, cache=cache)
     found = answers(predict, prepared)
     ill = prepared.labels == 1
     threshold = _threshold(found[CLEAN][ill], _RECALL)

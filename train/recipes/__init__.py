@@ -9,7 +9,7 @@ from pneumonia.architectures import CATALOGUE
 from train.augment import Geometry
 from train.policy import Policy
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "flat")
 
 # What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders, slight turns, and detail sharpened or softened. The last is
 # there because the train folder's healthy have half as much detail again as its ill: a network that takes softness for pneumonia is wrong about every healthy
@@ -38,18 +38,20 @@ class Recipe:
         frozen_body: train only the head, on features of the body that are computed once.
         threshold: the operating point the source used: a probability of PNEUMONIA at or above it is called PNEUMONIA.
         validation: the split whose curves are drawn and choices are made on; ``val`` is the source's folder of 16 images, ``held-out`` a fold of the train
-            folder, which is then not learned from.
+            folder and ``ends`` both ends of its series of patients, which are then not learned from.
         note: what to know about it, in a sentence.
         pretrained: start from ImageNet weights and train all of them.
         frozen_normalisation: but for the batch normalisations, which keep their scales, offsets and statistics; a step is a quarter cheaper, and a
             network answers in training as it will later.
         training_size: ``(height, width)`` of training images where it is not ``input_size``. Random crops magnify what they show, so a network that
             trains on smaller views sees things as large as it later does in whole pictures (Touvron et al., NeurIPS 2019), at less cost.
-        schedule: ``constant``, or ``cosine``: from ``learning_rate`` to a hundredth of it, after a warm-up.
-        warmup: epochs in which a cosine schedule rises from 0.
+        schedule: ``constant``; ``cosine``, from ``learning_rate`` to a hundredth of it after a warm-up; or ``flat``, which stays there after it.
+        warmup: epochs in which a cosine or flat schedule rises from 0.
         weight_decay: of an optimizer that has one, such as adamw.
         label_smoothing: targets are moved by half of it towards one half.
         balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
+        decorrelated: images are drawn so that exposure, sharpness and margins say less of the class (:mod:`train.balance`); the classes keep their shares.
+        tail: the network that is kept is the mean of the weights after each of the last so many epochs (Izmailov et al., UAI 2018); 0 for the last alone.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
@@ -78,6 +80,8 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     balanced: bool = False
+    decorrelated: bool = False
+    tail: int = 0
     penalty: float | None = None
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
@@ -89,6 +93,10 @@ class Recipe:
             raise ValueError("A frozen body's features are computed once, so nothing random can come before it: drop augmentation or frozen_body.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+        if not 0 <= self.tail <= self.keep_epoch:
+            raise ValueError(f"tail must lie in 0..{self.keep_epoch}, got {self.tail}.")
+        if self.balanced and self.decorrelated:
+            raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
             raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
         if self.teacher_weight and self.augmentation:
