@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train import audit
+from train import audit, balance
 from train.data import scan
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -52,9 +52,18 @@ def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
         "width": {"min": 120, "median": 120, "max": 300},
         "aspect": {"min": 1.25, "median": 1.25, "max": 1.5},
     }
+    assert set(facts["nuisances"]["single"]) == set(balance.NUISANCES)
     printed = capsys.readouterr().out
+    assert f"with an AUC of {facts['nuisances']['together']:.3f}" in printed
     assert "duplicates: 3 groups of 6 files; across splits 1, across classes 1, across patients 1" in printed
     assert "train and test 1" in printed
+
+
+def test_with_too_few_of_a_class_nothing_is_said_of_nuisances(own_dataset, tmp_path, capsys):
+    for path in sorted((own_dataset / "train" / "NORMAL").iterdir())[4:]:
+        path.unlink()
+    assert audit.audit(scan(own_dataset), tmp_path)["nuisances"] == {}
+    assert "beside disease" not in capsys.readouterr().out
 
 
 def test_what_is_written_is_what_is_returned_and_depends_on_the_data_alone(uneven, tiny_dataset, tmp_path):
@@ -91,6 +100,10 @@ def test_the_committed_audit_is_that_of_the_real_data(cxr_root, tmp_path):
     assert facts["patients"]["groups"] == {"train": 3654, "val": 15, "test": 428}
     assert facts["patients"]["in_both"]["train and test"] == []
     assert facts["unreadable"] == []
+    # Why recipes alter exposure and detail: without a look at the lungs, the classes can be told apart.
+    assert facts["nuisances"]["together"] > 0.9
+    medians = facts["nuisances"]["single"]["fine detail"]["medians"]
+    assert medians["NORMAL"] > medians["PNEUMONIA"]
     # The original sizes, of which only the val folder is left, tell the classes apart: see the limits in the README.
     assert facts["sizes"]["val"]["PNEUMONIA"]["aspect"]["median"] > facts["sizes"]["val"]["NORMAL"]["aspect"]["median"] + 0.2
 

@@ -74,3 +74,13 @@ def test_two_rules_for_one_draw_are_refused():
         replace(get("baseline", "best"), banded=True)
     with pytest.raises(ValueError, match=r"tail must lie in 0\.\.8"):
         replace(get("xception", "best"), tail=9)
+
+
+def test_an_audit_names_the_class_that_has_more(told):
+    images, labels, _ = told
+    found = balance.audited(images, labels)
+    one = found["single"]["fine detail"]
+    assert one["medians"]["NORMAL"] > one["medians"]["PNEUMONIA"] and one["auc"] < 0.2
+    assert found["together"] == pytest.approx(balance.weights(images, labels)[1], abs=1e-3)
+    with pytest.raises(ValueError, match="needs as many images of each class, got 2"):
+        balance.told(balance.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))

@@ -1,4 +1,4 @@
-"""What is in the data set, counted: classes, patients, causes, duplicates, sizes; as JSON and as a picture."""
+"""What is in the data set, counted: classes, patients, causes, duplicates, sizes, and what tells the classes apart beside disease; as JSON and a picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.contract import LABELS
-from train.data import SPLITS, Dataset, Item, counts
+from train import balance
+from train.data import SPLITS, Dataset, Item, counts, load
 
 JSON_NAME, PICTURE_NAME = "data.json", "data.png"
 CAUSES = ("bacteria", "virus")
@@ -38,7 +39,8 @@ def audit(dataset: Dataset, out: Path) -> dict[str, Any]:
         out: folder for the two files; made if need be.
 
     Returns:
-        What ``data.json`` holds: ``fingerprint``, ``images``, ``counts``, ``causes``, ``patients``, ``duplicates``, ``sizes`` and ``unreadable``.
+        What ``data.json`` holds: ``fingerprint``, ``images``, ``counts``, ``causes``, ``patients``, ``duplicates``, ``sizes``, ``unreadable`` and
+        ``nuisances`` of the train folder (:func:`train.balance.audited`).
     """
     sizes, unreadable = _sizes(dataset.items)
     facts = {
@@ -54,6 +56,7 @@ def audit(dataset: Dataset, out: Path) -> dict[str, Any]:
             for split in SPLITS
         },
         "unreadable": [item.relative for item in unreadable],
+        "nuisances": balance.audited(*load(dataset.split("train"), radiograph.COPY_SIZE, skip_corrupt=True)[:2]),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / JSON_NAME).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
@@ -77,7 +80,18 @@ def table(facts: dict[str, Any]) -> str:
         f"duplicates: {len(duplicates['groups'])} groups of {duplicates['files']} files; across splits {len(duplicates['across_splits'])}, "
         f"across classes {len(duplicates['across_classes'])}, across patients {len(duplicates['across_patients'])}",
     ]
+    if found := facts["nuisances"]:
+        strongest = max(found["single"], key=lambda name: abs(found["single"][name]["auc"] - 0.5))
+        lines.append(
+            f"beside disease: exposure, sharpness and margins alone tell the train folder's classes apart with an AUC of {found['together']:.3f}; "
+            f"{strongest} by itself with {_apart(found['single'][strongest]['auc']):.3f}"
+        )
     return "\n".join(lines)
+
+
+def _apart(auc: float) -> float:
+    """How well a figure tells the classes apart, whichever has more of it."""
+    return max(auc, 1 - auc)
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------------------------
@@ -142,12 +156,13 @@ def _spread(values: np.ndarray) -> dict[str, float]:
 
 # --- the picture ------------------------------------------------------------------------------------------------------------------------
 def _picture(facts: dict[str, Any], sizes: dict[Item, tuple[int, int]]) -> Figure:
-    figure = Figure(figsize=(11, 4.3), dpi=160, facecolor="white", layout="constrained")
-    balance, aspect, size = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
-    _draw_balance(balance, facts["counts"])
+    figure = Figure(figsize=(11, 8.4), dpi=160, facecolor="white", layout="constrained")
+    (shares, aspect), (size, nuisance) = figure.subplots(2, 2, width_ratios=(1.15, 1))
+    _draw_balance(shares, facts["counts"])
     _draw_aspects(aspect, sizes)
     _draw_sizes(size, sizes)
-    for axes in (balance, aspect, size):
+    _draw_nuisances(nuisance, facts["nuisances"])
+    for axes in (shares, aspect, size, nuisance):
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(_FAINT)
         axes.tick_params(labelsize=10, colors=_INK, length=3)
@@ -221,3 +236,20 @@ def _draw_sizes(axes: Axes, sizes: dict[Item, tuple[int, int]]) -> None:
     axes.set_axisbelow(True)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=10, handletextpad=0.2, columnspacing=1.2)
     _title(axes, "Sizes, by split")
+
+
+def _draw_nuisances(axes: Axes, found: dict[str, Any]) -> None:
+    _title(axes, "Beside disease, in the train folder")
+    axes.set_xlim(0.5, 1)
+    axes.set_xlabel("AUC; colour: the class that has more of it", fontsize=10, color=_INK)
+    if not found:
+        axes.set_yticks([])
+        return
+    names = [*found["single"], "all together"]
+    values = [*(one["auc"] for one in found["single"].values()), found["together"]]
+    for row, value in enumerate(values):
+        colour = _INK if row == len(names) - 1 else _COLOURS["NORMAL" if value < 0.5 else "PNEUMONIA"]
+        axes.barh(row, _apart(value) - 0.5, left=0.5, height=0.66, color=colour)
+        axes.text(_apart(value) + 0.006, row, f"{_apart(value):.2f}", va="center", fontsize=9, color=_INK)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()

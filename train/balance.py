@@ -8,6 +8,8 @@ Presence of Nuisance-Induced Spurious Correlations", ICLR 2022, where the nuisan
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageFilter
 from sklearn.linear_model import LogisticRegression
@@ -16,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from pneumonia.contract import LABELS
 from train.policy import BANDS
 
 NUISANCES = ("fine detail", "middle detail", "mean grey", "spread of grey", "black", "top margin", "bottom margin", "left margin", "right margin")
@@ -57,16 +60,54 @@ def weights(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     Returns:
         float64 ``(N,)``, on average 1 in each class, and the AUC with which the nuisances alone tell the classes apart on images they were not fitted to: what
         a network could have learned of them.
+
+    Raises:
+        ValueError: see :func:`told`.
     """
-    features = nuisances(images)
-    model = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    ill = cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1]
+    ill = told(nuisances(images), labels)
     found = 1 / np.clip(np.where(labels == 1, ill, 1 - ill), 1e-6, 1)
     for label in (0, 1):
         side = labels == label
         found[side] = _capped(found[side])
     return found, float(roc_auc_score(labels, ill))
+
+
+def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probability of PNEUMONIA, float64 ``(N,)``, that nuisances ``(N, 9)`` give by a quadratic logistic regression fitted to the other folds of five.
+
+    Raises:
+        ValueError: a class has fewer than five images.
+    """
+    rarest = int(np.bincount(labels, minlength=2).min())
+    if rarest < _FOLDS:
+        raise ValueError(f"What nuisances tell is fitted on {_FOLDS} folds and needs as many images of each class, got {rarest}.")
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    return cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1]
+
+
+def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """How far each nuisance, and all together, tell the classes apart.
+
+    Args:
+        images: uint8 ``(N, H, W)``.
+        labels: ``(N,)``, 1 is PNEUMONIA.
+
+    Returns:
+        Under each name of :data:`NUISANCES` the ``auc`` for PNEUMONIA (below one half: the healthy have more of it) and the median of each class, and
+        ``together``, the AUC on images that were not fitted to; empty where a class has fewer than five images.
+    """
+    if np.bincount(labels, minlength=2).min() < _FOLDS:
+        return {}
+    features = nuisances(images)
+    single = {
+        name: {
+            "auc": round(float(roc_auc_score(labels, values)), 3),
+            "medians": {label: round(float(np.median(values[labels == number])), 3) for number, label in enumerate(LABELS)},
+        }
+        for name, values in zip(NUISANCES, features.T, strict=True)
+    }
+    return {"single": single, "together": round(float(roc_auc_score(labels, told(features, labels))), 3)}
 
 
 def _capped(found: np.ndarray) -> np.ndarray:
