@@ -13,9 +13,6 @@ from pathlib import Path
 import keras
 from keras import layers
 
-# The layer of a banded network whose output is the picture that its body sees.
-EVEN = "even"
-
 
 # --- baseline: three plain convolutions -------------------------------------------------------------------------------------------------
 def baseline(input_size: tuple[int, int] = (100, 100)) -> keras.Model:
@@ -45,7 +42,7 @@ def augmented(input_size: tuple[int, int] = (128, 128)) -> keras.Model:
 
 
 # --- xception: ImageNet features, frozen, under a small head ----------------------------------------------------------------------------
-def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLike[str] | None = None, banded: bool = False) -> keras.Model:
+def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLike[str] | None = None) -> keras.Model:
     """Xception (Chollet, CVPR 2017) without its top, frozen; global average pooling; Dense 128; Dense 1. About 21 million weights.
 
     The graph is flat, not a model nested in a model, so each inner block can be looked at like any other layer; Keras's running numbers on the
@@ -54,8 +51,6 @@ def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLik
     Args:
         input_size: ``(height, width)``; 71 pixels a side at least.
         weights: ``"imagenet"`` (Keras downloads them), the path of a ``.weights.h5`` file of the topless network, or None for random values.
-        banded: give each picture the same strength of coarse, middle and fine detail before the body sees it, so that exposure, contrast and sharpening say
-            nothing (after Philipsen et al., "Localized Energy-Based Normalization of Medical Images", IEEE TMI 2015; over the whole picture, not by region).
 
     Raises:
         FileNotFoundError: the weights file is missing.
@@ -63,7 +58,7 @@ def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLik
     if weights is not None and str(weights) != "imagenet" and not Path(weights).is_file():
         raise FileNotFoundError(f"There is no weights file {weights}; give that of keras.applications.Xception(include_top=False), or 'imagenet'.")
     image = keras.Input((*input_size, 3), name="image")
-    scaled = _banded(image) if banded else layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image)
     body = keras.applications.Xception(include_top=False, weights=None, input_tensor=scaled)
     body.trainable = False
     x = layers.GlobalAveragePooling2D(name="pool")(body.output)
@@ -77,31 +72,6 @@ def xception(input_size: tuple[int, int] = (224, 224), weights: str | os.PathLik
     if weights is not None:
         _load_imagenet(model, weights)
     return model
-
-
-def _banded(image: keras.KerasTensor) -> keras.KerasTensor:
-    # float32 whatever the precision policy: fine detail is a twentieth of the range, and bfloat16 has three digits.
-    exact = {"dtype": "float32"}
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="scale", **exact)(image)
-    # Twice the mean of a square is nearly a Gaussian, and unlike one at the edge, padded with zeros, it takes the mean of what is there. Deviations: 1.2 and 7
-    # pixels, which part ribs' edges and vessels from ribs and opacities, and those from exposure.
-    smoothed = {"fine": x}
-    for name, side in (("middle", 3), ("coarse", 17)):
-        y = x
-        for turn, window in enumerate(((side, 1), (1, side)) * 2, start=1):
-            y = layers.AveragePooling2D(window, strides=1, padding="same", name=f"{name}_mean{turn}", **exact)(y)
-        smoothed[name] = y
-    bands = {
-        "coarse": smoothed["coarse"],
-        "middle": layers.Subtract(name="middle", **exact)([smoothed["middle"], smoothed["coarse"]]),
-        "fine": layers.Subtract(name="fine", **exact)([x, smoothed["middle"]]),
-    }
-    # Mean 0 and deviation 1 over each picture, then a usual radiograph's share of each. A band that is all but empty, below a grey value or so, stays faint.
-    parts = []
-    for name, share in (("coarse", 0.45), ("middle", 0.16), ("fine", 0.07)):
-        y = layers.GroupNormalization(groups=1, epsilon=1e-4, center=False, scale=False, name=f"{name}_even", **exact)(bands[name])
-        parts.append(layers.Rescaling(share, name=f"{name}_share", **exact)(y))
-    return layers.Add(name=EVEN, **exact)(parts)
 
 
 def _probability(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -118,7 +88,7 @@ def _block_names(body: keras.Model) -> dict[str, str]:
     for block, convolution, normalisation in zip(shortcut_blocks, convolutions, normalisations, strict=True):
         names[convolution.name] = f"block{block}_shortcut"
         names[normalisation.name] = f"block{block}_shortcut_bn"
-    for block, add in zip(add_blocks, (layer for layer in body.layers if isinstance(layer, layers.Add) and layer.name != EVEN), strict=True):
+    for block, add in zip(add_blocks, (layer for layer in body.layers if isinstance(layer, layers.Add)), strict=True):
         names[add.name] = f"block{block}_add"
     return names
 

@@ -30,8 +30,8 @@ FLOAT16_TOLERANCE = 1e-3
 # Every class that a builder of the catalogue writes into config.json. Anything else (Lambda, custom or registered objects) is refused before Keras sees it.
 _ALLOWED_CLASSES = frozenset(
     "Functional Sequential InputLayer Rescaling Conv2D SeparableConv2D DepthwiseConv2D MaxPooling2D AveragePooling2D GlobalAveragePooling2D Flatten Dense "
-    "Dropout Activation BatchNormalization GroupNormalization Add Subtract Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal "
-    "Zeros Ones VarianceScaling L2 L1 L1L2 __keras_tensor__".split()
+    "Dropout Activation BatchNormalization Add Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal Zeros Ones VarianceScaling L2 L1 L1L2 "
+    "__keras_tensor__".split()
 )
 
 

@@ -173,45 +173,6 @@ def test_xceptions_shortcuts_are_named_after_their_blocks(built):
         assert sources == {f"block{block}_sepconv3_bn", f"block{block - 1}_add"}
 
 
-# --- Xception, banded -------------------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def evened():
-    model = architectures.xception((96, 96), banded=True)
-    return keras.Model(model.input, model.get_layer(architectures.EVEN).output)
-
-
-def test_exposure_and_contrast_do_not_reach_a_banded_body(evened):
-    rng = np.random.default_rng(0)
-    # Noise of several sizes, so that each band holds something; grey in all three channels, as radiographs come.
-    picture = sum(np.kron(rng.normal(size=(96 // side, 96 // side)), np.ones((side, side))) for side in (1, 4, 24, 48)) * 12 + 110
-    pictures = np.stack([picture, picture + 40, 110 + (picture - 110) * 0.7])[..., np.newaxis].repeat(3, axis=-1).astype(np.float32)
-    plain, brighter, flatter = evened(pictures).numpy()
-    assert plain.std() > 0.3
-    # A shift leaves all as it was; a faint picture stays a little fainter, for the sake of what holds nothing but noise.
-    np.testing.assert_allclose(brighter, plain, atol=1e-4)
-    np.testing.assert_allclose(flatter, plain, atol=0.05)
-
-
-def test_neither_does_sharpening(evened):
-    rows, columns = np.mgrid[:96, :96]
-    coarse = 120 + 60 * np.sin(rows / 20) * np.cos(columns / 25)
-    fine = 12.0 * (-1) ** (rows + columns)
-    soft, sharp = (evened(np.repeat((coarse + factor * fine)[np.newaxis, ..., np.newaxis], 3, axis=-1).astype(np.float32)).numpy() for factor in (1, 2))
-    inputs_apart = np.std(fine) / 127.5
-    assert np.std(sharp - soft) < inputs_apart / 10
-
-
-def test_an_empty_picture_stays_empty(evened):
-    assert np.abs(evened(np.full((1, 96, 96, 3), 90, np.float32)).numpy()).max() < 1e-3
-
-
-def test_a_banded_network_has_the_weights_of_a_plain_one(random_xception_weights):
-    plain, banded = (architectures.xception((71, 71), random_xception_weights, banded=choice) for choice in (False, True))
-    assert [weight.shape for weight in plain.weights] == [weight.shape for weight in banded.weights]
-    position = [layer.name for layer in banded.layers].index(architectures.EVEN)
-    assert [layer.name for layer in banded.layers[position + 1 :]] == [layer.name for layer in plain.layers[2:]]
-
-
 # --- Xception's weights -----------------------------------------------------------------------------------------------------------------
 def assert_same_features(weights: Path, inputs: np.ndarray) -> None:
     model = architectures.xception((71, 71), weights)

@@ -165,11 +165,6 @@ def elsewhere(contract: Contract) -> str:
             f"It learned from X-rays in other framing, aspect, exposure and encoding than their own{detail} (the settings are above), so that it cannot go by "
             "these alone."
         )
-    if recipe.get("banded"):
-        done.append(
-            "Inside the network each picture first gets the same strength of coarse, middle and fine detail (the layer `even`): how a machine exposes and "
-            "sharpens hardly reaches what decides."
-        )
     if recipe.get("decorrelated"):
         done.append("X-rays whose exposure, sharpness or margins are unusual for their class were drawn more often, so that these say less of the class.")
     if recipe.get("teacher_weight"):

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pneumonia import radiograph
-from pneumonia.architectures import CATALOGUE, EVEN
+from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from train import folds, network
 from train.data import Dataset, load
@@ -89,9 +89,8 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
     else:
         write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
     asked_at = classifier.contract.input_size if any(isinstance(layer, keras.layers.Flatten) for layer in classifier.model.layers) else size
-    names = {layer.name for layer in classifier.model.layers}
     with network.policy(precision):
-        twin = CATALOGUE[classifier.contract.variant].build(asked_at, **({"banded": True} if EVEN in names else {}))
+        twin = CATALOGUE[classifier.contract.variant].build(asked_at)
     twin.set_weights(classifier.model.get_weights())
     answer = network.compiled(twin)
     batch = 64

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import bundle, radiograph
-from pneumonia.architectures import CATALOGUE, EVEN
+from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Metrics, OperatingPoint
 from train import details, fit, network, plots, validate
@@ -174,8 +174,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
         input_size=recipe.input_size,
         preprocessing=radiograph.describe(),
         operating_points=(OperatingPoint("default", recipe.threshold),),
-        # A banded network's gallery begins with the picture that its body sees.
-        gallery_layers=((EVEN,) if recipe.banded else ()) + variant.gallery_layers,
+        gallery_layers=variant.gallery_layers,
         weights_sha256="0" * 64,
         weights_dtype="float32",
         data=facts["data"] | {"skipped": facts.get("skipped", [])},

@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import radiograph
+from pneumonia.architectures import CATALOGUE
 from train import balance, distil, folds, network
 from train.data import DataError, Dataset, load
 from train.network import PRECISIONS
@@ -146,7 +147,7 @@ def at_epoch(recipe: Recipe, run_folder: Path, epoch: int) -> keras.Model:
     kept = run_folder / kept_name(epoch)
     if not kept.is_file():
         raise RunError(f"{run_folder} holds no weights of epoch {epoch}; train it to that epoch with --resume.")
-    model = network.untrained(recipe, recipe.input_size)
+    model = CATALOGUE[recipe.variant].build(recipe.input_size)
     model.load_weights(kept)
     return model
 

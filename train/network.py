@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -34,11 +33,12 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
     Raises:
         RunError: the ImageNet weights cannot be had.
     """
+    make = CATALOGUE[recipe.variant].build
     if not (recipe.frozen_body or recipe.pretrained):
-        return untrained(recipe, recipe.input_size)
+        return make(recipe.input_size)
     weights = imagenet_weights or os.environ.get("XCEPTION_WEIGHTS") or "imagenet"
     try:
-        model = untrained(recipe, recipe.input_size, weights=weights)
+        model = make(recipe.input_size, weights=weights)
     except FileNotFoundError as error:
         raise RunError(str(error)) from None
     # Keras's downloader wraps URL and HTTP errors in a bare Exception.
@@ -51,11 +51,6 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
     return model
 
 
-def untrained(recipe: Recipe, size: tuple[int, int] | tuple[None, None], **options: Any) -> keras.Model:
-    """The recipe's architecture with random weights, or those that ``options`` name, for images of ``size``."""
-    return CATALOGUE[recipe.variant].build(size, **options, **({"banded": True} if recipe.banded else {}))
-
-
 def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model:
     """What the optimizer sees: the whole network or, over a frozen body, its head; the weights of ``model`` under the policy asked for."""
     if precision == "float32" and not recipe.frozen_body and not recipe.pretrained and recipe.penalty is None:
@@ -63,7 +58,7 @@ def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model
     # Built anew under the policy in force: a layer made from another one's config would bring that one's float32 along. A network that trains on views of
     # another size than it is asked about takes any.
     with policy(precision):
-        twin = untrained(recipe, (None, None) if recipe.training_size else recipe.input_size)
+        twin = CATALOGUE[recipe.variant].build((None, None) if recipe.training_size else recipe.input_size)
     if recipe.penalty is not None:
         penalty = recipe.penalty
         twin = keras.models.clone_model(twin, clone_function=lambda layer: _with_penalty(layer, penalty))

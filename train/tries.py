@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from pneumonia import radiograph
+from pneumonia.architectures import CATALOGUE
 from train import fit, network, validate
 from train.data import Dataset
 from train.policy import Policy
@@ -80,7 +81,7 @@ def attempt(
     copies = validate.copies(dataset, tried.input_size, split, cache=run_folder.parent / "cache", limit=limit)
     # Asked in the precision it was trained in: half the time, and far less than what a seed makes different. A bundle is always measured in float32.
     with network.policy(precision):
-        twin = network.untrained(tried, tried.input_size)
+        twin = CATALOGUE[tried.variant].build(tried.input_size)
     twin.set_weights(model.get_weights())
     graph = network.compiled(twin)
 

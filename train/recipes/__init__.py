@@ -55,7 +55,6 @@ class Recipe:
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
-        banded: each picture gets the same strength of coarse, middle and fine detail inside the network (:func:`pneumonia.architectures.xception`).
         averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
     """
 
@@ -85,7 +84,6 @@ class Recipe:
     tail: int = 0
     penalty: float | None = None
     teacher_weight: float = 0.0
-    banded: bool = False
     averaged: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -97,8 +95,6 @@ class Recipe:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
         if not 0 <= self.tail <= self.keep_epoch:
             raise ValueError(f"tail must lie in 0..{self.keep_epoch}, got {self.tail}.")
-        if self.banded and self.variant != "xception":
-            raise ValueError(f"Only xception can be banded, not {self.variant}.")
         if self.balanced and self.decorrelated:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
