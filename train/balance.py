@@ -23,7 +23,7 @@ from train.policy import BANDS
 
 NUISANCES = ("fine detail", "middle detail", "mean grey", "spread of grey", "black", "top margin", "bottom margin", "left margin", "right margin")
 # No image counts more than so many times the average of its class: a weight is an estimate, and a few images drawn over and over would be learned by heart.
-HIGHEST = 5.0
+HIGHEST = 8.0
 _MARGIN = 0.06
 _FOLDS = 5
 

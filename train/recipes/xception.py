@@ -40,6 +40,7 @@ BEST = Recipe(
     label_smoothing=0.05,
     seed=1,
     augmentation=STRONG,
+    decorrelated=True,
     pretrained=True,
     frozen_normalisation=True,
     validation="held-out",
