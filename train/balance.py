@@ -25,7 +25,7 @@ NUISANCES = ("fine detail", "middle detail", "mean grey", "spread of grey", "bla
 # No image counts more than so many times the average of its class: a weight is an estimate, and a few images drawn over and over would be learned by heart.
 HIGHEST = 8.0
 _MARGIN = 0.06
-_FOLDS = 5
+FOLDS = 5
 
 
 def nuisances(images: np.ndarray) -> np.ndarray:
@@ -79,10 +79,10 @@ def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
         ValueError: a class has fewer than five images.
     """
     rarest = int(np.bincount(labels, minlength=2).min())
-    if rarest < _FOLDS:
-        raise ValueError(f"What nuisances tell is fitted on {_FOLDS} folds and needs as many images of each class, got {rarest}.")
+    if rarest < FOLDS:
+        raise ValueError(f"What nuisances tell is fitted on {FOLDS} folds and needs as many images of each class, got {rarest}.")
     model = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     return cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1]
 
 
@@ -97,7 +97,7 @@ def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         Under each name of :data:`NUISANCES` the ``auc`` for PNEUMONIA (below one half: the healthy have more of it) and the median of each class, and
         ``together``, the AUC on images that were not fitted to; empty where a class has fewer than five images.
     """
-    if np.bincount(labels, minlength=2).min() < _FOLDS:
+    if np.bincount(labels, minlength=2).min() < FOLDS:
         return {}
     features = nuisances(images)
     single = {

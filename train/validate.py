@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
-from train import metrics
+from train import balance, metrics
 from train.data import Dataset, Item, load
 from train.folds import HELD_OUT, groups_of, items_of
 from train.run_folder import write_atomically
@@ -189,6 +190,31 @@ def style_gap(
     return {
         "soft_specificity": float(np.mean(found["softened"][~ill] < threshold)),
         "sharp_recall": float(np.mean(found["sharpened"][ill] >= threshold)),
+    }
+
+
+def even_hand(
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+) -> dict[str, float]:
+    """A network's validation as it would be if exposure, sharpness and margins said nothing of the class: each image weighs as :func:`train.balance.weights`
+    has it, so that the healthy who look like the ill, and the ill who look like the healthy, count for as much as they are few.
+
+    Returns:
+        ``even_auc``, and ``even_recall`` and ``even_specificity`` at the threshold that 98% of the ill reach when all weigh alike: what is left of that
+        setting where the machines are others. All 0 to 1; nothing where a class has fewer than five images.
+    """
+    prepared = copies(dataset, size, split, {}, cache=cache)
+    pixels, labels = prepared.pixels[CLEAN], prepared.labels
+    if np.bincount(labels, minlength=2).min() < balance.FOLDS:
+        return {}
+    weights, _ = balance.weights(pixels, labels)
+    found = answers(predict, prepared)[CLEAN]
+    ill = labels == 1
+    threshold = _threshold(found[ill], _RECALL)
+    return {
+        "even_auc": float(roc_auc_score(labels, found, sample_weight=weights)),
+        "even_recall": float(np.average(found[ill] >= threshold, weights=weights[ill])),
+        "even_specificity": float(np.average(found[~ill] < threshold, weights=weights[~ill])),
     }
 
 
