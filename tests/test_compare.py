@@ -84,6 +84,10 @@ def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_o
     text = compare_tables.markdown(found)
     assert "Baseline CNN, BEST less Baseline CNN, earlier, BEST" in text
     assert "setting for a recall" not in text
+    # With two rounds behind it, each has its number.
+    write("results/baseline-best-2", "baseline", OLD, "best", "c")
+    titles = [result.title for result in compare.collect(tmp_path / "models", tmp_path / "results")]
+    assert titles == ["Baseline CNN", "Baseline CNN, earlier 1", "Baseline CNN, earlier 2"]
 
 
 def test_the_measured_table_by_hand(both) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,23 +73,29 @@ class Published:
 def collect(models: Path, results: Path) -> list[Result]:
     """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders with a contract and metrics) under ``results``.
 
-    A run under ``results`` whose weights are bundled is passed over: it is there already. One of a bundled model's recipe with other weights is called earlier.
+    A run under ``results`` whose weights are bundled is passed over: it is there already. Those of a bundled model's recipe with other
+    weights are called earlier, and numbered by their folders' names where there are several.
 
     Raises:
         BundleError, ContractError: a folder lacks its contract or cannot be read.
     """
     found = [_result(models / name, bundled=True) for name in CATALOGUE if (models / name).is_dir()]
     bundled = {result.contract.weights_sha256 for result in found}
-    further = [_result(file.parent, bundled=False) for file in results.glob(f"*/{bundle.CONTRACT}")]
-    order = list(CATALOGUE)
-    further.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
+    further = [_result(file.parent, bundled=False) for file in sorted(results.glob(f"*/{bundle.CONTRACT}"))]
+    further = [result for result in further if result.contract.weights_sha256 not in bundled]
     taken = {(result.contract.variant, result.recipe) for result in found}
     # A recipe that was bettered leaves its figures under the same name; what was measured once stays to be seen.
-    return found + [
-        replace(result, title=f"{result.title}, earlier") if (result.contract.variant, result.recipe) in taken else result
-        for result in further
-        if result.contract.weights_sha256 not in bundled
-    ]
+    rounds = Counter((result.contract.variant, result.recipe) for result in further)
+    seen: Counter[tuple[str, str]] = Counter()
+    titled = []
+    for result in further:
+        key = (result.contract.variant, result.recipe)
+        seen[key] += 1
+        number = f" {seen[key]}" if rounds[key] > 1 else ""
+        titled.append(replace(result, title=f"{result.title}, earlier{number}") if key in taken else result)
+    order = list(CATALOGUE)
+    titled.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
+    return found + titled
 
 
 def published(results: Path) -> list[Published]:
