@@ -12,7 +12,7 @@ import pytest
 
 from pneumonia import OperatingPoint, bundle, probes
 from pneumonia.contract import Contract, Figure
-from train import card, card_evidence, details, seeds, stress, stress_report
+from train import card, card_evidence, card_sections, details, seeds, stress, stress_report
 from train.metrics import measure
 
 # 50 pneumonias at .505 to .995, 50 healthy at .005 to .495, and one of each far on the wrong side.
@@ -132,3 +132,13 @@ def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) ->
     assert "0.980 ± 0.000" in text
     assert "fitted on validation, on the X-rays as they are and on their corrupted copies together" in text
     assert "102 images of patients that training did not see" in text and "read that folder five times" in text
+
+
+def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> None:
+    taught = dataclasses.replace(contract, commit="a1b2c3d" + "0" * 33, recipe=dict(contract.recipe) | {"teacher_weight": 0.7})
+    checkout, distil, train = card_sections.training(taught).split("```bash\n")[1].splitlines()[:3]
+    assert checkout == "git checkout a1b2c3d -- assets/models/xception"
+    assert distil.startswith("python -m train distil assets/models/xception") and train.endswith("--pool runs/pool")
+    unknown = dataclasses.replace(taught, commit="unknown")
+    assert "git checkout" not in card_sections.training(unknown)
+    assert "git checkout" not in card_sections.training(contract)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,9 @@ def training(contract: Contract) -> str:
         command += f" --seed {recipe['seed']}"
     if recipe.get("teacher_weight"):
         command = f"python -m train distil assets/models/xception --out runs/pool\n{command} --pool runs/pool"
+        # Since then another Xception may have taken its teacher's place.
+        if re.fullmatch("[0-9a-f]{40}", contract.commit):
+            command = f"git checkout {contract.commit[:7]} -- assets/models/xception\n{command}"
     settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
     took = "" if seconds is None else f" It took {_hours(seconds)} on two CPU cores."
     counts = contract.data.get("counts", {})
