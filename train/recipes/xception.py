@@ -8,7 +8,8 @@
     expect                                          on held-out patients an AUC above .99, and hardly less under any corruption
 
 SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST learns from views of 128 pixels, whose crops magnify by a
-fifth on average, and is asked about whole pictures of 160, in which lungs then are as large as it knows them.
+fifth on average, and is asked about whole pictures of 160, in which lungs then are as large as it knows them. Images are drawn against nuisances
+(train/balance.py): those whose sharpness, exposure or margins are unusual for their class come up to eight times as often.
 """
 
 from train.recipes import STRONG, Recipe
