@@ -27,6 +27,7 @@ def recipe():
         batch_size=8,
         learning_rate=0.001,
         warmup=0.5,
+        decorrelated=False,
         balanced=True,
     )
 
