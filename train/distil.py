@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
-from train import folds, network
+from train import folds, framing, network
 from train.data import Dataset, load
 from train.policy import Policy
 from train.run_folder import RunError, write_atomically
@@ -72,7 +72,9 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
         DataError: images are missing or damaged.
     """
     classifier = PneumoniaClassifier.from_pretrained(teacher)
-    images, _, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, cache=out.parent / "cache")
+    cache = out.parent / "cache"
+    images, labels, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, cache=cache)
+    frames = framing.apart(framing.lung_frames(images, cache=cache), labels) if policy.framed_alike else None
     facts = {
         "teacher": classifier.contract.weights_sha256,
         "data": dataset.fingerprint,
@@ -103,7 +105,7 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
             drawn, answers = [], []
             for start in range(0, len(items), batch):
                 rng = np.random.default_rng([seed, view, start])
-                part = policy.apply(images[start : start + batch], size, rng)
+                part = policy.apply(images[start : start + batch], size, rng, None if frames is None else frames[start : start + batch])
                 drawn.append(part)
                 answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
                 bar.update(len(part))

@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train import balance, distil, folds, network
+from train import balance, distil, folds, framing, network
 from train.data import DataError, Dataset, load
 from train.network import PRECISIONS
+from train.policy import Policy
 from train.recipes import Recipe
 from train.run_folder import STATE, RunError, history_of, kept_name, note, open_run, run_facts, write_atomically, write_history
 
@@ -98,6 +99,9 @@ def fit(
     if recipe.decorrelated:
         shares, told = balance.weights(images, labels)
         note(run_folder, nuisance_auc=round(told, 4))
+    frames = None
+    if isinstance(recipe.augmentation, Policy) and recipe.augmentation.framed_alike:
+        frames = framing.apart(framing.lung_frames(images, cache=cache), labels)
     history: list[dict[str, float]] = []
     state = run_folder / STATE
     if resume and state.is_file():
@@ -113,7 +117,7 @@ def fit(
     with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{recipe.variant} {recipe.name}", unit="step", mininterval=0.5) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch, lessons, shares)
+            batches = Batches(inputs, labels, recipe, epoch, lessons, shares, frames)
             result = trained.fit(
                 batches, initial_epoch=epoch - 1, epochs=epoch, validation_data=(held_out, validation[1]), shuffle=False, verbose=0, callbacks=[_Advance(bar)]
             )
@@ -170,9 +174,11 @@ class Batches(keras.utils.PyDataset):
         epoch: int,
         lessons: distil.Pool | None = None,
         shares: np.ndarray | None = None,
+        frames: np.ndarray | None = None,
     ) -> None:
         super().__init__(workers=1, max_queue_size=16)
         self._inputs, self._labels, self._recipe, self._epoch, self._lessons = inputs, labels, recipe, epoch, lessons
+        self._frames = frames
         rng = np.random.default_rng([recipe.seed, epoch])
         if shares is not None:
             self._order = balance.drawn(shares, rng)
@@ -192,8 +198,11 @@ class Batches(keras.utils.PyDataset):
             labels = (1 - recipe.teacher_weight) * labels + recipe.teacher_weight * answers[:, np.newaxis]
         else:
             batch = self._inputs[chosen]
-        if recipe.augmentation:
-            batch = recipe.augmentation.apply(batch, recipe.training_size or recipe.input_size, rng)
+        if isinstance(recipe.augmentation, Policy):
+            size = recipe.training_size or recipe.input_size
+            batch = recipe.augmentation.apply(batch, size, rng, None if self._frames is None else self._frames[chosen])
+        elif recipe.augmentation:
+            batch = recipe.augmentation.apply(batch, recipe.input_size, rng)
         # Features of a frozen body are (N, C) already; images are (N, H, W).
         return (radiograph.to_input(batch) if batch.ndim == 3 else batch), labels
 

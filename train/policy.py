@@ -37,6 +37,8 @@ class Policy:
         erase: chance that a rectangle of 2 to 20% of the area becomes plain grey.
         detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e to the power of a uniform draw in ±detail, as machines
             that sharpen or soften would have them.
+        framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture reaches their size, come out alike whatever picture a view
+            is of: ``aspect`` is then about the middle between the classes' lungs, and ``smallest_area`` that of a picture whose lungs are of middling size.
     """
 
     smallest_area: float = 0.35
@@ -52,19 +54,26 @@ class Policy:
     erase: float = 0.0
     detail: float = 0.0
     equalize: float = 0.0
+    framed_alike: bool = False
 
-    def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None = None) -> np.ndarray:
         """Draws one view of each image.
 
         Args:
             images: uint8 ``(N, H, W)``.
             size: ``(height, width)`` of the views in pixels.
             rng: every draw comes from it.
+            framing: ``(N, 2)`` of :func:`train.framing.apart`, for a policy that frames alike.
 
         Returns:
             uint8 ``(N, height, width)``.
+
+        Raises:
+            ValueError: the policy frames alike and was not told how the images are framed.
         """
-        views = self._framed(images, size, rng)
+        if self.framed_alike and framing is None:
+            raise ValueError("This policy frames alike and needs framing=, how the lungs lie in each image; see train.framing.apart.")
+        views = self._framed(images, size, rng, framing if self.framed_alike else None)
         if self.equalize:
             views = self._equalized(views, rng)
         if self.detail:
@@ -82,10 +91,15 @@ class Policy:
                 views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
         return views
 
-    def _framed(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    def _framed(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None) -> np.ndarray:
         count, (height, width) = len(images), images.shape[1:3]
         area = rng.uniform(self.smallest_area, 1.0, count)
         ratio = np.exp(rng.uniform(-self.aspect, self.aspect, count))
+        if framing is not None:
+            # The stretch that a crop's ratio brings is undone as far as the picture came with it; a crop that would reach over the edge becomes smaller as a
+            # whole, for cut off on one side only it would let the picture's own shape through again.
+            ratio = ratio * np.exp(framing[:, 0])
+            area = np.minimum(area * np.exp(2 * framing[:, 1]), np.minimum(ratio, 1 / ratio))
         # Shares of the picture's sides that a view shows; a crop does not reach over the edge, a picture zoomed out does on all sides.
         wide, high = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
         outwards, reach = rng.random(count) < self.zoom_out, 1 / rng.uniform(0.7, 1.0, count)

@@ -147,10 +147,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "Even-handed: AUC with each image weighed so that exposure, sharpness and margins say nothing of the class, and recall and specificity, so weighed, at",
         "the threshold that 98% of the ill reach when all weigh alike.",
         "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
+        "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy).",
         "",
-        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared | even-handed | softened | images "
+        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared | even-handed | softened | taller | images "
         "| training | verdict |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
         found = record["summary"]
@@ -168,6 +169,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             f"{found['clean_specificity']:.1%}, {found['pooled_specificity']:.1%}" if "clean_specificity" in found else "",
             f"{found['even_auc']:.4f}: {found['even_recall']:.1%}, {found['even_specificity']:.1%}" if "even_auc" in found else "",
             f"{found['soft_specificity']:.1%} ({found['sharp_recall']:.1%})" if "soft_specificity" in found else "",
+            f"{found['tall_specificity']:.1%} ({found['wide_recall']:.1%})" if "tall_specificity" in found else "",
             str(record["images"]),
             f"{record['seconds'] / 60:.0f} min",
             record.get("verdict", ""),
