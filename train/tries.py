@@ -149,8 +149,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
         "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy).",
         "",
-        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared | even-handed | softened | taller | images "
-        "| training | verdict |",
+        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared | even-handed | softened | taller "
+        "| images | training | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
