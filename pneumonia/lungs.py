@@ -99,9 +99,23 @@ def fit(pixels: np.ndarray, shape: Shape | None = None) -> Fit:
     Raises:
         ValueError: the array is not uint8 ``(H, W)``.
     """
+    shape = shape or load()
+    pose, form, likeness, found = _searched(pixels, shape)
+    return Fit(drawn(shape.mean + np.tensordot(form, shape.modes, 1), pose, _DRAWN), pose, likeness, found)
+
+
+def place(pixels: np.ndarray) -> np.ndarray:
+    """Where :func:`fit` finds the lungs, without their outline, in half the time: float64 ``(5,)``, the pose of a :class:`Fit`.
+
+    Raises:
+        ValueError: the array is not uint8 ``(H, W)``.
+    """
+    return _searched(pixels, load())[0]
+
+
+def _searched(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, float, bool]:
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ValueError(f"Expected grey pixels as uint8 (H, W), got {pixels.dtype} {pixels.shape}; use radiograph.read(...).pixels.")
-    shape = shape or load()
     seen = channels(pixels)
     pose, form = shape.pose.copy(), np.zeros(len(shape.modes))
     for weights in shape.weights:
@@ -111,9 +125,7 @@ def fit(pixels: np.ndarray, shape: Shape | None = None) -> Fit:
     # Lungs that fill a tenth of the picture, or leave it, are none of a chest X-ray.
     inside = bool((np.abs(pose[:2] - 0.5) < 0.3).all() and (np.abs(pose[2:4] - shape.pose[2:4]) < 0.7).all() and abs(pose[4]) < 0.6)
     found = inside and likeness >= shape.least_likeness
-    if not found:
-        pose, form = shape.pose, np.zeros(len(shape.modes))
-    return Fit(drawn(shape.mean + np.tensordot(form, shape.modes, 1), pose, _DRAWN), pose, likeness, found)
+    return (pose, form, likeness, True) if found else (shape.pose, np.zeros(len(shape.modes)), likeness, False)
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train import audit, balance
+from train import audit, balance, framing
 from train.data import scan
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
         "width": {"min": 120, "median": 120, "max": 300},
         "aspect": {"min": 1.25, "median": 1.25, "max": 1.5},
     }
-    assert set(facts["nuisances"]["single"]) == set(balance.NUISANCES)
+    assert set(facts["nuisances"]["single"]) == {*balance.NUISANCES, *framing.FRAMING}
     printed = capsys.readouterr().out
     assert f"with an AUC of {facts['nuisances']['together']:.3f}" in printed
     assert "duplicates: 3 groups of 6 files; across splits 1, across classes 1, across patients 1" in printed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from train import balance
+from train import balance, framing
 from train.recipes import get
 
 
@@ -79,6 +79,8 @@ def test_an_audit_names_the_class_that_has_more(told):
     found = balance.audited(images, labels)
     one = found["single"]["fine detail"]
     assert one["medians"]["NORMAL"] > one["medians"]["PNEUMONIA"] and one["auc"] < 0.2
-    assert found["together"] == pytest.approx(balance.weights(images, labels)[1], abs=1e-3)
+    everything = np.hstack([balance.nuisances(images), framing.lung_frames(images)])
+    assert found["together"] == pytest.approx(roc_auc_score(labels, balance.told(everything, labels)), abs=1e-3)
+    assert [*found["single"]] == [*balance.NUISANCES, *framing.FRAMING]
     with pytest.raises(ValueError, match="needs as many images of each class, got 2"):
         balance.told(balance.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))

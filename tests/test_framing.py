@@ -24,7 +24,7 @@ def test_frames_are_the_outlines_shape_and_size(drawn_radiograph, tmp_path, monk
     poses = [lungs.fit(image).pose for image in pictures]
     np.testing.assert_allclose(found[:, 0], [pose[2] - pose[3] for pose in poses])
     np.testing.assert_allclose(found[:, 1], [(pose[2] + pose[3]) / 2 for pose in poses])
-    monkeypatch.setattr(lungs, "fit", lambda image: pytest.fail("the second time nothing is fitted again"))
+    monkeypatch.setattr(lungs, "place", lambda image: pytest.fail("the second time nothing is fitted again"))
     assert np.array_equal(framing.lung_frames(pictures, cache=tmp_path), found)
 
 

@@ -83,8 +83,8 @@ def table(facts: dict[str, Any]) -> str:
     if found := facts["nuisances"]:
         strongest = max(found["single"], key=lambda name: abs(found["single"][name]["auc"] - 0.5))
         lines.append(
-            f"beside disease: exposure, sharpness and margins alone tell the train folder's classes apart with an AUC of {found['together']:.3f}; "
-            f"{strongest} by itself with {_apart(found['single'][strongest]['auc']):.3f}"
+            "beside disease: exposure, sharpness, margins and the lungs' framing alone tell the train folder's classes apart with an AUC of "
+            f"{found['together']:.3f}; {strongest} by itself with {_apart(found['single'][strongest]['auc']):.3f}"
         )
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from pneumonia.contract import LABELS
+from train import framing
 from train.policy import BANDS
 
 NUISANCES = ("fine detail", "middle detail", "mean grey", "spread of grey", "black", "top margin", "bottom margin", "left margin", "right margin")
@@ -73,7 +74,7 @@ def weights(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The probability of PNEUMONIA, float64 ``(N,)``, that nuisances ``(N, 9)`` give by a quadratic logistic regression fitted to the other folds of five.
+    """The probability of PNEUMONIA, float64 ``(N,)``, that nuisances ``(N, K)`` give by a quadratic logistic regression fitted to the other folds of five.
 
     Raises:
         ValueError: a class has fewer than five images.
@@ -87,25 +88,25 @@ def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """How far each nuisance, and all together, tell the classes apart.
+    """How far each nuisance, the lungs' framing (:mod:`train.framing`), and all together, tell the classes apart.
 
     Args:
         images: uint8 ``(N, H, W)``.
         labels: ``(N,)``, 1 is PNEUMONIA.
 
     Returns:
-        Under each name of :data:`NUISANCES` the ``auc`` for PNEUMONIA (below one half: the healthy have more of it) and the median of each class, and
-        ``together``, the AUC on images that were not fitted to; empty where a class has fewer than five images.
+        Under each name of :data:`NUISANCES` and of :data:`train.framing.FRAMING` the ``auc`` for PNEUMONIA (below one half: the healthy have more of it) and
+        the median of each class, and ``together``, the AUC on images that were not fitted to; empty where a class has fewer than five images.
     """
     if np.bincount(labels, minlength=2).min() < FOLDS:
         return {}
-    features = nuisances(images)
+    features = np.hstack([nuisances(images), framing.lung_frames(images)])
     single = {
         name: {
             "auc": round(float(roc_auc_score(labels, values)), 3),
             "medians": {label: round(float(np.median(values[labels == number])), 3) for number, label in enumerate(LABELS)},
         }
-        for name, values in zip(NUISANCES, features.T, strict=True)
+        for name, values in zip((*NUISANCES, *framing.FRAMING), features.T, strict=True)
     }
     return {"single": single, "together": round(float(roc_auc_score(labels, told(features, labels))), 3)}
 

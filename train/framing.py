@@ -24,7 +24,7 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
 
     Args:
         images: uint8 ``(N, H, W)``.
-        cache: folder in which the answer is kept, for a fit takes some 20 ms; or None.
+        cache: folder in which the answer is kept, for each takes some milliseconds; or None.
 
     Returns:
         float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the log of width times height, sides as shares of the picture's.
@@ -33,7 +33,7 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
     stored = cache / f"lung-frames-{key}.npy" if cache else None
     if stored and stored.is_file():
         return np.load(stored)
-    poses = np.array([lungs.fit(image).pose for image in tqdm(images, "lungs' outlines", unit="image", mininterval=0.5)])
+    poses = np.array([lungs.place(image) for image in tqdm(images, "lungs' outlines", unit="image", mininterval=0.5)])
     frames = np.stack([poses[:, 2] - poses[:, 3], (poses[:, 2] + poses[:, 3]) / 2], axis=1)
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
