@@ -71,3 +71,18 @@ def test_a_batch_is_framed_by_the_frames_of_its_own_images(tiny_scan):
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(labels))[5:10]
     expected = PLAIN.apply(images[order], (40, 40), np.random.default_rng([recipe.seed, 1, 1]), frames[order])
     np.testing.assert_allclose(batches[1][0][..., 0] * (255 if batches[1][0].max() <= 1 else 1), expected, atol=1e-3)
+
+
+def test_a_levelled_cut_lies_around_the_lungs_and_stays_in_the_picture(monkeypatch):
+    across = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
+    # Lungs of 80 by 40 pixels: a fifth more than they take, 96 by 48, around their middle.
+    monkeypatch.setattr(lungs, "place", lambda pixels: np.array([0.5, 0.5, np.log(0.2), np.log(0.1), 0.0]))
+    cut = framing.levelled(across)
+    assert cut.shape == across.shape
+    assert (int(cut[0, 0]), int(cut[0, -1])) == (pytest.approx(52, abs=1), pytest.approx(147, abs=1))
+    assert np.ptp(framing.levelled(across.T)[:, 0].astype(int)) == pytest.approx(47, abs=1)
+    # Lungs of 180 by 90 at the left edge: what lies around them is what the picture has, 200 by 100.
+    monkeypatch.setattr(lungs, "place", lambda pixels: np.array([0.45, 0.9, np.log(0.45), np.log(0.225), 0.0]))
+    assert np.array_equal(framing.levelled(across)[0], across[0])
+    rows = framing.levelled(across.T)[:, 0]
+    assert (int(rows[0]), int(rows[-1])) == (pytest.approx(100, abs=1), 199)

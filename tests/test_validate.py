@@ -112,6 +112,14 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
     assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
 
 
+def test_levelled_figures_are_of_the_levelled_pictures_alone(tiny_scan: Dataset, monkeypatch) -> None:
+    # Cut so, every picture of the ill is plain white and of the healthy black; as they are, nothing is.
+    ill = iter([item.label for item in items_of(tiny_scan, "held-out")])
+    monkeypatch.setattr(validate.framing, "levelled", lambda pixels: np.full_like(pixels, 255 * next(ill, 0)))
+    found = validate.levelled(lambda images: images.mean(axis=(1, 2)) / 255, tiny_scan, size=(48, 48))
+    assert found == {"level_auc": 1.0, "level_specificity": 1.0}
+
+
 def test_detail_by_hand() -> None:
     stripes = np.tile(np.array([100, 120], np.uint8), (40, 20))
     # Finer than anything a blur of 6% of 40 pixels lets through: what is left is the mean, and half of the distance to it.

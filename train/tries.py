@@ -104,8 +104,9 @@ def attempt(
 
 
 def suspicions(ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], cache: Path) -> dict[str, float]:
-    """What tells a network that reads machines from one that reads lungs: :func:`train.validate.style_gap` and :func:`train.validate.even_hand`."""
-    return validate.style_gap(ask, dataset, split, size=size, cache=cache) | validate.even_hand(ask, dataset, split, size=size, cache=cache)
+    """What tells a network that reads machines from one that reads lungs: :func:`train.validate.style_gap`, its ``even_hand`` and its ``levelled``."""
+    measures = (validate.style_gap, validate.even_hand, validate.levelled)
+    return {name: value for measure in measures for name, value in measure(ask, dataset, split, size=size, cache=cache).items()}
 
 
 def read(results: Path) -> list[dict[str, Any]]:
@@ -147,11 +148,12 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "Even-handed: AUC with each image weighed so that exposure, sharpness and margins say nothing of the class, and recall and specificity, so weighed, at",
         "the threshold that 98% of the ill reach when all weigh alike.",
         "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
+        "Levelled: AUC, and specificity at 98% recall, with every X-ray cut so that its lungs are as wide as high and as large as all others'.",
         "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy).",
         "",
-        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared | even-handed | softened | taller "
-        "| images | training | verdict |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared "
+        "| even-handed | levelled | softened | taller | images | training | verdict |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
         found = record["summary"]
@@ -168,6 +170,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             f"{found['log_loss']:.4f}",
             f"{found['clean_specificity']:.1%}, {found['pooled_specificity']:.1%}" if "clean_specificity" in found else "",
             f"{found['even_auc']:.4f}: {found['even_recall']:.1%}, {found['even_specificity']:.1%}" if "even_auc" in found else "",
+            f"{found['level_auc']:.4f}: {found['level_specificity']:.1%}" if "level_auc" in found else "",
             f"{found['soft_specificity']:.1%} ({found['sharp_recall']:.1%})" if "soft_specificity" in found else "",
             f"{found['tall_specificity']:.1%} ({found['wide_recall']:.1%})" if "tall_specificity" in found else "",
             str(record["images"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,14 +20,14 @@ from tqdm import tqdm
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
-from train import balance, metrics
+from train import balance, framing, metrics
 from train.data import Dataset, Item, load
 from train.folds import HELD_OUT, groups_of, items_of
 from train.run_folder import write_atomically
 
 # uint8 (N, H, W) of the input size to a probability of PNEUMONIA each, (N,).
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
-CLEAN = "clean"
+CLEAN, LEVELLED = "clean", "levelled"
 # At this recall the specificities of a summary are read: between the operating points that a bundle may have as its default.
 _RECALL = 0.98
 _BATCH = 32
@@ -219,6 +219,19 @@ def even_hand(
         "even_recall": float(np.average(found[ill] >= threshold, weights=weights[ill])),
         "even_specificity": float(np.average(found[~ill] < threshold, weights=weights[~ill])),
     }
+
+
+def levelled(
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+) -> dict[str, float]:
+    """A network's validation with every X-ray cut so that the lungs lie alike (:func:`train.framing.levelled`): what it knows when framing says nothing.
+
+    Returns:
+        ``level_auc``, and ``level_specificity`` at the threshold that 98% of the ill so cut reach. Both 0 to 1.
+    """
+    prepared = copies(dataset, size, split, {LEVELLED: framing.levelled}, cache=cache)
+    found = answers(predict, replace(prepared, pixels={LEVELLED: prepared.pixels[LEVELLED]}))[LEVELLED]
+    return {"level_auc": auc(prepared.labels, found), "level_specificity": specificity_at(prepared.labels, found, _RECALL)}
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
