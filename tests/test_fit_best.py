@@ -72,32 +72,6 @@ def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
     assert np.bincount(batches._order, minlength=40)[:30].max() == 1
 
 
-def test_a_flat_schedule_rises_and_stays(recipe):
-    rate = network.optimizer(replace(recipe, schedule="flat"), steps=10).learning_rate
-    schedule = rate if callable(rate) else network.optimizer(replace(recipe, schedule="flat"), steps=10)._learning_rate
-    np.testing.assert_allclose([float(schedule(step)) for step in (0, 5, 12, 20)], [0.0, 0.001, 0.001, 0.001], atol=1e-8)
-
-
-def test_the_tail_is_the_mean_of_the_last_epochs(tiny_scan, tmp_path):
-    plain = replace(get("baseline", "best"), teacher_weight=0.0, input_size=(40, 40), epochs=3, keep_epoch=3, batch_size=8)
-    ends = {}
-    for epoch in (2, 3):
-        ends[epoch] = fit(replace(plain, keep_epoch=epoch), tiny_scan, tmp_path / f"to-{epoch}").get_weights()
-    averaged = replace(plain, tail=2)
-
-    def stop(epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    # Killed within the tail and resumed, it averages the same.
-    with pytest.raises(KeyboardInterrupt):
-        fit(averaged, tiny_scan, tmp_path / "tail", on_epoch=stop)
-    kept = fit(averaged, tiny_scan, tmp_path / "tail", resume=True).get_weights()
-    for value, second, third in zip(kept, ends[2], ends[3], strict=True):
-        np.testing.assert_allclose(value, (second + third) / 2, atol=1e-6)
-    assert any(np.abs(second - third).max() > 1e-4 for second, third in zip(ends[2], ends[3], strict=True))
-
-
 def test_a_recipe_against_nuisances_notes_what_they_told(tiny_scan, tmp_path):
     plain = replace(get("baseline", "best"), teacher_weight=0.0, input_size=(40, 40), epochs=1, keep_epoch=1, decorrelated=True)
     fit(plain, tiny_scan, tmp_path / "run")

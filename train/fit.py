@@ -131,9 +131,6 @@ def fit(
             bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs} loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} val_accuracy {row['val_accuracy']:.4f}")
             # The history goes first: a kill between the two writes leaves one row too many, which the next start drops, never a row too few.
             write_history(run_folder, history)
-            if recipe.keep_epoch - recipe.tail < epoch <= recipe.keep_epoch:
-                network.copy_weights(trained, model)
-                write_atomically(_tail_file(run_folder, epoch), model.save_weights)
             if epoch in (recipe.keep_epoch, recipe.epochs):
                 _keep(run_folder, epoch, recipe, model, trained)
             write_atomically(state, trained.save)
@@ -228,26 +225,11 @@ class _Advance(keras.callbacks.Callback):
 
 def _keep(run_folder: Path, epoch: int, recipe: Recipe, model: keras.Model, trained: keras.Model) -> None:
     network.copy_weights(trained, model)
-    if recipe.tail and epoch == recipe.keep_epoch:
-        _average_tail(run_folder, recipe, model)
     if recipe.pretrained:
         # Twenty million weights trained in float32 do not survive the rounding of a bundle unmoved. So the rounded network is the one that is kept, and
         # thresholds, temperature and figures are all its own.
         network.round_to_float16(model)
     write_atomically(run_folder / kept_name(epoch), model.save_weights)
-
-
-def _tail_file(run_folder: Path, epoch: int) -> Path:
-    return run_folder / f"tail-{epoch:03d}.weights.h5"
-
-
-def _average_tail(run_folder: Path, recipe: Recipe, model: keras.Model) -> None:
-    files = [_tail_file(run_folder, epoch) for epoch in range(recipe.keep_epoch - recipe.tail + 1, recipe.keep_epoch + 1)]
-    total = [np.zeros(value.shape, np.float64) for value in model.get_weights()]
-    for file in files:
-        model.load_weights(file)
-        total = [held + value for held, value in zip(total, model.get_weights(), strict=True)]
-    model.set_weights([(held / len(files)).astype(np.float32) for held in total])
 
 
 def _features(body: keras.Model, images: np.ndarray, cache: Path, split: str) -> np.ndarray:

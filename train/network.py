@@ -87,12 +87,12 @@ def _with_penalty(layer: keras.Layer, penalty: float) -> keras.Layer:
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer with its schedule; ``steps`` are those of an epoch."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
-    if recipe.schedule != "constant":
+    if recipe.schedule == "cosine":
         warmup = round(recipe.warmup * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else recipe.learning_rate,
             max(1, recipe.epochs * steps - warmup),
-            alpha=0.01 if recipe.schedule == "cosine" else 1.0,
+            alpha=0.01,
             warmup_target=recipe.learning_rate if warmup else None,
             warmup_steps=warmup,
         )

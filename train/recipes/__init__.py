@@ -9,7 +9,7 @@ from pneumonia.architectures import CATALOGUE
 from train.augment import Geometry
 from train.policy import Policy
 
-SCHEDULES = ("constant", "cosine", "flat")
+SCHEDULES = ("constant", "cosine")
 
 # What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders, slight turns, and detail sharpened or softened. The last is
 # there because the train folder's healthy have half as much detail again as its ill: a network that takes softness for pneumonia is wrong about every healthy
@@ -45,13 +45,12 @@ class Recipe:
             network answers in training as it will later.
         training_size: ``(height, width)`` of training images where it is not ``input_size``. Random crops magnify what they show, so a network that
             trains on smaller views sees things as large as it later does in whole pictures (Touvron et al., NeurIPS 2019), at less cost.
-        schedule: ``constant``; ``cosine``, from ``learning_rate`` to a hundredth of it after a warm-up; or ``flat``, which stays there after it.
-        warmup: epochs in which a cosine or flat schedule rises from 0.
+        schedule: ``constant``, or ``cosine``: from ``learning_rate`` to a hundredth of it, after a warm-up.
+        warmup: epochs in which a cosine schedule rises from 0.
         weight_decay: of an optimizer that has one, such as adamw.
         label_smoothing: targets are moved by half of it towards one half.
         balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
         decorrelated: images are drawn so that exposure, sharpness and margins say less of the class (:mod:`train.balance`); the classes keep their shares.
-        tail: the network that is kept is the mean of the weights after each of the last so many epochs (Izmailov et al., UAI 2018); 0 for the last alone.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
@@ -81,7 +80,6 @@ class Recipe:
     label_smoothing: float = 0.0
     balanced: bool = False
     decorrelated: bool = False
-    tail: int = 0
     penalty: float | None = None
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
@@ -93,8 +91,6 @@ class Recipe:
             raise ValueError("A frozen body's features are computed once, so nothing random can come before it: drop augmentation or frozen_body.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
-        if not 0 <= self.tail <= self.keep_epoch:
-            raise ValueError(f"tail must lie in 0..{self.keep_epoch}, got {self.tail}.")
         if self.balanced and self.decorrelated:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
