@@ -37,6 +37,7 @@ BEST = Recipe(
     warmup=1.0,
     seed=1,
     teacher_weight=0.7,
+    decorrelated=True,
     validation="held-out",
     note="The same network, taught by BEST's Xception on strongly altered views; chosen on held-out patients under corruption.",
 )
