@@ -117,3 +117,17 @@ def test_about_half_of_the_views_are_equalized_where_half_are_to_be(images):
     changed = np.any(views != many, axis=(1, 2))
     assert 90 < changed.sum() < 150
     assert views.dtype == np.uint8
+
+
+def test_letters_are_burnt_into_some_views_bright_and_small_and_anywhere(images):
+    black = np.zeros((200, 100, 120), np.uint8)
+    views = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(black, (100, 120), np.random.default_rng(9))
+    marked = views.max(axis=(1, 2)) > 0
+    assert 70 < marked.sum() < 130
+    shares = (views[marked] > 60).mean(axis=(1, 2))
+    assert 0 < shares.mean() < 0.05 and shares.max() < 0.2
+    # Over many views no quarter of the picture goes without.
+    seen = views.max(axis=0) > 60
+    assert all(quarter.mean() > 0.3 for half in np.split(seen, 2) for quarter in np.split(half, 2, axis=1))
+    again = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(black, (100, 120), np.random.default_rng(9))
+    assert np.array_equal(views, again)

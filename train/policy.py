@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 # Deviations of the Gaussians that part fine detail from middle and middle from coarse, shares of the shorter side: ribs' edges and vessels, ribs and opacities.
 BANDS = (0.012, 0.06)
+# What is burnt into X-rays: side, projection, position, numbers; in the typefaces that come with matplotlib.
+MARKERS = ("R", "L", "R", "A-P", "AP", "P-A", "PA", "D", "E", "P", "12", "3074", "AUTO")
+FONTS = tuple(Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVu{name}.ttf") for name in ("Sans", "Sans-Bold", "Serif", "Serif-Bold", "SansMono"))
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Policy:
         erase: chance that a rectangle of 2 to 20% of the area becomes plain grey.
         detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e to the power of a uniform draw in ±detail, as machines
             that sharpen or soften would have them.
+        letters: chance that one to three letters are burnt in somewhere, as markers of side and position are: their kind and place tell machines apart.
         framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture reaches their size, come out alike whatever picture a view
             is of: ``aspect`` is then about the middle between the classes' lungs, and ``smallest_area`` that of a picture whose lungs are of middling size.
     """
@@ -54,6 +60,7 @@ class Policy:
     erase: float = 0.0
     detail: float = 0.0
     equalize: float = 0.0
+    letters: float = 0.0
     framed_alike: bool = False
 
     def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None = None) -> np.ndarray:
@@ -79,6 +86,9 @@ class Policy:
         if self.detail:
             views = self._processed(views, rng)
         views = self._exposed(views, rng)
+        if self.letters:
+            for marked in np.flatnonzero(rng.random(len(views)) < self.letters):
+                views[marked] = _lettered(views[marked], rng)
         for index in range(len(views)):
             # Drawn whether used or not, so that one chance more or less leaves all other draws as they were.
             chances, amounts = rng.random(3), rng.random(8)
@@ -159,6 +169,16 @@ class Policy:
         mean = shares.mean(axis=(1, 2), keepdims=True)
         shares = mean + (shares - mean) * np.exp(uniform(self.contrast)) + uniform(self.brightness)
         return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    picture = Image.fromarray(view)
+    height, width = view.shape
+    for _ in range(int(rng.integers(1, 4))):
+        font = ImageFont.truetype(str(FONTS[rng.integers(len(FONTS))]), max(6, round(rng.uniform(0.05, 0.16) * height)))
+        place = (rng.uniform(-0.02, 0.96) * width, rng.uniform(-0.04, 0.94) * height)
+        ImageDraw.Draw(picture).text(place, MARKERS[rng.integers(len(MARKERS))], fill=int(rng.integers(120, 256)), font=font)
+    return np.asarray(picture)
 
 
 def clahe(picture: np.ndarray, tiles: int, clip: float) -> np.ndarray:

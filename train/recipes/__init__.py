@@ -15,8 +15,9 @@ SCHEDULES = ("constant", "cosine")
 # there because the train folder's healthy have half as much detail again as its ill: a network that takes softness for pneumonia is wrong about every healthy
 # child of a softer machine. Over one epoch so much alteration made validation worse, over eight it made it better (assets/results/tries.md).
 STRONG = Policy(rotation=8.0, zoom_out=0.2, gamma=0.5, contrast=0.5, blur=0.1, jpeg=0.15, detail=0.6)
-# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them.
-VIEWS = replace(STRONG, horizontal_flip=False)
+# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them. Half have letters burnt in: the small networks took a
+# large R, which the machines of the ill burn in, for pneumonia, where Xception hardly minds it.
+VIEWS = replace(STRONG, horizontal_flip=False, letters=0.5)
 VIEW_SIZE = (128, 128)
 
 
