@@ -16,10 +16,10 @@ from PIL import Image, ImageFilter
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import LABELS, uncertain_between
-from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, rotate
+from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, letter, rotate
 from pneumonia.radiograph import Radiograph
 
-KINDS = ("lungs", "not lungs", "exposure", "framing", "encoding")
+KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
 ORIGINAL = "original"
 LUNGS_HIDDEN, LUNGS_ONLY, INVERTED = "lungs hidden", "lungs only", "inverted"
 # The share of each side that counts as border: the markers, collar bones and arms of most X-rays, and little lung.
@@ -138,6 +138,7 @@ PROBES: tuple[Probe, ...] = (
     _probe(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
     _probe(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
     _probe("borders blacked", "outer 12% blacked", "not lungs", borders_blacked),
+    _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
     _probe("darker", "darker", "exposure", lambda pixels: brightness(pixels, -_SHIFT)),
     _probe("low contrast", "less contrast", "exposure", CORRUPTIONS["low contrast"]),

@@ -122,6 +122,14 @@ class TestAlterations:
         assert kept[27:197, 27:197].min() == 200
         assert kept.sum() == 200 * 170 * 170
 
+    def test_a_letter_is_bright_lies_at_the_left_and_leaves_the_rest_alone(self) -> None:
+        marked = BY_NAME["letter"].apply(Radiograph(flat(100), "x")).pixels
+        rows, columns = np.nonzero(marked != 100)
+        assert marked.max() == 235 and marked.min() == 100
+        # Type of 31 pixels that begins 4 to the right and 45 down: a capital of some 22 by 20.
+        assert rows.min() >= 45 and rows.max() <= 76 and columns.min() >= 4 and columns.max() <= 30
+        assert 15 <= np.ptp(rows) <= 26 and 10 <= np.ptp(columns) <= 26
+
     def test_inverting_twice_changes_nothing(self, drawn_radiograph: Callable[..., np.ndarray]) -> None:
         pixels = drawn_radiograph(1, 1)
         assert np.array_equal(probes.inverted(probes.inverted(pixels)), pixels)

@@ -147,13 +147,14 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "Cleared: specificity at 98% recall, as they are and in the heap of all copies.",
         "Even-handed: AUC with each image weighed so that exposure, sharpness and margins say nothing of the class, and recall and specificity, so weighed, at",
         "the threshold that 98% of the ill reach when all weigh alike.",
-        "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
         "Levelled: AUC, and specificity at 98% recall, with every X-ray cut so that its lungs are as wide as high and as large as all others'.",
+        "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
         "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy).",
+        "Lettered: the same for the healthy with a large R burnt in, as the machines of the ill do.",
         "",
         "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared "
-        "| even-handed | levelled | softened | taller | images | training | verdict |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| even-handed | levelled | softened | taller | lettered | images | training | verdict |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
         found = record["summary"]
@@ -173,6 +174,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             f"{found['level_auc']:.4f}: {found['level_specificity']:.1%}" if "level_auc" in found else "",
             f"{found['soft_specificity']:.1%} ({found['sharp_recall']:.1%})" if "soft_specificity" in found else "",
             f"{found['tall_specificity']:.1%} ({found['wide_recall']:.1%})" if "tall_specificity" in found else "",
+            f"{found['letter_specificity']:.1%}" if "letter_specificity" in found else "",
             str(record["images"]),
             f"{record['seconds'] / 60:.0f} min",
             record.get("verdict", ""),

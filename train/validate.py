@@ -174,14 +174,15 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
 def style_gap(
     predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
-    """Whether a network takes soft or tall pictures for ill ones: the healthy with detail or shape of the ill, and the ill with those of the healthy, at one
-    threshold.
+    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail, shape or markers of the ill, and the ill with those of the
+    healthy, at one threshold.
 
-    In the train folder the classes are processed and framed differently, so that a network may learn that; where the healthy are soft or tall too, it is then
-    wrong about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
+    In the train folder the classes are processed, framed and marked differently, so that a network may learn that; where the healthy are soft or tall too, it
+    is then wrong about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
 
     Returns:
-        ``soft_specificity`` and ``tall_specificity``: the share of the softened, or taller, healthy below the threshold that 98% of the ill reach as they are;
+        ``soft_specificity``, ``tall_specificity`` and ``letter_specificity``: the share of the softened, taller, or with a large R burnt in, healthy below the
+        threshold that 98% of the ill reach as they are;
         ``sharp_recall`` and ``wide_recall``: the share of the sharpened, or wider, ill at or above it. All 0 to 1.
     """
     prepared = copies(dataset, size, split, STYLES, cache=cache)
@@ -192,6 +193,7 @@ def style_gap(
         "soft_specificity": float(np.mean(found["softened"][~ill] < threshold)),
         "sharp_recall": float(np.mean(found["sharpened"][ill] >= threshold)),
         "tall_specificity": float(np.mean(found["taller"][~ill] < threshold)),
+        "letter_specificity": float(np.mean(found["lettered"][~ill] < threshold)),
         "wide_recall": float(np.mean(found["wider"][ill] >= threshold)),
     }
 

@@ -7,6 +7,7 @@ KINDS = {
     "": "Untouched",
     "lungs": "The lungs taken away",
     "not lungs": "What is not lung taken away",
+    "letters": "Something added",
     "exposure": "Exposure changed",
     "framing": "Framing changed",
     "encoding": "Stored otherwise",
