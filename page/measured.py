@@ -19,7 +19,7 @@ from page.words import measured as words
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, ContractError, Figure, Metrics
-from pneumonia.evidence import read_predictions
+from pneumonia.evidence import read_predictions, rounds
 
 RESULTS = ASSETS / "results"
 PREDICTIONS, STRESS, PUBLISHED = "predictions_test.csv", "stress.json", "published.csv"
@@ -45,10 +45,11 @@ def compared(models: Models) -> str:
     """Every model and every further run that was measured, with the source's claim beside it."""
     listed = [(models.title(name), models.evidence(name).contract, models.evidence(name).metrics.get("test")) for name in models.names]
     on_duty = {contract.weights_sha256 for _, contract, _ in listed}
-    for file in sorted(RESULTS.glob(f"*/{bundle.CONTRACT}")):
-        contract = bundle.read_contract(file.parent)
-        if contract.weights_sha256 not in on_duty:
-            listed.append((CATALOGUE[contract.variant].title, contract, bundle.read_metrics(file.parent).get("test")))
+    folders = {file.parent: bundle.read_contract(file.parent) for file in sorted(RESULTS.glob(f"*/{bundle.CONTRACT}"))}
+    further = {folder: contract for folder, contract in folders.items() if contract.weights_sha256 not in on_duty}
+    suffixes = rounds([contract for _, contract, _ in listed], list(further.values()))
+    for (folder, contract), suffix in zip(further.items(), suffixes, strict=True):
+        listed.append((f"{CATALOGUE[contract.variant].title}{suffix}", contract, bundle.read_metrics(folder).get("test")))
     rows = [_measured(title, contract, test) for title, contract, test in listed]
     return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
 

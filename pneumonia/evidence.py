@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pneumonia.contract import ContractError, Figure
+from pneumonia.contract import Contract, ContractError, Figure
 
 # The 97.5th percentile of the normal distribution: intervals here are those of 95%.
 _Z = 1.959963984540054
@@ -119,3 +122,23 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 def rate(successes: int, trials: int) -> Figure | None:
     """A share with its Wilson interval; None where there were no trials."""
     return Figure(successes / trials, *wilson(successes, trials), "wilson") if trials else None
+
+
+def rounds(bundled: Iterable[Contract], further: Sequence[Contract]) -> list[str]:
+    """What to call further evaluated runs beside the bundled ones: a recipe that was bettered leaves its figures under the same name.
+
+    Args:
+        bundled: contracts of the models that answer.
+        further: contracts of other weights, of one variant and recipe the oldest first.
+
+    Returns:
+        For each of ``further``: ``, earlier`` where a bundled model has its variant and recipe, with a number where there are several such; else nothing.
+    """
+    taken = {(contract.variant, contract.recipe.get("name")) for contract in bundled}
+    keys = [(contract.variant, contract.recipe.get("name")) for contract in further]
+    seen: Counter[tuple[str, Any]] = Counter()
+    found = []
+    for key in keys:
+        seen[key] += 1
+        found.append("" if key not in taken else f", earlier {seen[key]}" if keys.count(key) > 1 else ", earlier")
+    return found

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from pneumonia import evidence
-from pneumonia.contract import ContractError, Figure
+from pneumonia.contract import Contract, ContractError, Figure
 
 # Five pneumonias and four healthy; at .5 two are missed and one is called back.
 LABELS = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0])
@@ -79,3 +79,12 @@ def test_a_table_that_is_none_is_named(tmp_path: Path, text: str) -> None:
         evidence.read_predictions(file)
     with pytest.raises(FileNotFoundError):
         evidence.read_predictions(tmp_path / "none.csv")
+
+
+def test_bettered_rounds_are_called_earlier_and_counted(make_contract) -> None:
+    def of(variant: str, name: str) -> Contract:
+        return make_contract(variant, (64, 64), recipe={"name": name})
+
+    further = [of("baseline", "best"), of("xception", "best"), of("baseline", "seed"), of("xception", "best")]
+    assert evidence.rounds([of("baseline", "best"), of("xception", "best")], further) == [", earlier", ", earlier 1", "", ", earlier 2"]
+    assert evidence.rounds([], further) == [""] * 4

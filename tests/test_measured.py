@@ -86,3 +86,13 @@ def test_what_others_published_is_read_from_its_table():
     text = measured.published(ASSETS / "results" / "published.csv")
     assert "Kermany" in text and "not reported" in text
     assert measured.published(ASSETS / "results" / "none.csv") == ""
+
+
+def test_an_earlier_round_of_a_recipe_is_called_so(models, monkeypatch, tmp_path):
+    earlier = tmp_path / "results" / "baseline-before"
+    shutil.copytree(models.folder / "baseline", earlier)
+    contract = json.loads((earlier / "contract.json").read_text())
+    (earlier / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "0" * 64}))
+    monkeypatch.setattr(measured, "RESULTS", tmp_path / "results")
+    text = measured.compared(models)
+    assert text.count(">Baseline CNN</th>") == text.count(">Baseline CNN, earlier</th>") == 1

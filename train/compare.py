@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, Metrics
 from pneumonia.contract import Figure as Measured
-from pneumonia.evidence import rate, read_predictions
+from pneumonia.evidence import rate, read_predictions, rounds
 from train import compare_tables as tables
 from train.audit import JSON_NAME
 from train.details import Table
@@ -83,16 +82,8 @@ def collect(models: Path, results: Path) -> list[Result]:
     bundled = {result.contract.weights_sha256 for result in found}
     further = [_result(file.parent, bundled=False) for file in sorted(results.glob(f"*/{bundle.CONTRACT}"))]
     further = [result for result in further if result.contract.weights_sha256 not in bundled]
-    taken = {(result.contract.variant, result.recipe) for result in found}
-    # A recipe that was bettered leaves its figures under the same name; what was measured once stays to be seen.
-    rounds = Counter((result.contract.variant, result.recipe) for result in further)
-    seen: Counter[tuple[str, str]] = Counter()
-    titled = []
-    for result in further:
-        key = (result.contract.variant, result.recipe)
-        seen[key] += 1
-        number = f" {seen[key]}" if rounds[key] > 1 else ""
-        titled.append(replace(result, title=f"{result.title}, earlier{number}") if key in taken else result)
+    suffixes = rounds([result.contract for result in found], [result.contract for result in further])
+    titled = [replace(result, title=f"{result.title}{suffix}") for result, suffix in zip(further, suffixes, strict=True)]
     order = list(CATALOGUE)
     titled.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
     return found + titled
