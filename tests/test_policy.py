@@ -131,3 +131,13 @@ def test_letters_are_burnt_into_some_views_bright_and_small_and_anywhere(images)
     assert all(quarter.mean() > 0.3 for half in np.split(seen, 2) for quarter in np.split(half, 2, axis=1))
     again = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(black, (100, 120), np.random.default_rng(9))
     assert np.array_equal(views, again)
+
+
+def test_a_collimator_shuts_out_up_to_an_eighth_of_each_side_and_nothing_inside():
+    white = np.full((300, 100, 100), 255, np.uint8)
+    views = Policy(**(vars(NOTHING) | {"collimate": 0.4})).apply(white, (100, 100), np.random.default_rng(3))
+    assert (views[:, 12:88, 12:88] == 255).all()
+    shut = (views == 0).any(axis=(1, 2))
+    assert 90 < shut.sum() < 150
+    rows = (views[shut] == 0).all(axis=2).sum(axis=1)
+    assert rows.max() <= 24 and rows.mean() == pytest.approx(12, abs=1.5)

@@ -43,6 +43,7 @@ class Policy:
         detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e to the power of a uniform draw in ±detail, as machines
             that sharpen or soften would have them.
         letters: chance that one to three letters are burnt in somewhere, as markers of side and position are: their kind and place tell machines apart.
+        collimate: chance that each side is blacked by up to 12% of the view, as a collimator shuts out arms, chin and belly.
         framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture reaches their size, come out alike whatever picture a view
             is of: ``aspect`` is then about the middle between the classes' lungs, and ``smallest_area`` that of a picture whose lungs are of middling size.
     """
@@ -61,6 +62,7 @@ class Policy:
     detail: float = 0.0
     equalize: float = 0.0
     letters: float = 0.0
+    collimate: float = 0.0
     framed_alike: bool = False
 
     def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None = None) -> np.ndarray:
@@ -86,6 +88,9 @@ class Policy:
         if self.detail:
             views = self._processed(views, rng)
         views = self._exposed(views, rng)
+        if self.collimate:
+            for shut in np.flatnonzero(rng.random(len(views)) < self.collimate):
+                views[shut] = _collimated(views[shut], rng)
         if self.letters:
             for marked in np.flatnonzero(rng.random(len(views)) < self.letters):
                 views[marked] = _lettered(views[marked], rng)
@@ -169,6 +174,14 @@ class Policy:
         mean = shares.mean(axis=(1, 2), keepdims=True)
         shares = mean + (shares - mean) * np.exp(uniform(self.contrast)) + uniform(self.brightness)
         return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def _collimated(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    height, width = view.shape
+    top, bottom, left, right = np.rint(rng.uniform(0, 0.12, 4) * (height, height, width, width)).astype(int)
+    kept = np.zeros_like(view)
+    kept[top : height - bottom, left : width - right] = view[top : height - bottom, left : width - right]
+    return kept
 
 
 def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
