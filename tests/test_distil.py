@@ -37,6 +37,18 @@ def test_each_view_is_answered_for_by_the_teacher(pool_folder, models_folder, ti
         np.testing.assert_allclose(pool.answers[view], expected, atol=1e-5)
 
 
+def test_a_student_sees_letters_and_shut_margins_the_teacher_does_not(models_folder, tiny_scan, tmp_path):
+    answers, views = {}, {}
+    for name, policy in {"plain": Policy(), "marked": Policy(letters=1.0, collimate=1.0)}.items():
+        distil.make(models_folder / "baseline", tiny_scan, tmp_path / name, policy=policy, views=1, size=SIZE)
+        pool = distil.read(tmp_path / name)
+        answers[name], views[name] = pool.answers, pool.views[0]
+    assert np.array_equal(answers["plain"], answers["marked"])
+    assert all((marked != plain).any() for marked, plain in zip(views["marked"], views["plain"], strict=True))
+    # Inside the margins and between the letters a view is as it was.
+    assert np.mean(views["marked"] == views["plain"]) > 0.5
+
+
 def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tiny_scan):
     whole = distil.read(pool_folder).fingerprint
     (pool_folder / "view-001.npz").unlink()
@@ -64,7 +76,7 @@ def test_a_draw_gives_the_chosen_images_views_with_their_answers(pool_folder):
 
 
 def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny_scan, tmp_path):
-    recipe = replace(get("baseline", "best"), input_size=(40, 40), epochs=2, keep_epoch=2, batch_size=8, warmup=0.5, balanced=True)
+    recipe = replace(get("baseline", "best"), input_size=(40, 40), epochs=2, keep_epoch=2, batch_size=8, warmup=0.5, decorrelated=False, balanced=True)
     with pytest.raises(RunError, match="--pool"):
         fit(recipe, tiny_scan, tmp_path / "without")
     with pytest.raises(RunError, match="uses no pool"):

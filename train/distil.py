@@ -1,14 +1,15 @@
 """A teacher's answers for views of the training images, made once and learned from by any number of smaller networks.
 
 Hinton et al. (2015): a teacher's answer says more than a label, above all of a view that shows half a lung. Beyer et al. (CVPR 2022): it helps only where the
-teacher has seen the very view the student sees; so the views are drawn first, kept, and both are shown the same.
+teacher has seen the very view the student sees; so the views are drawn first, kept, and both are shown the same. But for
+letters and shut margins: these are laid over a view once the teacher has answered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
         teacher: the bundle's folder. A network that ends in a pool over whatever it is given is shown the views as they are, the rest get them resized.
         dataset: the data.
         out: the pool's folder, made if need be.
-        policy: how views are drawn; mirroring is left to the student.
+        policy: how views are drawn; mirroring is left to the student. The teacher answers before letters are burnt in and margins shut out, for it may mind
+            them itself: what a student sees marked, it learns to answer as if it were not.
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
         seed: of the draws.
@@ -95,6 +97,7 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
         twin = CATALOGUE[classifier.contract.variant].build(asked_at)
     twin.set_weights(classifier.model.get_weights())
     answer = network.compiled(twin)
+    unmarked = replace(policy, letters=0.0, collimate=0.0)
     batch = 64
     with tqdm(total=views * len(items), desc="views", unit="view", mininterval=0.5) as bar:
         for view in range(views):
@@ -105,9 +108,9 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
             drawn, answers = [], []
             for start in range(0, len(items), batch):
                 rng = np.random.default_rng([seed, view, start])
-                part = policy.apply(images[start : start + batch], size, rng, None if frames is None else frames[start : start + batch])
-                drawn.append(part)
+                part = unmarked.apply(images[start : start + batch], size, rng, None if frames is None else frames[start : start + batch])
                 answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
+                drawn.append(policy.marked(part, rng))
                 bar.update(len(part))
             write_atomically(file, partial(np.savez, views=np.concatenate(drawn), answers=np.concatenate(answers).astype(np.float32)))
 

@@ -88,12 +88,6 @@ class Policy:
         if self.detail:
             views = self._processed(views, rng)
         views = self._exposed(views, rng)
-        if self.collimate:
-            for shut in np.flatnonzero(rng.random(len(views)) < self.collimate):
-                views[shut] = _collimated(views[shut], rng)
-        if self.letters:
-            for marked in np.flatnonzero(rng.random(len(views)) < self.letters):
-                views[marked] = _lettered(views[marked], rng)
         for index in range(len(views)):
             # Drawn whether used or not, so that one chance more or less leaves all other draws as they were.
             chances, amounts = rng.random(3), rng.random(8)
@@ -104,6 +98,22 @@ class Policy:
                 views[index] = np.asarray(Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius)))
             if chances[2] < self.jpeg:
                 views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
+        return self.marked(views, rng)
+
+    def marked(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The last step of :meth:`apply`, ``collimate`` and ``letters``: what hides or covers some of a view and changes nothing in it.
+
+        Args:
+            views: uint8 ``(N, H, W)``; changed in place.
+            rng: every draw comes from it.
+
+        Returns:
+            The views.
+        """
+        for index in np.flatnonzero(rng.random(len(views)) < self.collimate) if self.collimate else ():
+            views[index] = _collimated(views[index], rng)
+        for index in np.flatnonzero(rng.random(len(views)) < self.letters) if self.letters else ():
+            views[index] = _lettered(views[index], rng)
         return views
 
     def _framed(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None) -> np.ndarray:
