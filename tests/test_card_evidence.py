@@ -142,3 +142,11 @@ def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> 
     unknown = dataclasses.replace(taught, commit="unknown")
     assert "git checkout" not in card_sections.training(unknown)
     assert "git checkout" not in card_sections.training(contract)
+
+
+def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> None:
+    lessons = {"teacher": "f" * 64, "views": 7, "policy": {"rotation": 8.0, "letters": 0.5}}
+    taught = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"validation": "held-out", "teacher_weight": 0.7, "lessons": lessons})
+    assert "--out runs/pool --views 7\n" in card_sections.training(taught)
+    assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)
+    assert "Letters" not in card_evidence.elsewhere(dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": {"views": 7}}))

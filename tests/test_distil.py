@@ -83,6 +83,8 @@ def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny
         fit(replace(recipe, teacher_weight=0.0), tiny_scan, tmp_path / "with", pool=pool_folder)
     fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
     assert run_facts(tmp_path / "run")["pool"] == distil.read(pool_folder).fingerprint
+    lessons = run_facts(tmp_path / "run")["lessons"]
+    assert (lessons["views"], lessons["policy"]["rotation"]) == (3, 5) and len(lessons["teacher"]) == 64
     assert {"accuracy", "val_accuracy"} <= history_of(tmp_path / "run")[0].keys()
     # Nothing is left to do, and the state with its own measure of accuracy can be read again.
     fit(replace(recipe, epochs=3, keep_epoch=3), tiny_scan, tmp_path / "run", pool=pool_folder, resume=True)

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command = subparsers.add_parser("distil", help="have a bundle answer for random views of the training images, for smaller networks to learn from")
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
-    command.add_argument("--views", type=int, default=8, help="views of each image (default: %(default)s)")
+    command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
     command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
     command.set_defaults(run=commands.distil_views)

@@ -169,6 +169,11 @@ def elsewhere(contract: Contract) -> str:
         done.append("X-rays whose exposure, sharpness or margins are unusual for their class were drawn more often, so that these say less of the class.")
     if recipe.get("teacher_weight"):
         done.append("It learned from the answers of a larger network, trained on such altered X-rays, to views of that kind, and not from hard labels alone.")
+    drawn = recipe.get("lessons", {}).get("policy", {})
+    if drawn.get("letters"):
+        done.append(
+            "Letters were burnt into many of these views, and margins shut out, after the larger network had answered: neither says anything of a lung."
+        )
     done.append(
         "Recipe, epoch, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, by the "
         "mean and by the worst."

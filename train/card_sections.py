@@ -127,7 +127,8 @@ def training(contract: Contract) -> str:
     if "seed" in recipe and recipe["seed"] != _seed(contract.variant, name):
         command += f" --seed {recipe['seed']}"
     if recipe.get("teacher_weight"):
-        command = f"python -m train distil assets/models/xception --out runs/pool\n{command} --pool runs/pool"
+        views = f" --views {recipe['lessons']['views']}" if "lessons" in recipe else ""
+        command = f"python -m train distil assets/models/xception --out runs/pool{views}\n{command} --pool runs/pool"
         # Since then another Xception may have taken its teacher's place.
         if re.fullmatch("[0-9a-f]{40}", contract.commit):
             command = f"git checkout {contract.commit[:7]} -- assets/models/xception\n{command}"

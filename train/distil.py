@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,12 +39,14 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.Item.relative` names them.
         fingerprint: sha256 over the answers.
+        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, and the ``policy`` they were drawn by.
     """
 
     views: list[np.ndarray]
     answers: np.ndarray
     files: list[str]
     fingerprint: str
+    facts: dict[str, Any]
 
     def draw(self, chosen: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random view of each chosen image, mirrored half of the time: uint8 ``(n, height, width)`` and float32 ``(n,)`` answers."""
@@ -130,7 +133,9 @@ def read(folder: Path) -> Pool:
             views.append(archive["views"])
             answers.append(archive["answers"])
     said = np.stack(answers)
-    return Pool(views, said, json.loads((folder / _FACTS).read_text())["files"], hashlib.sha256(said.tobytes()).hexdigest())
+    facts = json.loads((folder / _FACTS).read_text())
+    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"]}
+    return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 
 def _resized(views: np.ndarray, size: tuple[int, int]) -> np.ndarray:

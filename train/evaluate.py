@@ -167,6 +167,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
         variant=variant.name,
         recipe={
             **settings,
+            **({"lessons": facts["lessons"]} if "lessons" in facts else {}),
             "epoch": epoch,
             "precision": facts["precision"],
             "training_seconds": round(facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)),

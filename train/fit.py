@@ -80,6 +80,8 @@ def fit(
     learned = folds.items_of(dataset, folds.LEARNED.get(recipe.validation, "train"))
     images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
     note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
+    if lessons:
+        note(run_folder, lessons=lessons.facts)
     if lessons and lessons.files != [item.relative for item in kept]:
         raise RunError(f"{pool} holds views of other images than this run learns from; make it anew with python -m train distil.")
     validation = load(folds.items_of(dataset, recipe.validation), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)[:2]
