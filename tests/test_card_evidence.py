@@ -137,11 +137,10 @@ def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) ->
 def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> None:
     taught = dataclasses.replace(contract, commit="a1b2c3d" + "0" * 33, recipe=dict(contract.recipe) | {"teacher_weight": 0.7})
     checkout, distil, train = card_sections.training(taught).split("```bash\n")[1].splitlines()[:3]
-    assert checkout == "git checkout a1b2c3d -- assets/models/xception"
+    assert checkout == "git worktree add ../then a1b2c3d && cd ../then"
     assert distil.startswith("python -m train distil assets/models/xception") and train.endswith("--pool runs/pool")
     unknown = dataclasses.replace(taught, commit="unknown")
-    assert "git checkout" not in card_sections.training(unknown)
-    assert "git checkout" not in card_sections.training(contract)
+    assert "git worktree" not in card_sections.training(unknown)
 
 
 def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> None:

@@ -178,7 +178,7 @@ def elsewhere(contract: Contract) -> str:
         "Recipe, epoch, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, by the "
         "mean and by the worst."
     )
-    done.append("Every original is first made into a copy like those it learned from; a machine with finer detail is not a surprise to it.")
+    done.append("Every original is first made into a copy like those it learned from, so that finer detail than it knows does not reach it.")
     if contract.uncertainty:
         done.append("Near the threshold it says that it does not know.")
     lines = "\n".join(f"- {line}" for line in done)

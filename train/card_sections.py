@@ -38,8 +38,8 @@ _WATTS = 20
 _RESULT_PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "training_curves.png")
 _SEED_IS_BLIND = "This recipe repeats a published procedure, epochs and threshold included; no choice was made by its test figures."
 _WHAT_IS_BLIND = (
-    "The finished model was measured on the test folder once. One thing is not blind: an early look with Xception read that folder five times, and the family "
-    "of augmentation (crops, aspect, contrast, exposure) was found there."
+    "Each seed's model was measured on the test folder, the bundled one on altered copies of it as well, and none of these figures chose anything. One thing is "
+    "not blind: an early look with Xception read that folder five times, and the family of augmentation (crops, aspect, contrast, exposure) was found there."
 )
 
 
@@ -129,9 +129,9 @@ def training(contract: Contract) -> str:
     if recipe.get("teacher_weight"):
         views = f" --views {recipe['lessons']['views']}" if "lessons" in recipe else ""
         command = f"python -m train distil assets/models/xception --out runs/pool{views}\n{command} --pool runs/pool"
-        # Since then another Xception may have taken its teacher's place.
-        if re.fullmatch("[0-9a-f]{40}", contract.commit):
-            command = f"git checkout {contract.commit[:7]} -- assets/models/xception\n{command}"
+    if re.fullmatch("[0-9a-f]{40}", contract.commit):
+        # Since then recipes may have changed, and another Xception may have taken the teacher's place.
+        command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"
     settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
     took = "" if seconds is None else f" It took {_hours(seconds)} on two CPU cores."
     counts = contract.data.get("counts", {})
