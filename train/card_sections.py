@@ -127,8 +127,9 @@ def training(contract: Contract) -> str:
     if "seed" in recipe and recipe["seed"] != _seed(contract.variant, name):
         command += f" --seed {recipe['seed']}"
     if recipe.get("teacher_weight"):
-        views = f" --views {recipe['lessons']['views']}" if "lessons" in recipe else ""
-        command = f"python -m train distil assets/models/xception --out runs/pool{views}\n{command} --pool runs/pool"
+        # Contracts of the rounds before did not say how many; theirs were ten.
+        views = recipe.get("lessons", {}).get("views", 10)
+        command = f"python -m train distil assets/models/xception --out runs/pool --views {views}\n{command} --pool runs/pool"
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.
         command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"
