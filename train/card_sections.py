@@ -38,8 +38,8 @@ _WATTS = 20
 _RESULT_PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "training_curves.png")
 _SEED_IS_BLIND = "This recipe repeats a published procedure, epochs and threshold included; no choice was made by its test figures."
 _WHAT_IS_BLIND = (
-    "Each seed's model was measured on the test folder, the bundled one on altered copies of it as well, and none of these figures chose anything. One thing is "
-    "not blind: an early look with Xception read that folder five times, and the family of augmentation (crops, aspect, contrast, exposure) was found there."
+    "Each seed's model was measured on the test folder, the bundled one on altered copies of it as well, and none of these figures chose anything. One thing "
+    "is not blind: an early look with Xception read that folder five times, and the family of augmentation (crops, aspect, contrast, exposure) was found there."
 )
 
 
