@@ -28,6 +28,7 @@ def recipe():
         learning_rate=0.001,
         warmup=0.5,
         decorrelated=False,
+        decorrelated_framing=False,
         balanced=True,
     )
 
