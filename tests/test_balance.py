@@ -82,17 +82,3 @@ def test_an_audit_names_the_class_that_has_more(told):
     assert [*found["single"]] == [*balance.NUISANCES, *framing.FRAMING]
     with pytest.raises(ValueError, match="needs as many images of each class, got 2"):
         balance.told(balance.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))
-
-
-def test_framing_counts_among_the_nuisances_where_it_is_given(told):
-    images, labels, _ = told
-    # Lungs of the ill are taller but for every fifth, and nothing else of the frames differs.
-    frames = np.random.default_rng(1).normal(0, 0.05, (len(labels), 2))
-    unusual = np.arange(len(labels)) % 5 == 0
-    frames[:, 0] -= 0.3 * np.where(unusual, 1 - labels, labels)
-    plain, alone = balance.weights(images, labels)
-    framed, together = balance.weights(images, labels, frames)
-    assert together > alone - 0.02
-    assert framed[unusual].mean() > 1.2 * plain[unusual].mean()
-    with pytest.raises(ValueError, match="set decorrelated as well"):
-        replace(get("xception", "best"), decorrelated=False)

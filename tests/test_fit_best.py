@@ -28,7 +28,6 @@ def recipe():
         learning_rate=0.001,
         warmup=0.5,
         decorrelated=False,
-        decorrelated_framing=False,
         balanced=True,
     )
 

@@ -64,10 +64,7 @@ def test_a_policy_that_frames_alike_must_be_told_how(drawn_radiograph):
 def test_a_batch_is_framed_by_the_frames_of_its_own_images(tiny_scan):
     images, labels, _ = load(folds.items_of(tiny_scan, "train"), (40, 40))
     recipe = get("xception", "best").__class__(
-        **(
-            vars(get("xception", "best"))
-            | {"augmentation": PLAIN, "training_size": (40, 40), "batch_size": 5, "decorrelated": False, "decorrelated_framing": False}
-        )
+        **(vars(get("xception", "best")) | {"augmentation": PLAIN, "training_size": (40, 40), "batch_size": 5, "decorrelated": False})
     )
     frames = np.random.default_rng(4).uniform(-0.3, 0.3, (len(labels), 2))
     batches = Batches(images, labels, recipe, 1, frames=frames)

@@ -51,13 +51,12 @@ def nuisances(images: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def weights(images: np.ndarray, labels: np.ndarray, frames: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+def weights(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     """A weight for each image; the classes keep their shares.
 
     Args:
         images: uint8 ``(N, H, W)``.
         labels: ``(N,)``, 1 is PNEUMONIA, at least five of each class.
-        frames: ``(N, 2)`` of :func:`train.framing.lung_frames`, to count the lungs' framing among the nuisances; None leaves it out.
 
     Returns:
         float64 ``(N,)``, on average 1 in each class, and the AUC with which the nuisances alone tell the classes apart on images they were not fitted to: what
@@ -66,8 +65,7 @@ def weights(images: np.ndarray, labels: np.ndarray, frames: np.ndarray | None = 
     Raises:
         ValueError: see :func:`told`.
     """
-    features = nuisances(images)
-    ill = told(features if frames is None else np.hstack([features, frames]), labels)
+    ill = told(nuisances(images), labels)
     found = 1 / np.clip(np.where(labels == 1, ill, 1 - ill), 1e-6, 1)
     for label in (0, 1):
         side = labels == label

@@ -99,7 +99,7 @@ def fit(
 
     shares = None
     if recipe.decorrelated:
-        shares, told = balance.weights(images, labels, framing.lung_frames(images, cache=cache) if recipe.decorrelated_framing else None)
+        shares, told = balance.weights(images, labels)
         note(run_folder, nuisance_auc=round(told, 4))
     frames = None
     if isinstance(recipe.augmentation, Policy) and recipe.augmentation.framed_alike:

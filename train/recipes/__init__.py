@@ -53,7 +53,6 @@ class Recipe:
         label_smoothing: targets are moved by half of it towards one half.
         balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
         decorrelated: images are drawn so that exposure, sharpness and margins say less of the class (:mod:`train.balance`); the classes keep their shares.
-        decorrelated_framing: the lungs' width over height and their size (:mod:`train.framing`) are among what that draw is against.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
@@ -83,7 +82,6 @@ class Recipe:
     label_smoothing: float = 0.0
     balanced: bool = False
     decorrelated: bool = False
-    decorrelated_framing: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
@@ -97,8 +95,6 @@ class Recipe:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
         if self.balanced and self.decorrelated:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
-        if self.decorrelated_framing and not self.decorrelated:
-            raise ValueError("Framing is one of the nuisances of a draw: set decorrelated as well, or drop decorrelated_framing.")
         if self.training_size and not isinstance(self.augmentation, Policy):
             raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
         if self.teacher_weight and self.augmentation:

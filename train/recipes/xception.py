@@ -9,7 +9,7 @@
 
 SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST learns from views of 128 pixels, whose crops magnify by a
 fifth on average, and is asked about whole pictures of 160, in which lungs then are as large as it knows them. Images are drawn against nuisances
-(train/balance.py): those whose sharpness, exposure, margins or framing of the lungs are unusual for their class come up to eight times as often.
+(train/balance.py): those whose sharpness, exposure or margins are unusual for their class come up to eight times as often.
 """
 
 from train.recipes import STRONG, Recipe
@@ -42,7 +42,6 @@ BEST = Recipe(
     seed=1,
     augmentation=STRONG,
     decorrelated=True,
-    decorrelated_framing=True,
     pretrained=True,
     frozen_normalisation=True,
     validation="held-out",
