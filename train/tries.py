@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,14 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     positions = np.arange(len(records))[::-1]
-    figure, axes = plt.subplots(figsize=(8, 1.5 + 0.38 * len(records)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.4 * len(records)), layout="constrained")
     for position, record in zip(positions, records, strict=True):
         found = record["summary"]
         axes.plot([found["worst_auc"], found["clean_auc"]], [position, position], color="0.75", linewidth=2, zorder=1)
     for name, mark, title in (("worst_auc", "v", "worst corruption"), ("mean_auc", "o", "mean of the corruptions"), ("clean_auc", "D", "as they are")):
         axes.scatter([record["summary"][name] for record in records], positions, marker=mark, label=title, zorder=2)
-    axes.set_yticks(positions, [f"{record['name']} ({record['variant']})" for record in records])
+    axes.set_yticks(positions, [textwrap.fill(f"{record['name']} ({record['variant']})", 48) for record in records], fontsize="small")
+    axes.set_ylim(-1, len(records))
     axes.set_xlabel("AUC on held-out patients")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
