@@ -120,8 +120,8 @@ CORRUPTIONS: dict[str, Corruption] = {
     "turned right": lambda pixels: rotate(pixels, -8),
 }
 
-# What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill, lungs a sixth wider for their height, and
-# smaller markers (see train.validate.style_gap). Not among the fixed set above, which was settled before this was known.
+# What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill, and lungs a sixth wider for their height;
+# and a marker, which some networks take for disease (see train.validate.style_gap). Not among the fixed set above, which was settled before this was known.
 STYLES: dict[str, Corruption] = {
     "softened": lambda pixels: detail(pixels, 0.6),
     "sharpened": lambda pixels: detail(pixels, 1.6),

@@ -105,7 +105,7 @@ def fit(pixels: np.ndarray, shape: Shape | None = None) -> Fit:
 
 
 def place(pixels: np.ndarray) -> np.ndarray:
-    """Where :func:`fit` finds the lungs, without their outline, in half the time: float64 ``(5,)``, the pose of a :class:`Fit`.
+    """Where :func:`fit` finds the lungs, without their outline, in less than half the time: float64 ``(5,)``, the pose of a :class:`Fit`.
 
     Raises:
         ValueError: the array is not uint8 ``(H, W)``.

@@ -174,10 +174,10 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
 def style_gap(
     predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
-    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail, shape or markers of the ill, and the ill with those of the
-    healthy, at one threshold.
+    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill or with a large R,
+    and the ill with detail or shape of the healthy, at one threshold.
 
-    In the train folder the classes are processed, framed and marked differently, so that a network may learn that; where the healthy are soft or tall too, it
+    In the train folder the classes are processed and framed differently, so that a network may learn that; where the healthy are soft or tall too, it
     is then wrong about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
 
     Returns:
