@@ -155,7 +155,7 @@ class PneumoniaClassifier:
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
-        return np.stack([radiograph.resize(picture, self.contract.input_size) for picture in pictures])
+        return np.stack([radiograph.resize(picture, self.contract.input_size, self.contract.frame) for picture in pictures])
 
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""

@@ -182,6 +182,11 @@ class Contract:
         """The operating point used where none is asked for."""
         return next(point for point in self.operating_points if point.name == "default")
 
+    @property
+    def frame(self) -> str:
+        """What of a picture the network is shown, see :data:`pneumonia.radiograph.FRAMES`: all of it where the contract says nothing."""
+        return str(self.preprocessing.get("frame", "picture"))
+
     def to_json(self) -> str:
         """The text of ``contract.json``."""
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -79,7 +79,7 @@ def attempt(
     tried = dataclasses.replace(changed(recipe, changes), name=name)
     model = fit.fit(tried, dataset, run_folder, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool)
     split = tried.validation
-    copies = validate.copies(dataset, tried.input_size, split, cache=run_folder.parent / "cache", limit=limit)
+    copies = validate.copies(dataset, tried.input_size, split, frame=tried.frame, cache=run_folder.parent / "cache", limit=limit)
     # Asked in the precision it was trained in: half the time, and far less than what a seed makes different. A bundle is always measured in float32.
     with network.policy(precision):
         twin = CATALOGUE[tried.variant].build(tried.input_size)
@@ -98,16 +98,16 @@ def attempt(
         "split": split,
         "images": len(copies.items),
         "seconds": round(sum(row["seconds"] for row in history_of(run_folder))),
-        "summary": validate.summary(copies.labels, found) | suspicions(ask, dataset, split, tried.input_size, run_folder.parent / "cache"),
+        "summary": validate.summary(copies.labels, found) | suspicions(ask, dataset, split, tried.input_size, tried.frame, run_folder.parent / "cache"),
     }
     record_all(results, [*(known for known in read(results) if known["name"] != name), record])
     return record
 
 
-def suspicions(ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], cache: Path) -> dict[str, float]:
+def suspicions(ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], frame: str, cache: Path) -> dict[str, float]:
     """What tells a network that reads machines from one that reads lungs: :func:`train.validate.style_gap`, its ``even_hand`` and its ``levelled``."""
     measures = (validate.style_gap, validate.even_hand, validate.levelled)
-    return {name: value for measure in measures for name, value in measure(ask, dataset, split, size=size, cache=cache).items()}
+    return {name: value for measure in measures for name, value in measure(ask, dataset, split, size=size, frame=frame, cache=cache).items()}
 
 
 def read(results: Path) -> list[dict[str, Any]]:
@@ -150,7 +150,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "the threshold that 98% of the ill reach when all weigh alike.",
         "Levelled: AUC, and specificity at 98% recall, with every X-ray cut so that its lungs are as wide as high and as large as all others'.",
         "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
-        "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy).",
+        "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy),",
+        "then the AUC of these ill against these healthy.",
         "Lettered: the same for the healthy with a large R burnt in.",
         "",
         "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared "
@@ -174,7 +175,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             f"{found['even_auc']:.4f}: {found['even_recall']:.1%}, {found['even_specificity']:.1%}" if "even_auc" in found else "",
             f"{found['level_auc']:.4f}: {found['level_specificity']:.1%}" if "level_auc" in found else "",
             f"{found['soft_specificity']:.1%} ({found['sharp_recall']:.1%})" if "soft_specificity" in found else "",
-            f"{found['tall_specificity']:.1%} ({found['wide_recall']:.1%})" if "tall_specificity" in found else "",
+            _taller(found),
             f"{found['letter_specificity']:.1%}" if "letter_specificity" in found else "",
             str(record["images"]),
             f"{record['seconds'] / 60:.0f} min",
@@ -182,6 +183,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         )
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _taller(found: Mapping[str, Any]) -> str:
+    shares = f"{found['tall_specificity']:.1%} ({found['wide_recall']:.1%})" if "tall_specificity" in found else ""
+    return f"{shares}, {found['swapped_auc']:.4f}" if "swapped_auc" in found else shares
 
 
 def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:
