@@ -10,7 +10,11 @@ from typing import Any
 
 # The order is the label's number everywhere: 0 and 1.
 LABELS = ("NORMAL", "PNEUMONIA")
-SCHEMA = 1
+# 2: a network may be shown a part of the picture. A library that knew only 1 would show it all, and give wrong answers without a word.
+SCHEMA = 2
+# What of a picture a network is shown: all of it, or the part around its lungs.
+PICTURE, LUNGS = "picture", "lungs"
+FRAMES = (PICTURE, LUNGS)
 
 
 class ContractError(ValueError):
@@ -171,6 +175,7 @@ class Contract:
             or not all(isinstance(side, int) and side > 0 for side in self.input_size),
             "operating_points must have exactly one named 'default'": sum(point.name == "default" for point in self.operating_points) != 1,
             f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": not _is_hex(self.weights_sha256, 64),
+            f"preprocessing's frame must be one of {', '.join(FRAMES)}, got {self.frame!r}": self.frame not in FRAMES,
             f"schema {self.schema} is newer than this library's {SCHEMA}; update it": self.schema > SCHEMA,
         }
         for problem, found in problems.items():
@@ -184,8 +189,8 @@ class Contract:
 
     @property
     def frame(self) -> str:
-        """What of a picture the network is shown, see :data:`pneumonia.radiograph.FRAMES`: all of it where the contract says nothing."""
-        return str(self.preprocessing.get("frame", "picture"))
+        """What of a picture the network is shown, one of :data:`FRAMES`: all of it where the contract says nothing."""
+        return str(self.preprocessing.get("frame", PICTURE))
 
     def to_json(self) -> str:
         """The text of ``contract.json``."""
@@ -214,7 +219,7 @@ class Contract:
                 if name in known:
                     known[name] = tuple(known[name])
             return cls(**known)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ContractError(f"contract.json has a value of the wrong type: {error}.") from None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pneumonia import dicom, lungs
+from pneumonia.contract import FRAMES, LUNGS, PICTURE
 from pneumonia.pixels import FORMATS, MAX_PIXELS, READABLE, Facts, UnreadableImage, explained, from_array, from_image, opened
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "COPY_SIZE",
     "DECODER_VERSION",
     "FORMATS",
-    "FRAMES",
     "MAX_PIXELS",
     "MIN_SIDE",
     "SUFFIXES",
@@ -49,10 +49,10 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SU
 COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
 
-# What of the copy a network is shown: all of it, or the part around its lungs (:func:`pneumonia.lungs.around`).
-PICTURE, LUNGS = "picture", "lungs"
-FRAMES = (PICTURE, LUNGS)
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+# Left, top, right and bottom of a part of a picture, shares of its sides, 0 to 1.
+Box: TypeAlias = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 # Part of every cache key and contract: raise it when the same file would give other pixels than before.
 DECODER_VERSION = 2
@@ -151,7 +151,7 @@ def resize(radiograph: Radiograph, size: tuple[int, int], frame: str = PICTURE) 
     Args:
         radiograph: the decoded image.
         size: ``(height, width)`` in pixels.
-        frame: one of :data:`FRAMES`.
+        frame: one of :data:`pneumonia.contract.FRAMES`: the whole copy, or its part around the lungs (:func:`pneumonia.lungs.around`).
 
     Returns:
         uint8 array ``(height, width)``, 0 to 255.
@@ -159,24 +159,28 @@ def resize(radiograph: Radiograph, size: tuple[int, int], frame: str = PICTURE) 
     Raises:
         ValueError: there is no such frame.
     """
-    box = shown(radiograph, frame)
-    copy = Image.fromarray(_copied(radiograph))
-    if box == _WHOLE:
+    pixels = _copied(radiograph)
+    box, copy = _shown(pixels, frame), Image.fromarray(pixels)
+    if box == WHOLE:
         return np.asarray(copy if size == COPY_SIZE else _squeezed(copy, size))
     left, top, right, bottom = box
     sides = (left * copy.width, top * copy.height, right * copy.width, bottom * copy.height)
     return np.asarray(copy.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=sides))
 
 
-def shown(radiograph: Radiograph, frame: str = PICTURE) -> tuple[float, float, float, float]:
-    """The part of a radiograph that a network of that frame is shown: left, top, right and bottom, shares of its sides, 0 to 1.
+def shown(radiograph: Radiograph, frame: str = PICTURE) -> Box:
+    """The part of a radiograph that a network of that frame is shown.
 
     Raises:
         ValueError: there is no such frame.
     """
+    return _shown(_copied(radiograph), frame)
+
+
+def _shown(pixels: np.ndarray, frame: str) -> Box:
     if frame not in FRAMES:
         raise ValueError(f"There is no frame {frame!r}; expected one of {', '.join(FRAMES)}.")
-    return lungs.around(_copied(radiograph)) if frame == LUNGS else _WHOLE
+    return lungs.around(pixels) if frame == LUNGS else WHOLE
 
 
 def _copied(radiograph: Radiograph) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,14 @@ def test_the_fixed_set_comes_out_as_pictures_and_clean_comes_first(tiny_scan: Da
     assert all(pixels.shape == (2, 48, 48) and pixels.dtype == np.uint8 for pixels in found.pixels.values())
 
 
-def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness_has_none(tiny_scan: Dataset) -> None:
+def stretched(name: str, pixels: np.ndarray) -> np.ndarray:
+    """A dark bar, narrow for the taller and broad for the wider."""
+    bar = np.full_like(pixels, 200)
+    bar[:, : {"taller": 20, "wider": 120}.get(name, 60)] = 0
+    return bar
+
+
+def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness_has_none(tiny_scan: Dataset, monkeypatch) -> None:
     def softness(images: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(1, 2)))
 
@@ -108,8 +116,16 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
         return np.array([item.label for item in items_of(tiny_scan, "held-out")])[: len(images)] * 0.8 + 0.1
 
     assert validate.style_gap(truth, tiny_scan, size=(64, 64)) == dict.fromkeys(
-        ("soft_specificity", "sharp_recall", "tall_specificity", "letter_specificity", "wide_recall"), 1.0
+        ("soft_specificity", "sharp_recall", "tall_specificity", "letter_specificity", "wide_recall", "swapped_auc"), 1.0
     )
+
+    # Lungs as high as wide say nothing: the ill, made wider, lie below all healthy, made taller.
+    def height(images: np.ndarray) -> np.ndarray:
+        return np.array([1 / (1 + np.ptp(np.flatnonzero((image < 70).any(axis=0)))) for image in images])
+
+    monkeypatch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered")})
+    assert validate.style_gap(height, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
+    monkeypatch.undo()
     # The sharpened ill all fall below what the ill reach as they are.
     assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
 

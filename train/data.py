@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import radiograph
-from pneumonia.contract import LABELS
+from pneumonia.contract import LABELS, PICTURE
 
 SPLITS = ("train", "val", "test")
 KAGGLE_DATASET = "paultimothymooney/chest-xray-pneumonia"
@@ -134,14 +134,14 @@ def scan(root: Path) -> Dataset:
 
 
 def load(
-    items: Sequence[Item], size: tuple[int, int], frame: str = radiograph.PICTURE, *, cache: Path | None = None, skip_corrupt: bool = False
+    items: Sequence[Item], size: tuple[int, int], frame: str = PICTURE, *, cache: Path | None = None, skip_corrupt: bool = False
 ) -> tuple[np.ndarray, np.ndarray, list[Item]]:
     """Decodes and resizes images once and keeps them as one array on disk, so that an epoch decodes nothing.
 
     Args:
         items: what to load, in the order wanted.
         size: ``(height, width)`` in pixels.
-        frame: one of :data:`pneumonia.radiograph.FRAMES`.
+        frame: one of :data:`pneumonia.contract.FRAMES`.
         cache: folder for the array, or None for none. The key covers contents, sizes and the decoder's version, so a stale one is never used.
         skip_corrupt: leave out what cannot be decoded (reported on stderr) instead of stopping.
 

@@ -71,6 +71,8 @@ def fit(
     if bool(recipe.teacher_weight) != bool(pool):
         raise RunError("This recipe learns from a teacher's pool; give its folder with --pool." if recipe.teacher_weight else f"{recipe.name} uses no pool.")
     lessons = distil.read(pool) if pool else None
+    if lessons and lessons.facts["frame"] != recipe.frame:
+        raise RunError(f"{pool} holds views of frame {lessons.facts['frame']!r}, and this recipe is shown {recipe.frame!r}; make the pool anew with --frame.")
     keras.utils.set_random_seed(recipe.seed)
     model = network.build(recipe, imagenet_weights)
     body = keras.Model(model.input, model.get_layer(network.FEATURES).output) if recipe.frozen_body else None

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.contract import PICTURE
 from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
 from train import balance, framing, metrics
 from train.data import Dataset, Item, load
@@ -56,7 +57,7 @@ def copies(
     split: str = HELD_OUT,
     corruptions: Mapping[str, Corruption] = CORRUPTIONS,
     *,
-    frame: str = radiograph.PICTURE,
+    frame: str = PICTURE,
     cache: Path | None = None,
     limit: int | None = None,
     skip_corrupt: bool = False,
@@ -68,7 +69,7 @@ def copies(
         size: ``(height, width)`` in pixels.
         split: see :func:`train.folds.items_of`.
         corruptions: name to function; their effect on a fixed picture is part of the cache's key, so a changed one is never taken for the old.
-        frame: one of :data:`pneumonia.radiograph.FRAMES`, taken of each copy once it is corrupted.
+        frame: one of :data:`pneumonia.contract.FRAMES`, taken of each copy once it is corrupted.
         cache: folder for the arrays, one file a corruption, or None for none.
         limit: so many images at most, evenly spread over the split and so over its classes; None for all.
         skip_corrupt: leave out what cannot be decoded, instead of stopping.
@@ -103,7 +104,7 @@ def scores(
     corruptions: Mapping[str, Corruption] = CORRUPTIONS,
     *,
     size: tuple[int, int] | None = None,
-    frame: str = radiograph.PICTURE,
+    frame: str = PICTURE,
     cache: Path | None = None,
     limit: int | None = None,
     skip_corrupt: bool = False,
@@ -180,7 +181,7 @@ def style_gap(
     split: str = HELD_OUT,
     *,
     size: tuple[int, int],
-    frame: str = radiograph.PICTURE,
+    frame: str = PICTURE,
     cache: Path | None = None,
 ) -> dict[str, float]:
     """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill or with a large R,
@@ -215,7 +216,7 @@ def even_hand(
     split: str = HELD_OUT,
     *,
     size: tuple[int, int],
-    frame: str = radiograph.PICTURE,
+    frame: str = PICTURE,
     cache: Path | None = None,
 ) -> dict[str, float]:
     """A network's validation as it would be if exposure, sharpness and margins said nothing of the class: each image weighs as :func:`train.balance.weights`
@@ -230,7 +231,7 @@ def even_hand(
     if np.bincount(labels, minlength=2).min() < balance.FOLDS:
         return {}
     weights, _ = balance.weights(pixels, labels)
-    found = answers(predict, whole if frame == radiograph.PICTURE else copies(dataset, size, split, {}, frame=frame, cache=cache))[CLEAN]
+    found = answers(predict, whole if frame == PICTURE else copies(dataset, size, split, {}, frame=frame, cache=cache))[CLEAN]
     ill = labels == 1
     threshold = _threshold(found[ill], _RECALL)
     return {
@@ -246,7 +247,7 @@ def levelled(
     split: str = HELD_OUT,
     *,
     size: tuple[int, int],
-    frame: str = radiograph.PICTURE,
+    frame: str = PICTURE,
     cache: Path | None = None,
 ) -> dict[str, float]:
     """A network's validation with every X-ray cut so that the lungs lie alike (:func:`train.framing.levelled`): what it knows when framing says nothing.

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass, replace
 
 from pneumonia.architectures import CATALOGUE
-from pneumonia.radiograph import FRAMES, PICTURE
+from pneumonia.contract import FRAMES, PICTURE
 from train.augment import Geometry
 from train.policy import Policy
 
@@ -58,7 +58,7 @@ class Recipe:
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
         averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
-        frame: what of a picture the network is shown, one of :data:`pneumonia.radiograph.FRAMES`: all of it, or the part around its lungs.
+        frame: what of a picture the network is shown, one of :data:`pneumonia.contract.FRAMES`: all of it, or the part around its lungs.
     """
 
     variant: str
