@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As in app.py: products as small as those of pneumonia.lungs lose far more by waiting for a second thread's core than they gain.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from pneumonia import BundleError, ContractError
 from pneumonia.architectures import CATALOGUE

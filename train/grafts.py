@@ -77,16 +77,13 @@ def prepare(images: np.ndarray, labels: np.ndarray, *, cache: Path | None = None
     key = hashlib.sha256(images.tobytes() + lungs.MODEL.read_bytes()).hexdigest()[:16]
     stored = cache / f"grafts-{key}.npz" if cache else None
     if stored is None or not stored.is_file():
-        fits = [
-            (fit.pose, fit.found, _soft(fit.distance, image.shape))
-            for image in tqdm(images, "lungs", unit="image", mininterval=0.5)
-            for fit in [lungs.fit(image)]
-        ]
-        made = {name: np.array(values) for name, values in zip(("poses", "found", "masks"), zip(*fits, strict=True), strict=True)}
+        fits = [lungs.fit(image) for image in tqdm(images, "lungs", unit="image", mininterval=0.5)]
+        masks = np.stack([_soft(fit.distance, image.shape) for fit, image in zip(fits, images, strict=True)])
+        made = Grafts(labels, np.stack([fit.pose for fit in fits]), np.array([fit.found for fit in fits]), masks)
         if stored is None:
-            return Grafts(labels, **made)
+            return made
         stored.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(stored, partial(np.savez, **made))
+        write_atomically(stored, partial(np.savez, poses=made.poses, found=made.found, masks=made.masks))
     with np.load(stored) as archive:
         return Grafts(labels, archive["poses"], archive["found"], archive["masks"])
 
