@@ -150,10 +150,6 @@ def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> 
     assert "--views 7 --frame lungs\n" in card_sections.training(
         dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"frame": "lungs"}})
     )
-    grafted = dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"grafted": 0.25}})
-    assert "--views 7 --grafts 0.25\n" in card_sections.training(grafted)
-    assert "In 25% of what it learned from, the lungs of one child" in card_evidence.elsewhere(grafted)
-    assert "lungs of one child" not in card_evidence.elsewhere(taught)
     shown_lungs = dataclasses.replace(taught, preprocessing={"frame": "lungs"})
     assert "cut to the part around its lungs" in card_evidence.elsewhere(shown_lungs) and "around its lungs" not in card_evidence.elsewhere(taught)
     assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)

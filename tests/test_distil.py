@@ -71,19 +71,6 @@ def test_views_of_the_part_around_the_lungs_are_for_students_shown_it(models_fol
     fit(replace(whole, frame="lungs"), tiny_scan, tmp_path / "run", pool=tmp_path / "pool")
 
 
-def test_grafted_views_are_answered_for_as_they_are_shown(models_folder, tiny_scan, tmp_path):
-    pools = {}
-    for share in (0.0, 1.0):
-        whole = Policy(smallest_area=1.0, aspect=0.0, gamma=0.0, contrast=0.0, brightness=0.0, horizontal_flip=False)
-        distil.make(models_folder / "baseline", tiny_scan, tmp_path / str(share), policy=whole, views=1, size=SIZE, grafted=share)
-        pools[share] = distil.read(tmp_path / str(share))
-    assert (pools[0.0].facts["grafted"], pools[1.0].facts["grafted"]) == (0.0, 1.0)
-    assert np.mean([(one != other).any() for one, other in zip(pools[0.0].views[0], pools[1.0].views[0], strict=True)]) > 0.8
-    assert np.abs(pools[0.0].answers - pools[1.0].answers).max() > 1e-4
-    with pytest.raises(RunError, match=r"lie in 0\.\.1, got 2"):
-        distil.make(models_folder / "baseline", tiny_scan, tmp_path / "more", policy=Policy(), views=1, size=SIZE, grafted=2)
-
-
 def test_two_pools_are_never_mixed(pool_folder, models_folder, tiny_scan, tmp_path):
     with pytest.raises(RunError, match="another teacher, policy or data"):
         distil.make(models_folder / "baseline", tiny_scan, pool_folder, policy=Policy(rotation=6), views=3, size=SIZE)

@@ -65,7 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
     command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
-    command.add_argument("--grafts", type=float, default=0.0, help="share of views that show the lungs in another child's body (default: %(default)s)")
     command.add_argument("--frame", choices=FRAMES, help="what of a picture views are drawn from (default: what the teacher is shown)")
     command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")

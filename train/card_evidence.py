@@ -174,13 +174,7 @@ def elsewhere(contract: Contract) -> str:
         done.append("X-rays whose exposure, sharpness or margins are unusual for their class were drawn more often, so that these say less of the class.")
     if recipe.get("teacher_weight"):
         done.append("It learned from the answers of a larger network, trained on such altered X-rays, to views of that kind, and not from hard labels alone.")
-    lessons = recipe.get("lessons", {})
-    drawn = lessons.get("policy", {})
-    if share := recipe.get("grafts") or lessons.get("grafted"):
-        done.append(
-            f"In {share:.0%} of what it learned from, the lungs of one child stood in the body of another, whose class a coin had drawn, so that what lies "
-            "around the lungs says less of the class."
-        )
+    drawn = recipe.get("lessons", {}).get("policy", {})
     if drawn.get("letters"):
         done.append(
             "Letters were burnt into many of these views, and margins shut out, after the larger network had answered: neither says anything of a lung."

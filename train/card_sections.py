@@ -144,8 +144,7 @@ def training(contract: Contract) -> str:
         # Contracts of the rounds before did not say how many; theirs were ten.
         lessons = recipe.get("lessons", {})
         views, of = lessons.get("views", 10), lessons.get("frame", PICTURE)
-        drawn = f" --grafts {share:g}" if (share := lessons.get("grafted", 0.0)) else ""
-        drawn += "" if of == PICTURE else f" --frame {of}"
+        drawn = "" if of == PICTURE else f" --frame {of}"
         command = f"python -m train distil assets/models/xception --out runs/pool --views {views}{drawn}\n{command} --pool runs/pool"
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.

@@ -23,7 +23,7 @@ from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import PICTURE
-from train import folds, framing, grafts, network
+from train import folds, framing, network
 from train.data import Dataset, load
 from train.policy import Policy
 from train.run_folder import RunError, write_atomically
@@ -40,8 +40,8 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.Item.relative` names them.
         fingerprint: sha256 over the answers.
-        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the ``policy`` they were drawn by, the
-            ``frame`` they were drawn from, and the share that was ``grafted``.
+        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the ``policy`` they were drawn by and
+            the ``frame`` they were drawn from.
     """
 
     views: list[np.ndarray]
@@ -67,7 +67,6 @@ def make(
     views: int,
     size: tuple[int, int],
     frame: str | None = None,
-    grafted: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
 ) -> None:
@@ -84,20 +83,16 @@ def make(
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
         frame: what of a picture views are drawn from, one of :data:`pneumonia.contract.FRAMES`; what the teacher itself is shown if None.
-        grafted: chance that a view is of the image's lungs in another child's body (:mod:`train.grafts`).
         seed: of the draws.
         precision: in which the teacher answers.
 
     Raises:
-        RunError: the folder holds another pool, or ``grafted`` is outside 0..1.
+        RunError: the folder holds another pool.
         DataError: images are missing or damaged.
     """
-    if not 0 <= grafted <= 1:
-        raise RunError(f"The share of views with lungs grafted must lie in 0..1, got {grafted}.")
     classifier = PneumoniaClassifier.from_pretrained(teacher)
     cache, frame = out.parent / "cache", frame or classifier.contract.frame
     images, labels, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, frame, cache=cache)
-    bodies = grafts.prepare(images, labels, cache=cache) if grafted else None
     frames = framing.apart(framing.lung_frames(images, cache=cache), labels) if policy.framed_alike else None
     facts = {
         "teacher": classifier.contract.weights_sha256,
@@ -107,7 +102,6 @@ def make(
         "seed": seed,
         "precision": precision,
         **({} if frame == PICTURE else {"frame": frame}),
-        **({"grafted": grafted} if grafted else {}),
         "files": [item.relative for item in items],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -132,10 +126,7 @@ def make(
             drawn, answers = [], []
             for start in range(0, len(items), batch):
                 rng = np.random.default_rng([seed, view, start])
-                chosen = np.arange(start, min(start + batch, len(images)))
-                # Draws of their own, so that views without grafts are the very ones they always were.
-                shown = bodies.apply(images, chosen, grafted, np.random.default_rng([seed, view, start, 1])) if bodies else images[chosen]
-                part = unmarked.apply(shown, size, rng, None if frames is None else frames[chosen])
+                part = unmarked.apply(images[start : start + batch], size, rng, None if frames is None else frames[start : start + batch])
                 answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
                 drawn.append(policy.marked(part, rng))
                 bar.update(len(part))
@@ -158,13 +149,7 @@ def read(folder: Path) -> Pool:
             answers.append(archive["answers"])
     said = np.stack(answers)
     facts = json.loads((folder / _FACTS).read_text())
-    told = {
-        "teacher": facts["teacher"],
-        "views": len(files),
-        "policy": facts["policy"],
-        "frame": facts.get("frame", PICTURE),
-        "grafted": facts.get("grafted", 0.0),
-    }
+    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"], "frame": facts.get("frame", PICTURE)}
     return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train import balance, distil, folds, framing, grafts, network
+from train import balance, distil, folds, framing, network
 from train.data import DataError, Dataset, load
 from train.network import PRECISIONS
 from train.policy import Policy
@@ -106,7 +106,6 @@ def fit(
     frames = None
     if isinstance(recipe.augmentation, Policy) and recipe.augmentation.framed_alike:
         frames = framing.apart(framing.lung_frames(images, cache=cache), labels)
-    bodies = grafts.prepare(images, labels, cache=cache) if recipe.grafts else None
     history: list[dict[str, float]] = []
     state = run_folder / STATE
     if resume and state.is_file():
@@ -122,7 +121,7 @@ def fit(
     with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{recipe.variant} {recipe.name}", unit="step", mininterval=0.5) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch, lessons, shares, frames, bodies)
+            batches = Batches(inputs, labels, recipe, epoch, lessons, shares, frames)
             result = trained.fit(
                 batches, initial_epoch=epoch - 1, epochs=epoch, validation_data=(held_out, validation[1]), shuffle=False, verbose=0, callbacks=[_Advance(bar)]
             )
@@ -177,11 +176,10 @@ class Batches(keras.utils.PyDataset):
         lessons: distil.Pool | None = None,
         shares: np.ndarray | None = None,
         frames: np.ndarray | None = None,
-        bodies: grafts.Grafts | None = None,
     ) -> None:
         super().__init__(workers=1, max_queue_size=16)
         self._inputs, self._labels, self._recipe, self._epoch, self._lessons = inputs, labels, recipe, epoch, lessons
-        self._frames, self._bodies = frames, bodies
+        self._frames = frames
         rng = np.random.default_rng([recipe.seed, epoch])
         if shares is not None:
             self._order = balance.drawn(shares, rng)
@@ -199,9 +197,6 @@ class Batches(keras.utils.PyDataset):
         if self._lessons:
             batch, answers = self._lessons.draw(chosen, recipe.input_size, rng)
             labels = (1 - recipe.teacher_weight) * labels + recipe.teacher_weight * answers[:, np.newaxis]
-        elif self._bodies:
-            # Draws of their own, so that a recipe without grafts sees the very views it always did.
-            batch = self._bodies.apply(self._inputs, chosen, recipe.grafts, np.random.default_rng([recipe.seed, self._epoch, index, 1]))
         else:
             batch = self._inputs[chosen]
         if isinstance(recipe.augmentation, Policy):

@@ -59,7 +59,6 @@ class Recipe:
             ``python -m train distil`` made.
         averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
         frame: what of a picture the network is shown, one of :data:`pneumonia.contract.FRAMES`: all of it, or the part around its lungs.
-        grafts: share of training images whose lungs are laid into another child's body (:mod:`train.grafts`), before anything else happens to them.
     """
 
     variant: str
@@ -89,7 +88,6 @@ class Recipe:
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
     frame: str = PICTURE
-    grafts: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
@@ -104,10 +102,6 @@ class Recipe:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
             raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
-        if not 0 <= self.grafts <= 1:
-            raise ValueError(f"grafts is a share of the images, 0 to 1, got {self.grafts}.")
-        if self.grafts and (self.frozen_body or self.teacher_weight):
-            raise ValueError("Grafts need images, not features of a frozen body or a pool's views: drop grafts, frozen_body or teacher_weight.")
         if self.teacher_weight and self.augmentation:
             raise ValueError("A teacher has seen the very views it answers for, so none are drawn anew: drop augmentation or teacher_weight.")
 
