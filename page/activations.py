@@ -14,7 +14,7 @@ from page.served import EXAMPLES, Models, Shown, example, received
 from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
 from page.words import activations as words
-from pneumonia import LABELS, Radiograph, explain, figures
+from pneumonia import LABELS, Radiograph, explain, figures, radiograph
 from pneumonia.architectures import CATALOGUE
 
 COUNTS = (16, 32, 64)
@@ -166,7 +166,7 @@ def _compared(pictures: Sequence[Shown]) -> str:
 
 def _through(models: Models, variant: str, followed: Shown) -> str:
     classifier = models[variant]
-    seen = classifier.resized([followed.picture])[0]
+    seen = radiograph.resize(followed.picture, classifier.contract.input_size)
     name = title(followed)
     tiles = [tile([Part(Image.fromarray(seen), name)], "input", f"{seen.shape[0]} × {seen.shape[1]}")]
     for layer, maps in explain.depth(classifier, followed.picture).items():

@@ -108,7 +108,7 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     known, chosen = models.evidence(variant), point_of(classifier.contract, point)
     prediction = classifier.predict(shown.picture, threshold=chosen.threshold)
     called = call(prediction.probability, chosen.threshold, classifier.contract.uncertainty)
-    seen = classifier.resized([shown.picture])[0]
+    seen = radiograph.resize(shown.picture, classifier.contract.input_size)
     return Reading(shown, prediction, chosen, known, called, cost(models, variant, classifier, chosen.threshold), seen)
 
 
@@ -116,7 +116,7 @@ def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
     """The same with its heat map, where the network allows one."""
     classifier = models[variant]
     try:
-        heat = heatmaps.contributions(classifier.model, classifier.inputs([reading.shown.picture]), box=classifier.shown(reading.shown.picture))
+        heat = heatmaps.contributions(classifier.model, classifier.inputs([reading.shown.picture]))
     except ValueError:
         # A visitor's own network may end otherwise; its answer stands without a map.
         return reading

@@ -122,12 +122,8 @@ def _pictures(reading: Reading) -> str:
         shown.append(
             _figure(figures.data_uri(laid, "JPEG"), f"What speaks for {side}, at layer {escaped(reading.heat.layer)}", verdicts.strongest(reading.heat, side))
         )
-    (height, width), frame = reading.seen.shape, verdicts.frame(reading)
-    shown.append(
-        _figure(
-            figures.data_uri(Radiograph(reading.seen, "").to_pil()), said.SEEN[frame].format(width=width, height=height), f"The X-ray {said.SEEN_ALT[frame]}"
-        )
-    )
+    height, width = reading.seen.shape
+    shown.append(_figure(figures.data_uri(Radiograph(reading.seen, "").to_pil()), f"As the model saw it, {width} × {height}", "The X-ray squeezed to a square"))
     return "".join(shown)
 
 

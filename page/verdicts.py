@@ -182,14 +182,9 @@ def as_seen(reading: Reading) -> str:
     name = escaped(reading.shown.picture.name)
     image = figures.data_uri(Image.fromarray(reading.seen))
     return (
-        f"<figure class='as-seen'><div class='frame'><img src='{image}' alt='X-ray {name}, {escaped(words.SEEN_ALT[frame(reading)])}'></div>"
-        f"<figcaption>{words.SEEN[frame(reading)].format(width=width, height=height)}</figcaption></figure>"
+        f"<figure class='as-seen'><div class='frame'><img src='{image}' alt='X-ray {name}, squeezed to the model&#39;s input'></div>"
+        f"<figcaption>As the model sees it, {width} × {height}</figcaption></figure>"
     )
-
-
-def frame(reading: Reading) -> str:
-    """What of the X-ray the model was shown, one of :data:`pneumonia.contract.FRAMES`."""
-    return reading.evidence.contract.frame
 
 
 def film(heat: heatmaps.HeatMap, picture: Radiograph, label: str) -> Image.Image:

@@ -154,12 +154,8 @@ class PneumoniaClassifier:
         return predictions[0] if single else predictions
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
-        """Decoded radiographs, cut to what the network is shown, at its input size: uint8 ``(N, H, W)``."""
-        return np.stack([radiograph.resize(picture, self.contract.input_size, self.contract.frame) for picture in pictures])
-
-    def shown(self, picture: radiograph.Radiograph) -> radiograph.Box:
-        """The part of a radiograph that the network is shown: all of it, or that around the lungs, as the contract says."""
-        return radiograph.shown(picture, self.contract.frame)
+        """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
+        return np.stack([radiograph.resize(picture, self.contract.input_size) for picture in pictures])
 
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""

@@ -10,11 +10,7 @@ from typing import Any
 
 # The order is the label's number everywhere: 0 and 1.
 LABELS = ("NORMAL", "PNEUMONIA")
-# 2: a network may be shown a part of the picture. A library that knew only 1 would show it all, and give wrong answers without a word.
-SCHEMA = 2
-# What of a picture a network is shown: all of it, or the part around its lungs.
-PICTURE, LUNGS = "picture", "lungs"
-FRAMES = (PICTURE, LUNGS)
+SCHEMA = 1
 
 
 class ContractError(ValueError):
@@ -175,7 +171,6 @@ class Contract:
             or not all(isinstance(side, int) and side > 0 for side in self.input_size),
             "operating_points must have exactly one named 'default'": sum(point.name == "default" for point in self.operating_points) != 1,
             f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": not _is_hex(self.weights_sha256, 64),
-            f"preprocessing's frame must be one of {', '.join(FRAMES)}, got {self.frame!r}": self.frame not in FRAMES,
             f"schema {self.schema} is newer than this library's {SCHEMA}; update it": self.schema > SCHEMA,
         }
         for problem, found in problems.items():
@@ -186,11 +181,6 @@ class Contract:
     def default(self) -> OperatingPoint:
         """The operating point used where none is asked for."""
         return next(point for point in self.operating_points if point.name == "default")
-
-    @property
-    def frame(self) -> str:
-        """What of a picture the network is shown, one of :data:`FRAMES`: all of it where the contract says nothing."""
-        return str(self.preprocessing.get("frame", PICTURE))
 
     def to_json(self) -> str:
         """The text of ``contract.json``."""
@@ -219,7 +209,7 @@ class Contract:
                 if name in known:
                     known[name] = tuple(known[name])
             return cls(**known)
-        except (TypeError, AttributeError) as error:
+        except TypeError as error:
             raise ContractError(f"contract.json has a value of the wrong type: {error}.") from None
 
 

@@ -1,6 +1,6 @@
 """Where in an X-ray a network's answer comes from: networks and arrays in, arrays and pictures out.
 
->>> heat = contributions(classifier.model, classifier.inputs([picture]), box=classifier.shown(picture))
+>>> heat = contributions(classifier.model, classifier.inputs([picture]))
 >>> overlay(picture, heat.towards("PNEUMONIA"), 0.6).save("why.png")
 
 Everything is asked of the logit, never of the probability: the sigmoid's slope is all but zero where the network is sure, and a map of its gradient would be
@@ -21,7 +21,7 @@ from PIL import Image
 
 from pneumonia import figures
 from pneumonia.contract import LABELS
-from pneumonia.radiograph import WHOLE, Box, Radiograph
+from pneumonia.radiograph import Radiograph
 
 # Colours that grow darker and more saturated with the heat, so that they stand out on white bone and on black air; told apart without red and green.
 COLOURMAPS = {"PNEUMONIA": "YlOrRd", "NORMAL": "YlGnBu"}
@@ -43,7 +43,6 @@ class HeatMap:
         layer: whose cells these are.
         input_size: ``(height, width)`` of the network's input, pixels.
         grid: where the cells lie on the input.
-        box: the part of the X-ray that was the input.
     """
 
     cells: np.ndarray
@@ -51,7 +50,6 @@ class HeatMap:
     layer: str
     input_size: tuple[int, int]
     grid: Grid
-    box: Box = WHOLE
 
     def towards(self, label: str, size: tuple[int, int] | None = None) -> np.ndarray:
         """How strongly each place speaks for a class.
@@ -64,7 +62,7 @@ class HeatMap:
             size: ``(height, width)`` of the map, pixels; the network's input size if None. The network saw the X-ray squeezed, so any size will do.
 
         Returns:
-            float32 ``size``, 0 to 1, of the whole X-ray: linear between the centres of the cells, each where it lies; 0 outside the part that was the input.
+            float32 ``size``, 0 to 1: linear between the centres of the cells, each where it lies on the input.
 
         Raises:
             ValueError: there is no such class.
@@ -74,10 +72,10 @@ class HeatMap:
         strongest = float(np.abs(self.cells).max())
         signed = self.cells if label == "PNEUMONIA" else -self.cells
         shares = np.clip(signed, 0, None).astype(np.float64) / (strongest or 1.0)
-        return spread(shares, self.grid, self.input_size, size or self.input_size, self.box)
+        return spread(shares, self.grid, self.input_size, size or self.input_size)
 
 
-def contributions(model: keras.Model, image: np.ndarray, layer: str | None = None, box: Box = WHOLE) -> HeatMap:
+def contributions(model: keras.Model, image: np.ndarray, layer: str | None = None) -> HeatMap:
     """What each cell of a layer adds to the logit: HiResCAM (Draelos and Carin, 2020, arXiv:2011.08891), with its sign.
 
     A cell's activations times the logit's gradient at that very cell, summed over the channels. The catalogue's networks are piecewise linear behind every
@@ -90,13 +88,12 @@ def contributions(model: keras.Model, image: np.ndarray, layer: str | None = Non
         image: float32 ``(1, H, W, 3)``, 0 to 255, the network's input.
         layer: name of a layer whose output is maps ``(1, h, w, C)``; None for the last maps there are, those that the head reads: ``pool3`` in the small
             networks (each of its cells holds exactly what its four of ``conv3`` add) and ``block14_sepconv2_act`` in Xception.
-        box: the part of the X-ray that ``image`` shows, ``classifier.shown(picture)``; the map is laid back there.
 
     Raises:
         ValueError: the image is no single input of this network, the layer does not exist or gives no maps, or the network ends otherwise.
     """
     maps, gradients, logit, grid, name = _differentiated(model, image, layer)
-    return HeatMap((maps * gradients).sum(axis=-1), logit, name, (image.shape[1], image.shape[2]), grid, box)
+    return HeatMap((maps * gradients).sum(axis=-1), logit, name, (image.shape[1], image.shape[2]), grid)
 
 
 def grad_cam(model: keras.Model, image: np.ndarray, layer: str | None = None) -> np.ndarray:
@@ -225,28 +222,25 @@ def _passed(layer: keras.Layer, axis: int, side: int, stride: float, offset: flo
     return stride * step, offset + stride * ((size - 1) / 2 - before)
 
 
-def spread(cells: np.ndarray, grid: Grid, input_size: tuple[int, int], size: tuple[int, int], box: Box = WHOLE) -> np.ndarray:
-    """Draws cells out over a picture, linear between their centres, the outermost reaching to the border of what was shown.
+def spread(cells: np.ndarray, grid: Grid, input_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Draws cells out over a picture, linear between their centres, the outermost reaching to its border.
 
     Args:
         cells: float ``(h, w)``.
         grid: where they lie on the input.
         input_size: ``(height, width)`` of that input, pixels.
-        size: ``(height, width)`` of the result; it covers the whole picture, whatever its aspect.
-        box: the part of the picture that was the input.
+        size: ``(height, width)`` of the result; it covers the whole input, whatever its aspect.
 
     Returns:
-        float32 ``size``, within the range of the cells; 0 outside the box.
+        float32 ``size``, within the range of the cells.
     """
-    left, top, right, bottom = box
-    rows, columns = (_weights(*axis) for axis in zip(cells.shape, grid, input_size, size, ((top, bottom), (left, right)), strict=True))
+    rows, columns = (_weights(*axis) for axis in zip(cells.shape, grid, input_size, size, strict=True))
     return (rows @ cells @ columns.T).astype(np.float32)
 
 
-def _weights(cells: int, grid: tuple[float, float], side: int, to: int, ends: tuple[float, float]) -> np.ndarray:
+def _weights(cells: int, grid: tuple[float, float], side: int, to: int) -> np.ndarray:
     """How much of each cell every pixel gets, float64 ``(to, cells)``."""
     stride, offset = grid
     centres = (offset + stride * np.arange(cells) + 0.5) / side
-    pixels = ((np.arange(to) + 0.5) / to - ends[0]) / (ends[1] - ends[0])
-    inside = (pixels >= 0) & (pixels <= 1)
-    return np.stack([np.interp(pixels, centres, cell) * inside for cell in np.eye(cells)], axis=1)
+    pixels = (np.arange(to) + 0.5) / to
+    return np.stack([np.interp(pixels, centres, cell) for cell in np.eye(cells)], axis=1)

@@ -30,8 +30,6 @@ _DRAWN = 224
 # The outline is drawn this far outside the fitted one, in the frame's unit, some 3 pixels of 224: ribs' scallops blunt the average, and whoever hides the lungs
 # had better hide a rim of chest wall too than leave a rim of lung.
 MARGIN = 0.03
-# Sides of the part around the lungs over those of the lungs, where the picture is large enough.
-AROUND = 1.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,23 +111,6 @@ def place(pixels: np.ndarray) -> np.ndarray:
         ValueError: the array is not uint8 ``(H, W)``.
     """
     return _searched(pixels, load())[0]
-
-
-def around(pixels: np.ndarray) -> tuple[float, float, float, float]:
-    """The part of a picture in which the lungs lie as in every other: :data:`AROUND` times as wide and as high as they are, as far as the picture reaches.
-
-    Returns:
-        Left, top, right and bottom, shares of the picture's sides, 0 to 1; never over the edge. Its middle is that of the lungs, or as near as may be.
-
-    Raises:
-        ValueError: the array is not uint8 ``(H, W)``.
-    """
-    across, down, wide, high = place(pixels)[:4]
-    shares = np.exp([wide, high])
-    half = shares * min(AROUND, *(0.5 / shares))
-    middle = np.clip([across, down], half, 1 - half)
-    (left, top), (right, bottom) = np.maximum(middle - half, 0), np.minimum(middle + half, 1)
-    return float(left), float(top), float(right), float(bottom)
 
 
 def _searched(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, float, bool]:

@@ -15,8 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image
 
-from pneumonia import dicom, lungs
-from pneumonia.contract import FRAMES, LUNGS, PICTURE
+from pneumonia import dicom
 from pneumonia.pixels import FORMATS, MAX_PIXELS, READABLE, Facts, UnreadableImage, explained, from_array, from_image, opened
 
 __all__ = [
@@ -48,11 +47,6 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SU
 # What the files of the train and test folders are: squeezed to this size (height, width) and encoded as JPEG of this quality.
 COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
-
-
-# Left, top, right and bottom of a part of a picture, shares of its sides, 0 to 1.
-Box: TypeAlias = tuple[float, float, float, float]
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 # Part of every cache key and contract: raise it when the same file would give other pixels than before.
 DECODER_VERSION = 2
@@ -140,7 +134,7 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return (width, height) if turned else (height, width)
 
 
-def resize(radiograph: Radiograph, size: tuple[int, int], frame: str = PICTURE) -> np.ndarray:
+def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
     """Brings a radiograph to the input size of a network, by way of what was published of the training set.
 
     The networks learned from copies that were squeezed to 224 x 224 without regard to their aspect and encoded as JPEG once more. An original that skips that
@@ -151,40 +145,12 @@ def resize(radiograph: Radiograph, size: tuple[int, int], frame: str = PICTURE) 
     Args:
         radiograph: the decoded image.
         size: ``(height, width)`` in pixels.
-        frame: one of :data:`pneumonia.contract.FRAMES`: the whole copy, or its part around the lungs (:func:`pneumonia.lungs.around`).
 
     Returns:
         uint8 array ``(height, width)``, 0 to 255.
-
-    Raises:
-        ValueError: there is no such frame.
     """
-    pixels = _copied(radiograph)
-    box, copy = _shown(pixels, frame), Image.fromarray(pixels)
-    if box == WHOLE:
-        return np.asarray(copy if size == COPY_SIZE else _squeezed(copy, size))
-    left, top, right, bottom = box
-    sides = (left * copy.width, top * copy.height, right * copy.width, bottom * copy.height)
-    return np.asarray(copy.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=sides))
-
-
-def shown(radiograph: Radiograph, frame: str = PICTURE) -> Box:
-    """The part of a radiograph that a network of that frame is shown.
-
-    Raises:
-        ValueError: there is no such frame.
-    """
-    return _shown(_copied(radiograph), frame)
-
-
-def _shown(pixels: np.ndarray, frame: str) -> Box:
-    if frame not in FRAMES:
-        raise ValueError(f"There is no frame {frame!r}; expected one of {', '.join(FRAMES)}.")
-    return lungs.around(pixels) if frame == LUNGS else WHOLE
-
-
-def _copied(radiograph: Radiograph) -> np.ndarray:
-    return radiograph.pixels if radiograph.size == COPY_SIZE else _as_published(radiograph)
+    copy = Image.fromarray(radiograph.pixels if radiograph.size == COPY_SIZE else _as_published(radiograph))
+    return np.asarray(copy if size == COPY_SIZE else _squeezed(copy, size))
 
 
 def _as_published(radiograph: Radiograph) -> np.ndarray:
@@ -220,7 +186,7 @@ def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
     return Radiograph(np.ascontiguousarray(pixels), name, facts)
 
 
-def describe(frame: str = PICTURE) -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """How images become inputs, as it is written into every contract."""
     return {
         "decoder": DECODER_VERSION,
@@ -229,5 +195,4 @@ def describe(frame: str = PICTURE) -> dict[str, Any]:
         "filter": "bilinear, antialiased",
         "copy": {"size": list(COPY_SIZE), "jpeg_quality": COPY_QUALITY, "of": "whatever is not of this size"},
         "range": [0, 255],
-        **({} if frame == PICTURE else {"frame": frame}),
     }

@@ -113,7 +113,7 @@ def test_a_network_that_ends_otherwise_is_answered_without_a_map(models, shown, 
     reading = answers.read(models, "baseline", shown)
     assert answers.with_heat(models, "baseline", reading).heat.layer == "pool3"
 
-    def refuse(*_, **__):
+    def refuse(*_):
         raise ValueError("ends otherwise")
 
     monkeypatch.setattr(heatmaps, "contributions", refuse)
@@ -162,20 +162,6 @@ def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_
     assert "The data set calls this example NORMAL: the model " in text
     assert words.OVERRULED.format(reasons="It is blue.") in text
     assert "2 of 5 pneumonias were missed" in text
-
-
-def test_a_model_shown_the_lungs_alone_says_so_and_its_map_ends_where_its_sight_does(models, shown, tmp_path):
-    promise(tmp_path / "baseline", preprocessing={"frame": "lungs"})
-    asked = Models(tmp_path)
-    reading = answers.with_heat(asked, "baseline", answers.read(asked, "baseline", shown))
-    assert "As the model sees it: the part around the lungs" in verdicts.as_seen(reading)
-    assert "the part around the lungs" not in verdicts.as_seen(answers.read(models, "augmented", shown))
-    left, top, right, bottom = reading.heat.box
-    assert (right - left) * (bottom - top) < 0.95
-    alpha = np.asarray(verdicts.film(reading.heat, shown.picture, reading.towards))[..., 3]
-    rows, columns = np.nonzero(alpha)
-    assert columns.min() >= int(left * alpha.shape[1]) and columns.max() <= int(right * alpha.shape[1])
-    assert rows.min() >= int(top * alpha.shape[0]) and rows.max() <= int(bottom * alpha.shape[0])
 
 
 def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():

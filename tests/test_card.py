@@ -5,12 +5,10 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from huggingface_hub import ModelCard
-from PIL import Image
 
-from pneumonia import Contract, OperatingPoint, PneumoniaClassifier, bundle, radiograph
+from pneumonia import OperatingPoint, bundle
 from pneumonia.release import FIGURES, ReleaseError
 from train import card
 
@@ -127,28 +125,6 @@ def test_examples_are_python_and_name_the_repository_or_the_folder(measured):
     lines = [line for line in blocks[1].splitlines() if line.startswith("probability = ") and "model.predict" not in line]
     exec("\n".join(lines), values)
     assert values["probability"] == pytest.approx(1 / (1 + (0.2 / 0.8) ** (1 / 1.25)))
-
-
-def test_the_keras_example_of_a_network_shown_the_lungs_gives_the_classifiers_input(measured, drawn_radiograph, tmp_path):
-    folder = measured(preprocessing=radiograph.describe("lungs"))
-    text = card.render(folder)
-    assert "cut to the part around the lungs (1.2 times their width and height)" in text and "With Keras alone" not in text
-    block = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1].replace("keras.saving.load_model", "Model")
-    Image.fromarray(drawn_radiograph(3, 1, (300, 400))).save(tmp_path / "x.png")
-    seen = []
-
-    class Model:
-        def __init__(self, source):
-            pass
-
-        def predict(self, batch, verbose):
-            seen.append(batch)
-            return np.array([[0.5]])
-
-    exec(block.replace("x.jpeg", str(tmp_path / "x.png")), {"Model": Model})
-    contract = Contract.from_json((folder / "contract.json").read_text())
-    expected = PneumoniaClassifier(None, contract).inputs([radiograph.read(tmp_path / "x.png")])
-    assert np.array_equal(seen[0], expected)
 
 
 def test_only_pictures_that_are_there_are_linked(measured):

@@ -147,10 +147,5 @@ def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> 
     lessons = {"teacher": "f" * 64, "views": 7, "policy": {"rotation": 8.0, "letters": 0.5}}
     taught = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"validation": "held-out", "teacher_weight": 0.7, "lessons": lessons})
     assert "--out runs/pool --views 7\n" in card_sections.training(taught)
-    assert "--views 7 --frame lungs\n" in card_sections.training(
-        dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"frame": "lungs"}})
-    )
-    shown_lungs = dataclasses.replace(taught, preprocessing={"frame": "lungs"})
-    assert "cut to the part around its lungs" in card_evidence.elsewhere(shown_lungs) and "around its lungs" not in card_evidence.elsewhere(taught)
     assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)
     assert "Letters" not in card_evidence.elsewhere(dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": {"views": 7}}))

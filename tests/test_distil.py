@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from train import distil, folds
 from train.fit import fit
@@ -57,18 +56,6 @@ def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tin
     distil.make(models_folder / "baseline", tiny_scan, pool_folder, policy=Policy(rotation=5), views=3, size=SIZE)
     assert distil.read(pool_folder).fingerprint == whole
     assert (pool_folder / "view-000.npz").stat().st_mtime_ns == before
-
-
-def test_views_of_the_part_around_the_lungs_are_for_students_shown_it(models_folder, tiny_scan, tmp_path):
-    distil.make(models_folder / "baseline", tiny_scan, tmp_path / "pool", policy=Policy(smallest_area=1.0, aspect=0.0), views=1, size=SIZE, frame="lungs")
-    pool = distil.read(tmp_path / "pool")
-    assert pool.facts["frame"] == "lungs"
-    shown = [lungs.around(radiograph.resize(radiograph.read(item.path), radiograph.COPY_SIZE)) for item in folds.items_of(tiny_scan, folds.FITTED)]
-    assert min((right - left) * (bottom - top) for left, top, right, bottom in shown) < 0.95, "or these drawings could not tell"
-    whole = replace(get("baseline"), input_size=(40, 40), epochs=1, keep_epoch=1, teacher_weight=0.5, validation="held-out")
-    with pytest.raises(RunError, match=r"views of frame 'lungs', and this recipe is shown 'picture'; .* --frame"):
-        fit(whole, tiny_scan, tmp_path / "run", pool=tmp_path / "pool")
-    fit(replace(whole, frame="lungs"), tiny_scan, tmp_path / "run", pool=tmp_path / "pool")
 
 
 def test_two_pools_are_never_mixed(pool_folder, models_folder, tiny_scan, tmp_path):

@@ -83,17 +83,6 @@ def test_a_map_is_linear_between_the_centres_of_its_cells():
     assert heat.towards("PNEUMONIA", (30, 50)).shape == (30, 50)
 
 
-def test_a_map_of_a_part_is_laid_back_there_and_says_nothing_of_the_rest():
-    cells = np.array([[1.0, 0.0], [0.0, 2.0]])
-    # Two cells a side over the middle of a picture of eight pixels a side, columns 2 to 6 and rows 0 to 4.
-    laid = heatmaps.spread(cells, ((1, 0), (1, 0)), (2, 2), (8, 8), (0.25, 0.0, 0.75, 0.5))
-    assert np.array_equal(laid[:4, 2:6], heatmaps.spread(cells, ((1, 0), (1, 0)), (2, 2), (4, 4)))
-    assert laid[4:].sum() == laid[:, :2].sum() == laid[:, 6:].sum() == 0
-    heat = heatmaps.contributions(paper("flatten"), given(), box=(0.5, 0.5, 1.0, 1.0))
-    assert np.unravel_index(heat.towards("NORMAL", (40, 40)).argmax(), (40, 40)) >= (30, 30)
-    assert heat.towards("NORMAL", (40, 40))[:20].max() == 0
-
-
 @pytest.mark.parametrize(
     ("variant", "size", "first", "last"),
     [

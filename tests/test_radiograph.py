@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import lungs, radiograph
+from pneumonia import radiograph
 from pneumonia.radiograph import Radiograph, UnreadableImage, header_size, read, resize, to_input
 
 HEIGHT, WIDTH = 40, 64
@@ -415,26 +415,6 @@ def test_resize_stretches_and_keeps_the_range():
 def test_a_picture_of_the_copies_size_is_left_alone():
     pixels = textured(224, 224)
     np.testing.assert_array_equal(resize(Radiograph(pixels, "x"), (224, 224)), pixels)
-
-
-def test_a_network_may_be_shown_the_part_around_the_lungs(monkeypatch):
-    across = radiograph.Radiograph(np.tile(np.linspace(0, 223, 224).astype(np.uint8), (224, 1)), "copy")
-    # Lungs half as wide as the picture and a quarter as high, right of its middle; 1.2 times as much is shown: 0.3 to 0.9 and 0.35 to 0.65.
-    monkeypatch.setattr(lungs, "place", lambda pixels: np.array([0.6, 0.5, np.log(0.25), np.log(0.125), 0.0]))
-    assert radiograph.shown(across, "lungs") == pytest.approx((0.3, 0.35, 0.9, 0.65))
-    assert radiograph.shown(across) == radiograph.WHOLE
-    row = radiograph.resize(across, (10, 12), "lungs")[0]
-    # Twelve pixels over 134.4 of 224: the first is the mean of 67.2 to 78.4, the last of 190.4 to 201.6, whose values are half a pixel less.
-    assert (int(row[0]), int(row[-1])) == (pytest.approx(72.3, abs=1.5), pytest.approx(195.5, abs=1.5))
-    with pytest.raises(ValueError, match="no frame 'heart'; expected one of picture, lungs"):
-        radiograph.resize(across, (10, 12), "heart")
-
-
-def test_the_part_is_looked_for_in_the_copy_and_not_in_the_original(monkeypatch):
-    seen = []
-    monkeypatch.setattr(lungs, "place", lambda pixels: seen.append(pixels.shape) or np.array([0.5, 0.5, np.log(0.3), np.log(0.3), 0.0]))
-    assert radiograph.resize(radiograph.Radiograph(textured(600, 800), "x"), (64, 64), "lungs").shape == (64, 64)
-    assert seen == [(224, 224)]
 
 
 def test_resize_of_a_constant_is_constant():

@@ -119,12 +119,12 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
         ("soft_specificity", "sharp_recall", "tall_specificity", "letter_specificity", "wide_recall", "swapped_auc"), 1.0
     )
 
-    # Lungs as high as wide say nothing: the ill, made wider, lie below all healthy, made taller.
-    def height(images: np.ndarray) -> np.ndarray:
+    # A network that goes by width alone: the ill, made wider, all lie below the healthy, made taller.
+    def narrowness(images: np.ndarray) -> np.ndarray:
         return np.array([1 / (1 + np.ptp(np.flatnonzero((image < 70).any(axis=0)))) for image in images])
 
     monkeypatch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered")})
-    assert validate.style_gap(height, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
+    assert validate.style_gap(narrowness, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
     monkeypatch.undo()
     # The sharpened ill all fall below what the ill reach as they are.
     assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0

@@ -13,7 +13,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from pneumonia import BundleError, ContractError
 from pneumonia.architectures import CATALOGUE
-from pneumonia.contract import FRAMES
 from pneumonia.hub import HubError
 from pneumonia.release import ReleaseError
 from train import card, commands, data, fit
@@ -65,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
     command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
-    command.add_argument("--frame", choices=FRAMES, help="what of a picture views are drawn from (default: what the teacher is shown)")
     command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
     command.set_defaults(run=commands.distil_views)

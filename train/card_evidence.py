@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumonia.bundle import BundleError
-from pneumonia.contract import LUNGS, Contract, Metrics
+from pneumonia.contract import Contract, Metrics
 from train import seeds as seed_runs
 from train import stress_report
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
@@ -159,11 +159,6 @@ def elsewhere(contract: Contract) -> str:
         return ""
     done = []
     altered = recipe.get("augmentation")
-    if contract.frame == LUNGS:
-        done.append(
-            "Every X-ray is cut to the part around its lungs, in training and when asked, so that how wide a picture is, and what lies at its edges, says less "
-            "of the class: in the train folder the shape of the lungs in the squeezed files alone tells the classes apart."
-        )
     if altered:
         detail = ", with their detail sharpened or softened as other machines would" if altered.get("detail") else ""
         done.append(

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pneumonia import lungs
 from pneumonia.architectures import CATALOGUE
-from pneumonia.contract import PICTURE, Contract, Figure, Metrics
+from pneumonia.contract import Contract, Figure, Metrics
 from pneumonia.release import FIGURES
 from train import recipes
 from train.folds import HELD_OUT
@@ -53,21 +52,13 @@ def this_model(contract: Contract) -> str:
     ]
     facts = (
         ("Network", f"{variant.title}: {variant.summary}"),
-        ("Input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255; grey, repeated to three channels, {_prepared(contract)} (bilinear, antialiased)"),
+        ("Input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255; grey, repeated to three channels, squeezed to size (bilinear, antialiased)"),
         ("Output", f"`(N, 1)`, the probability of PNEUMONIA; divide its logit by the temperature {contract.temperature:g} to calibrate it"),
         ("Weights", f"stored as {contract.weights_dtype}; sha256 `{contract.weights_sha256}`"),
         ("Trained by", f"this project at commit `{contract.commit}`, with " + ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
     )
     chosen = table(("Operating point", "Threshold", "Chosen for"), points)
     return f"## This model\n\n{table(('', ''), facts)}\n\nA probability at or above the threshold is called PNEUMONIA.\n\n{chosen}"
-
-
-def _prepared(contract: Contract) -> str:
-    return (
-        "squeezed to size"
-        if contract.frame == PICTURE
-        else f"cut to the part around the lungs ({lungs.AROUND:g} times their width and height) and squeezed to size"
-    )
 
 
 def how_to_use(contract: Contract, name: str, *, on_hub: bool, space: str | None) -> str:
@@ -80,11 +71,6 @@ def how_to_use(contract: Contract, name: str, *, on_hub: bool, space: str | None
         "probability = min(max(probability, 1e-7), 1 - 1e-7)\n"
         f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
     ) * (temperature != 1)
-    # Where the lungs are, Keras does not know; this project does.
-    whole = contract.frame == PICTURE
-    alone, found = ("With Keras alone", "") if whole else ("With Keras, and this project for where the lungs are", "\nfrom pneumonia import lungs\n")
-    cut = "" if whole else "box = lungs.around(np.asarray(image))  # left, top, right, bottom: the network is shown the part around the lungs\n"
-    box = "" if whole else ", box=[224 * share for share in box]"
     address = f'"{space}"' if space else '"http://127.0.0.1:7860"'
     where = "the Space" if space else "the page that `python app.py` opens; the name of a Space works as well"
     return f"""## How to use it
@@ -99,7 +85,7 @@ prediction = classifier.predict("x.jpeg")
 print(prediction.label, prediction.probability, prediction.threshold)
 ```
 
-{alone}; the network scales its input itself:
+With Keras alone; the network scales its input itself:
 
 ```python
 import io
@@ -107,14 +93,14 @@ import io
 import keras
 import numpy as np
 from PIL import Image
-{found}
+
 model = keras.saving.load_model("{source}")
 image = Image.open("x.jpeg").convert("L")
 if image.size != (224, 224):  # a copy like those that the network learned from
     copy = io.BytesIO()
     image.resize((224, 224), Image.Resampling.BILINEAR).save(copy, "JPEG", quality=75)
     image = Image.open(copy)
-{cut}image = image.resize(({width}, {height}), Image.Resampling.BILINEAR{box})
+image = image.resize(({width}, {height}), Image.Resampling.BILINEAR)
 batch = np.repeat(np.asarray(image, "float32")[np.newaxis, ..., np.newaxis], 3, axis=-1)
 probability = float(model.predict(batch, verbose=0)[0, 0])
 {calibrate}print("PNEUMONIA" if probability >= {threshold!r} else "NORMAL", probability)
@@ -142,10 +128,8 @@ def training(contract: Contract) -> str:
         command += f" --seed {recipe['seed']}"
     if recipe.get("teacher_weight"):
         # Contracts of the rounds before did not say how many; theirs were ten.
-        lessons = recipe.get("lessons", {})
-        views, of = lessons.get("views", 10), lessons.get("frame", PICTURE)
-        drawn = "" if of == PICTURE else f" --frame {of}"
-        command = f"python -m train distil assets/models/xception --out runs/pool --views {views}{drawn}\n{command} --pool runs/pool"
+        views = recipe.get("lessons", {}).get("views", 10)
+        command = f"python -m train distil assets/models/xception --out runs/pool --views {views}\n{command} --pool runs/pool"
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.
         command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"

@@ -93,9 +93,7 @@ def average_runs(options: argparse.Namespace) -> int:
 def distil_views(options: argparse.Namespace) -> int:
     """Makes a teacher's pool."""
     dataset, out = data.scan(data.locate(options.data)), options.out
-    distil.make(
-        options.bundle, dataset, out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE, frame=options.frame, precision=options.precision
-    )
+    distil.make(options.bundle, dataset, out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
     return 0
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import radiograph
-from pneumonia.contract import LABELS, PICTURE
+from pneumonia.contract import LABELS
 
 SPLITS = ("train", "val", "test")
 KAGGLE_DATASET = "paultimothymooney/chest-xray-pneumonia"
@@ -133,15 +133,12 @@ def scan(root: Path) -> Dataset:
     return Dataset(root, tuple(items), tuple(digests))
 
 
-def load(
-    items: Sequence[Item], size: tuple[int, int], frame: str = PICTURE, *, cache: Path | None = None, skip_corrupt: bool = False
-) -> tuple[np.ndarray, np.ndarray, list[Item]]:
+def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = None, skip_corrupt: bool = False) -> tuple[np.ndarray, np.ndarray, list[Item]]:
     """Decodes and resizes images once and keeps them as one array on disk, so that an epoch decodes nothing.
 
     Args:
         items: what to load, in the order wanted.
         size: ``(height, width)`` in pixels.
-        frame: one of :data:`pneumonia.contract.FRAMES`.
         cache: folder for the array, or None for none. The key covers contents, sizes and the decoder's version, so a stale one is never used.
         skip_corrupt: leave out what cannot be decoded (reported on stderr) instead of stopping.
 
@@ -151,7 +148,7 @@ def load(
     Raises:
         DataError: files cannot be decoded and ``skip_corrupt`` is not set, or nothing is left.
     """
-    stored = _cache_file(items, size, frame, cache) if cache else None
+    stored = _cache_file(items, size, cache) if cache else None
     if stored and stored.is_file():
         with np.load(stored) as archive:
             images, kept = archive["images"], [items[index] for index in archive["kept"]]
@@ -166,7 +163,7 @@ def load(
         kept, broken = [], []
         for item in tqdm(items, f"decoding {size[0]}x{size[1]}", unit="image", disable=None, leave=False):
             try:
-                decoded.append(radiograph.resize(radiograph.read(item.path), size, frame))
+                decoded.append(radiograph.resize(radiograph.read(item.path), size))
                 kept.append(item)
             except radiograph.UnreadableImage as error:
                 broken.append(item.relative)
@@ -185,10 +182,10 @@ def load(
     return images, np.array([item.label for item in kept], np.int64), kept
 
 
-def _cache_file(items: Sequence[Item], size: tuple[int, int], frame: str, cache: Path) -> Path:
+def _cache_file(items: Sequence[Item], size: tuple[int, int], cache: Path) -> Path:
     # Size and time of each file stand for its content: hashing 5,856 files at each start would cost more than the cache saves on the small variants.
     states = [(item.relative, (stat := item.path.stat()).st_size, stat.st_mtime_ns) for item in items]
-    key = hashlib.sha256(repr((size, radiograph.describe(frame), states)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((size, radiograph.describe(), states)).encode()).hexdigest()[:16]
     return cache / f"images-{size[0]}x{size[1]}-{key}.npz"
 
 

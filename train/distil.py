@@ -22,7 +22,6 @@ from tqdm import tqdm
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import PICTURE
 from train import folds, framing, network
 from train.data import Dataset, load
 from train.policy import Policy
@@ -40,8 +39,7 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.Item.relative` names them.
         fingerprint: sha256 over the answers.
-        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the ``policy`` they were drawn by and
-            the ``frame`` they were drawn from.
+        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, and the ``policy`` they were drawn by.
     """
 
     views: list[np.ndarray]
@@ -58,18 +56,7 @@ class Pool:
         return np.stack([view[:, ::-1] if flip else view for view, flip in zip(views, mirrored, strict=True)]), self.answers[which, chosen]
 
 
-def make(
-    teacher: Path,
-    dataset: Dataset,
-    out: Path,
-    *,
-    policy: Policy,
-    views: int,
-    size: tuple[int, int],
-    frame: str | None = None,
-    seed: int = 0,
-    precision: str = "float32",
-) -> None:
+def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0, precision: str = "float32") -> None:
     """Draws ``views`` views of every image of the ``fitted`` side and has a bundle answer for each.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
@@ -82,7 +69,6 @@ def make(
             them itself: what a student sees marked, it learns to answer as if it were not.
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
-        frame: what of a picture views are drawn from, one of :data:`pneumonia.contract.FRAMES`; what the teacher itself is shown if None.
         seed: of the draws.
         precision: in which the teacher answers.
 
@@ -91,8 +77,8 @@ def make(
         DataError: images are missing or damaged.
     """
     classifier = PneumoniaClassifier.from_pretrained(teacher)
-    cache, frame = out.parent / "cache", frame or classifier.contract.frame
-    images, labels, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, frame, cache=cache)
+    cache = out.parent / "cache"
+    images, labels, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, cache=cache)
     frames = framing.apart(framing.lung_frames(images, cache=cache), labels) if policy.framed_alike else None
     facts = {
         "teacher": classifier.contract.weights_sha256,
@@ -101,7 +87,6 @@ def make(
         "size": list(size),
         "seed": seed,
         "precision": precision,
-        **({} if frame == PICTURE else {"frame": frame}),
         "files": [item.relative for item in items],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +134,7 @@ def read(folder: Path) -> Pool:
             answers.append(archive["answers"])
     said = np.stack(answers)
     facts = json.loads((folder / _FACTS).read_text())
-    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"], "frame": facts.get("frame", PICTURE)}
+    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"]}
     return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 

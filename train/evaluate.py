@@ -74,7 +74,7 @@ def predict_split(
     classifier: PneumoniaClassifier, dataset: Dataset, split: str, cache: Path | None = None, skip_corrupt: bool = False
 ) -> tuple[list[Item], np.ndarray, np.ndarray]:
     """Calibrated probabilities of every image of a split: the items, int64 ``(N,)`` labels and float64 ``(N,)`` probabilities as the tables hold them."""
-    images, labels, items = load(items_of(dataset, split), classifier.contract.input_size, classifier.contract.frame, cache=cache, skip_corrupt=skip_corrupt)
+    images, labels, items = load(items_of(dataset, split), classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
     parts = []
     for start in tqdm(range(0, len(items), 32), f"{classifier.contract.variant} on {split}", unit="batch", mininterval=0.5, leave=False):
         parts.append(classifier.probabilities(images[start : start + 32]))
@@ -135,7 +135,7 @@ def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip
     """
     classifier = PneumoniaClassifier.from_pretrained(folder)
     classifier.contract = replace(classifier.contract, temperature=1.0)
-    prepared = validate.copies(dataset, classifier.contract.input_size, frame=classifier.contract.frame, cache=cache, skip_corrupt=skip_corrupt)
+    prepared = validate.copies(dataset, classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
     if len(set(prepared.labels.tolist())) != 2:
         raise DataError("The patients held out are all of one class; to calibrate on them, both are needed.")
     # Twelve thousand images: one graph a network saves a quarter of the minutes they take, and its answers differ by rounding alone.
@@ -159,7 +159,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
     variant, facts = CATALOGUE[recipe.variant], run_folders.run_facts(run_folder)
     held_out = items_of(dataset, recipe.validation)
     # Spread over the split: its first images are all of one class.
-    images, _, _ = load(held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, recipe.frame, skip_corrupt=True)
+    images, _, _ = load(held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True)
     until = [row for row in history if row["epoch"] <= epoch]
     # A threshold fixed beforehand is the source's; where patients are held out, it is read from their answers.
     settings = {name: value for name, value in asdict(recipe).items() if name != "threshold" or recipe.validation != HELD_OUT}
@@ -173,7 +173,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
             "training_seconds": round(facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)),
         },
         input_size=recipe.input_size,
-        preprocessing=radiograph.describe(recipe.frame),
+        preprocessing=radiograph.describe(),
         operating_points=(OperatingPoint("default", recipe.threshold),),
         gallery_layers=variant.gallery_layers,
         weights_sha256="0" * 64,

@@ -71,8 +71,6 @@ def fit(
     if bool(recipe.teacher_weight) != bool(pool):
         raise RunError("This recipe learns from a teacher's pool; give its folder with --pool." if recipe.teacher_weight else f"{recipe.name} uses no pool.")
     lessons = distil.read(pool) if pool else None
-    if lessons and lessons.facts["frame"] != recipe.frame:
-        raise RunError(f"{pool} holds views of frame {lessons.facts['frame']!r}, and this recipe is shown {recipe.frame!r}; make the pool anew with --frame.")
     keras.utils.set_random_seed(recipe.seed)
     model = network.build(recipe, imagenet_weights)
     body = keras.Model(model.input, model.get_layer(network.FEATURES).output) if recipe.frozen_body else None
@@ -80,13 +78,13 @@ def fit(
     open_run(run_folder, recipe, dataset, precision, resume, body=network.digest(start) if start else None, pool=lessons.fingerprint if lessons else None)
     cache = run_folder.parent / "cache"
     learned = folds.items_of(dataset, folds.LEARNED.get(recipe.validation, "train"))
-    images, labels, kept = load(learned, recipe.input_size, recipe.frame, cache=cache, skip_corrupt=skip_corrupt)
+    images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
     note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
     if lessons:
         if lessons.files != [item.relative for item in kept]:
             raise RunError(f"{pool} holds views of other images than this run learns from; make it anew with python -m train distil.")
         note(run_folder, lessons=lessons.facts)
-    validation = load(folds.items_of(dataset, recipe.validation), recipe.input_size, recipe.frame, cache=cache, skip_corrupt=skip_corrupt)[:2]
+    validation = load(folds.items_of(dataset, recipe.validation), recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)[:2]
     if len(set(labels.tolist())) < 2:
         raise DataError("The train folder's images are all of one class; both are needed.")
 

@@ -18,6 +18,8 @@ from pneumonia import lungs
 from train.run_folder import write_atomically
 
 FRAMING = ("lungs' width over height", "lungs' size")
+# Sides of a levelled cut over those of the lungs, where the picture is large enough.
+AROUND = 1.2
 
 
 def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
@@ -56,7 +58,7 @@ def apart(frames: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def levelled(pixels: np.ndarray) -> np.ndarray:
-    """A picture cut to the part around its lungs (:func:`pneumonia.lungs.around`), so that they are as wide as high: what says nothing of framing.
+    """A picture cut so that its lungs are as wide as high, and :data:`AROUND` lies around them as far as the picture reaches: what says nothing of framing.
 
     Args:
         pixels: uint8 ``(H, W)``.
@@ -64,7 +66,12 @@ def levelled(pixels: np.ndarray) -> np.ndarray:
     Returns:
         uint8 ``(H, W)``: the cut, stretched to the picture's size; it never reaches over the edge.
     """
-    left, top, right, bottom = lungs.around(pixels)
+    across, down, wide, high = lungs.place(pixels)[:4]
+    shares = np.exp([wide, high])
+    half = shares * min(AROUND, *(0.5 / shares))
+    middle = np.clip([across, down], half, 1 - half)
+    left, top = np.maximum(middle - half, 0)
+    right, bottom = np.minimum(middle + half, 1)
     height, width = pixels.shape
     box = (left * width, top * height, right * width, bottom * height)
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))

@@ -75,7 +75,7 @@ def measure(
     for split in SPLITS:
         recorded = _recorded(folder, ask, dataset, contract, known) if split == HELD_OUT and limit is None else {}
         open_ones = {name: alter for name, (_, alter) in known.items() if name not in recorded}
-        prepared = validate.copies(dataset, contract.input_size, split, open_ones, frame=contract.frame, cache=cache, limit=limit, skip_corrupt=skip_corrupt)
+        prepared = validate.copies(dataset, contract.input_size, split, open_ones, cache=cache, limit=limit, skip_corrupt=skip_corrupt)
         found = validate.answers(ask, prepared)
         found |= recorded
         found = {probes.ORIGINAL if name == validate.CLEAN else name: values for name, values in found.items()}
@@ -113,7 +113,7 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
     if not pictures:
         return {"images": 0}
     height, width = classifier.contract.input_size
-    direct = np.stack([_direct(picture, classifier.shown(picture), (width, height)) for picture in pictures])
+    direct = np.stack([np.asarray(picture.to_pil().resize((width, height), Image.Resampling.BILINEAR)) for picture in pictures])
     copied = classifier.probabilities(classifier.resized([_published(picture) for picture in pictures]))
     others = [classifier.resized([_published(picture, *made) for picture in pictures]) for made in _OTHER_COPIES]
     threshold = classifier.contract.default.threshold
@@ -144,7 +144,7 @@ def _recorded(
         return {}
     answers = {name: calibrated(values, contract.temperature) for name, values in raw.items()}
     few = np.linspace(0, len(items) - 1, min(_ASKED_AGAIN, len(items))).round().astype(int)
-    pixels, _, _ = load([items[index] for index in few], contract.input_size, contract.frame)
+    pixels, _, _ = load([items[index] for index in few], contract.input_size)
     if np.abs(ask(pixels) - answers[validate.CLEAN][few]).max() > _AS_RECORDED:
         return {}
     picture = np.random.default_rng(0).integers(0, 256, radiograph.COPY_SIZE).astype(np.uint8)
@@ -162,13 +162,6 @@ def _on_pixels(probe: Probe, pixels: np.ndarray) -> np.ndarray:
 def _figures(labels: np.ndarray, probabilities: np.ndarray, threshold: float, split: str, resamples: int) -> dict[str, Figure]:
     measured = metrics.measure(labels, probabilities, threshold, split, resamples=resamples).figures
     return {name: measured[name] for name in FIGURES if name in measured}
-
-
-def _direct(picture: Radiograph, box: radiograph.Box, size: tuple[int, int]) -> np.ndarray:
-    """The part of an original that a network is shown, without the copy in between."""
-    image = picture.to_pil()
-    sides = [share * side for share, side in zip(box, image.size * 2, strict=True)]
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=(sides[0], sides[1], sides[2], sides[3])))
 
 
 def _published(picture: Radiograph, resampling: Image.Resampling = Image.Resampling.BILINEAR, quality: int = radiograph.COPY_QUALITY) -> Radiograph:

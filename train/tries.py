@@ -79,7 +79,7 @@ def attempt(
     tried = dataclasses.replace(changed(recipe, changes), name=name)
     model = fit.fit(tried, dataset, run_folder, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool)
     split = tried.validation
-    copies = validate.copies(dataset, tried.input_size, split, frame=tried.frame, cache=run_folder.parent / "cache", limit=limit)
+    copies = validate.copies(dataset, tried.input_size, split, cache=run_folder.parent / "cache", limit=limit)
     # Asked in the precision it was trained in: half the time, and far less than what a seed makes different. A bundle is always measured in float32.
     with network.policy(precision):
         twin = CATALOGUE[tried.variant].build(tried.input_size)
@@ -98,16 +98,16 @@ def attempt(
         "split": split,
         "images": len(copies.items),
         "seconds": round(sum(row["seconds"] for row in history_of(run_folder))),
-        "summary": validate.summary(copies.labels, found) | suspicions(ask, dataset, split, tried.input_size, tried.frame, run_folder.parent / "cache"),
+        "summary": validate.summary(copies.labels, found) | suspicions(ask, dataset, split, tried.input_size, run_folder.parent / "cache"),
     }
     record_all(results, [*(known for known in read(results) if known["name"] != name), record])
     return record
 
 
-def suspicions(ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], frame: str, cache: Path) -> dict[str, float]:
+def suspicions(ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], cache: Path) -> dict[str, float]:
     """What tells a network that reads machines from one that reads lungs: :func:`train.validate.style_gap`, its ``even_hand`` and its ``levelled``."""
     measures = (validate.style_gap, validate.even_hand, validate.levelled)
-    return {name: value for measure in measures for name, value in measure(ask, dataset, split, size=size, frame=frame, cache=cache).items()}
+    return {name: value for measure in measures for name, value in measure(ask, dataset, split, size=size, cache=cache).items()}
 
 
 def read(results: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import PICTURE
 from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
 from train import balance, framing, metrics
 from train.data import Dataset, Item, load
@@ -57,7 +56,6 @@ def copies(
     split: str = HELD_OUT,
     corruptions: Mapping[str, Corruption] = CORRUPTIONS,
     *,
-    frame: str = PICTURE,
     cache: Path | None = None,
     limit: int | None = None,
     skip_corrupt: bool = False,
@@ -69,7 +67,6 @@ def copies(
         size: ``(height, width)`` in pixels.
         split: see :func:`train.folds.items_of`.
         corruptions: name to function; their effect on a fixed picture is part of the cache's key, so a changed one is never taken for the old.
-        frame: one of :data:`pneumonia.contract.FRAMES`, taken of each copy once it is corrupted.
         cache: folder for the arrays, one file a corruption, or None for none.
         limit: so many images at most, evenly spread over the split and so over its classes; None for all.
         skip_corrupt: leave out what cannot be decoded, instead of stopping.
@@ -83,12 +80,12 @@ def copies(
     if limit is not None and limit < len(items):
         chosen = np.linspace(0, len(items) - 1, limit).round().astype(int)
         originals, items = originals[chosen], [items[index] for index in chosen]
-    pixels = {CLEAN: _resized(originals, size, frame)}
+    pixels = {CLEAN: _resized(originals, size)}
     content = hashlib.sha256(originals.tobytes()).hexdigest()
     for name, corrupt in tqdm(corruptions.items(), "corrupted copies", unit="corruption", disable=None, leave=False):
-        stored = cache / f"copies-{size[0]}x{size[1]}-{_key(content, size, frame, corrupt)}.npy" if cache else None
+        stored = cache / f"copies-{size[0]}x{size[1]}-{_key(content, size, corrupt)}.npy" if cache else None
         if stored is None or not stored.is_file():
-            made = _resized(np.stack([corrupt(original) for original in originals]), size, frame)
+            made = _resized(np.stack([corrupt(original) for original in originals]), size)
             if stored is not None:
                 stored.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(stored, partial(_save, pixels=made))
@@ -104,7 +101,6 @@ def scores(
     corruptions: Mapping[str, Corruption] = CORRUPTIONS,
     *,
     size: tuple[int, int] | None = None,
-    frame: str = PICTURE,
     cache: Path | None = None,
     limit: int | None = None,
     skip_corrupt: bool = False,
@@ -114,7 +110,7 @@ def scores(
     Args:
         predict: a function from uint8 ``(N, H, W)`` to ``(N,)``, or a classifier, whose calibrated probabilities are taken.
         dataset, split, corruptions, cache, limit, skip_corrupt: see :func:`copies`.
-        size, frame: ``(height, width)`` of the network's input and what of a picture it is shown; a classifier knows its own.
+        size: ``(height, width)`` of the network's input; a classifier knows its own.
 
     Returns:
         float64 ``(N,)`` under each name, ``clean`` first, in the order of :func:`train.folds.items_of`.
@@ -124,10 +120,10 @@ def scores(
         DataError: see :func:`copies`.
     """
     if isinstance(predict, PneumoniaClassifier):
-        size, frame = size or predict.contract.input_size, predict.contract.frame
+        size = size or predict.contract.input_size
     elif size is None:
         raise ValueError("A function says nothing of its input size; give size=(height, width).")
-    return answers(predict, copies(dataset, size, split, corruptions, frame=frame, cache=cache, limit=limit, skip_corrupt=skip_corrupt))
+    return answers(predict, copies(dataset, size, split, corruptions, cache=cache, limit=limit, skip_corrupt=skip_corrupt))
 
 
 def answers(predict: Predict | PneumoniaClassifier, prepared: Copies) -> dict[str, np.ndarray]:
@@ -176,13 +172,7 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
 
 
 def style_gap(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    frame: str = PICTURE,
-    cache: Path | None = None,
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
     """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill or with a large R,
     and the ill with detail or shape of the healthy, at one threshold.
@@ -196,7 +186,7 @@ def style_gap(
         ``sharp_recall`` and ``wide_recall``: the share of the sharpened, or wider, ill at or above it; ``swapped_auc``: AUC of the wider ill against the taller
         healthy, in whom the shape of the lungs speaks for the other class. All 0 to 1.
     """
-    prepared = copies(dataset, size, split, STYLES, frame=frame, cache=cache)
+    prepared = copies(dataset, size, split, STYLES, cache=cache)
     found = answers(predict, prepared)
     ill = prepared.labels == 1
     threshold = _threshold(found[CLEAN][ill], _RECALL)
@@ -211,13 +201,7 @@ def style_gap(
 
 
 def even_hand(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    frame: str = PICTURE,
-    cache: Path | None = None,
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
     """A network's validation as it would be if exposure, sharpness and margins said nothing of the class: each image weighs as :func:`train.balance.weights`
     has it, so that the healthy who look like the ill, and the ill who look like the healthy, count for as much as they are few.
@@ -226,12 +210,12 @@ def even_hand(
         ``even_auc``, and ``even_recall`` and ``even_specificity`` at the threshold that 98% of the ill reach when all weigh alike: what is left of that
         setting where the machines are others. All 0 to 1; nothing where a class has fewer than five images.
     """
-    # Weighed by the whole pictures whatever of them a network is shown, so that all networks are judged by the same weights.
-    pixels, labels = (whole := copies(dataset, size, split, {}, cache=cache)).pixels[CLEAN], whole.labels
+    prepared = copies(dataset, size, split, {}, cache=cache)
+    pixels, labels = prepared.pixels[CLEAN], prepared.labels
     if np.bincount(labels, minlength=2).min() < balance.FOLDS:
         return {}
     weights, _ = balance.weights(pixels, labels)
-    found = answers(predict, whole if frame == PICTURE else copies(dataset, size, split, {}, frame=frame, cache=cache))[CLEAN]
+    found = answers(predict, prepared)[CLEAN]
     ill = labels == 1
     threshold = _threshold(found[ill], _RECALL)
     return {
@@ -242,20 +226,14 @@ def even_hand(
 
 
 def levelled(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    frame: str = PICTURE,
-    cache: Path | None = None,
+    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
     """A network's validation with every X-ray cut so that the lungs lie alike (:func:`train.framing.levelled`): what it knows when framing says nothing.
 
     Returns:
         ``level_auc``, and ``level_specificity`` at the threshold that 98% of the ill so cut reach. Both 0 to 1.
     """
-    prepared = copies(dataset, size, split, {LEVELLED: framing.levelled}, frame=frame, cache=cache)
+    prepared = copies(dataset, size, split, {LEVELLED: framing.levelled}, cache=cache)
     found = answers(predict, replace(prepared, pixels={LEVELLED: prepared.pixels[LEVELLED]}))[LEVELLED]
     return {"level_auc": auc(prepared.labels, found), "level_specificity": specificity_at(prepared.labels, found, _RECALL)}
 
@@ -278,11 +256,11 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     np.save(path, pixels)
 
 
-def _resized(images: np.ndarray, size: tuple[int, int], frame: str) -> np.ndarray:
-    return np.stack([radiograph.resize(radiograph.Radiograph(image, "copy"), size, frame) for image in images])
+def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.stack([radiograph.resize(radiograph.Radiograph(image, "copy"), size) for image in images])
 
 
-def _key(content: str, size: tuple[int, int], frame: str, corrupt: Corruption) -> str:
+def _key(content: str, size: tuple[int, int], corrupt: Corruption) -> str:
     # A function has no content that could be hashed, but what it does to a picture has.
     picture = np.random.default_rng(0).integers(0, 256, radiograph.COPY_SIZE).astype(np.uint8)
-    return hashlib.sha256(f"{content}{size}{radiograph.describe(frame)}".encode() + corrupt(picture).tobytes()).hexdigest()[:16]
+    return hashlib.sha256(f"{content}{size}{radiograph.describe()}".encode() + corrupt(picture).tobytes()).hexdigest()[:16]

@@ -19,9 +19,6 @@ SPEAKS = "Colours show what speaks"
 HEAT_HELP = """<details class='help'><summary>What the colours mean</summary><p>Each cell of the network's last maps adds something to its answer or takes
 something away. The more colour, the more a place speaks for the class you chose; both classes share one scale, and all cells and one constant add up to the
 answer's logit (HiResCAM). It shows what the network used, not where an illness is. Colour outside the lungs is a reason to doubt the answer.</p></details>"""
-# By what of the X-ray a model is shown.
-SEEN = {"picture": "As the model sees it, {width} × {height}", "lungs": "As the model sees it: the part around the lungs, {width} × {height}"}
-SEEN_ALT = {"picture": "squeezed to the model's input", "lungs": "cut to the part around the lungs and squeezed to the model's input"}
 IDLE = "Choose an example or upload an X-ray."
 LUNGS = "Of all that speaks for {label}, {share} lies in the lung fields, which cover {area} of the picture."
 LUNGS_CHANCE = "That is no more than chance would put there."

@@ -12,7 +12,7 @@ KINDS = {
     "framing": "Framing changed",
     "encoding": "Stored otherwise",
 }
-COLUMNS = ("X-ray", "What was done", "Probability of pneumonia", "", "Change")
+COLUMNS = ("As the model sees it", "What was done", "Probability of pneumonia", "", "Change")
 CAPTION = "Probability of pneumonia under each change; the line is the threshold of {threshold}"
 OCCLUSION = "Cover it patch by patch"
 OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'>A grey patch wanders over the X-ray, and the model answers

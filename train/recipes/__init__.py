@@ -6,7 +6,6 @@ import importlib
 from dataclasses import dataclass, replace
 
 from pneumonia.architectures import CATALOGUE
-from pneumonia.contract import FRAMES, PICTURE
 from train.augment import Geometry
 from train.policy import Policy
 
@@ -58,7 +57,6 @@ class Recipe:
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
             ``python -m train distil`` made.
         averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
-        frame: what of a picture the network is shown, one of :data:`pneumonia.contract.FRAMES`: all of it, or the part around its lungs.
     """
 
     variant: str
@@ -87,7 +85,6 @@ class Recipe:
     penalty: float | None = None
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
-    frame: str = PICTURE
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
@@ -96,8 +93,6 @@ class Recipe:
             raise ValueError("A frozen body's features are computed once, so nothing random can come before it: drop augmentation or frozen_body.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
-        if self.frame not in FRAMES:
-            raise ValueError(f"frame must be one of {', '.join(FRAMES)}, got {self.frame!r}.")
         if self.balanced and self.decorrelated:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
