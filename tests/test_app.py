@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import socket
@@ -250,3 +251,15 @@ def test_the_command_serves_says_where_and_nothing_else(models_folder, tmp_path)
         finally:
             server.terminate()
             server.wait(20)
+
+
+@pytest.mark.parametrize("module", ["app", "train.__main__"])
+def test_numpys_small_products_are_not_shared_among_threads(module):
+    """Set before NumPy is imported, or it would have no effect; whoever sets another number is left with it."""
+    asked = f"import {module}, threadpoolctl; print(*(pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['internal_api'] == 'openblas'))"
+    plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for given, expected in ((plain, "1"), (plain | {"OPENBLAS_NUM_THREADS": "2"}, str(min(2, os.cpu_count() or 1)))):
+        ran = subprocess.run([sys.executable, "-c", asked], cwd=CHECKOUT, env=given, capture_output=True, text=True, check=True)
+        pools = set(ran.stdout.split())
+        # A NumPy without OpenBLAS (Apple's Accelerate) has none to set.
+        assert pools <= {expected}, ran.stdout
