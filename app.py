@@ -34,7 +34,7 @@ def _stderr_aside() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores, on a busy machine they take up to forty times as long.
+# NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores, on a busy machine they took up to thirty times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 with _stderr_aside():
     import gradio as gr

@@ -123,9 +123,9 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
     def narrowness(images: np.ndarray) -> np.ndarray:
         return np.array([1 / (1 + np.ptp(np.flatnonzero((image < 70).any(axis=0)))) for image in images])
 
-    monkeypatch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered")})
-    assert validate.style_gap(narrowness, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered")})
+        assert validate.style_gap(narrowness, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
     # The sharpened ill all fall below what the ill reach as they are.
     assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
 

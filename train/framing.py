@@ -27,7 +27,7 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
 
     Args:
         images: uint8 ``(N, H, W)``.
-        cache: folder in which the answer is kept, for thousands take seconds on idle cores and minutes on busy ones; or None.
+        cache: folder in which the answer is kept, for thousands take some seconds; or None.
 
     Returns:
         float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the log of width times height, sides as shares of the picture's.

@@ -151,7 +151,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "Levelled: AUC, and specificity at 98% recall, with every X-ray cut so that its lungs are as wide as high and as large as all others'.",
         "Softened: specificity for the healthy with the detail of the ill (and recall of the ill with that of the healthy) at the threshold for 98% recall.",
         "Taller: the same for the healthy stretched to the shape that the lungs of the ill have in the squeezed files (and the ill to that of the healthy),",
-        "then the AUC of these ill against these healthy.",
+        "then swapped: the AUC of these ill against these healthy.",
         "Lettered: the same for the healthy with a large R burnt in.",
         "",
         "| try | variant | what was changed | expected | asked | AUC as they are | mean | worst (under) | log loss | cleared "

@@ -16,8 +16,8 @@ SCHEDULES = ("constant", "cosine")
 # child of a softer machine. Over one epoch so much alteration made validation worse, over eight it made it better (assets/results/tries.md).
 STRONG = Policy(rotation=8.0, zoom_out=0.2, gamma=0.5, contrast=0.5, blur=0.1, jpeg=0.15, detail=0.6)
 # The views that a teacher answers for are drawn alike, but mirrored only when a student takes them. Half have letters burnt in: the small networks took a
-# large R for pneumonia, where Xception hardly minds it. In three of ten the margins are shut out: all three networks
-# called nearly every healthy child ill whose X-ray had its outer 12% blacked.
+# large R for pneumonia, where Xception hardly minds it. In three of ten the margins are shut out: all
+# three networks called nearly every healthy child ill whose X-ray had its outer 12% blacked.
 VIEWS = replace(STRONG, horizontal_flip=False, letters=0.5, collimate=0.3)
 VIEW_SIZE = (128, 128)
 
