@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Corruption: TypeAlias = Callable[[np.ndarray], np.ndarray]
+# The share of each side that counts as border: the markers, collar bones and arms of most X-rays, and little lung.
+BORDER = 0.12
 
 
 def crop(pixels: np.ndarray, top: float, bottom: float, left: float, right: float) -> np.ndarray:
@@ -100,6 +102,15 @@ def letter(pixels: np.ndarray, text: str = "R", height: float = 0.14, left: floa
     return np.asarray(picture)
 
 
+def shut(pixels: np.ndarray, share: float = BORDER) -> np.ndarray:
+    """Blackens the outer ``share`` of each side, as a collimator does: black is what lies beside a chest on most X-rays."""
+    height, width = pixels.shape
+    top, left = round(share * height), round(share * width)
+    kept = np.zeros_like(pixels)
+    kept[top : height - top, left : width - left] = pixels[top : height - top, left : width - left]
+    return kept
+
+
 # Each strong enough to be seen at a glance, none strong enough to hide a consolidation from a radiologist. The strengths were fixed before any network was
 # measured under them, and are not to be tuned: what is chosen by them would be chosen by the tuning.
 CORRUPTIONS: dict[str, Corruption] = {
@@ -121,11 +132,13 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 # What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill, and lungs a sixth wider for their height;
-# and a marker, which some networks take for disease (see train.validate.style_gap). Not among the fixed set above, which was settled before this was known.
+# and a marker or shut margins, which some networks take for disease (see train.validate.style_gap). Not among the fixed set above, which was settled before
+# this was known.
 STYLES: dict[str, Corruption] = {
     "softened": lambda pixels: detail(pixels, 0.6),
     "sharpened": lambda pixels: detail(pixels, 1.6),
     "taller": lambda pixels: aspect(pixels, 1 / 1.16),
     "wider": lambda pixels: aspect(pixels, 1.16),
     "lettered": letter,
+    "shut": shut,
 }

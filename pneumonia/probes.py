@@ -16,14 +16,12 @@ from PIL import Image, ImageFilter
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import LABELS, uncertain_between
-from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, letter, rotate
+from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, letter, rotate, shut
 from pneumonia.radiograph import Radiograph
 
 KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
 ORIGINAL = "original"
 LUNGS_HIDDEN, LUNGS_ONLY, INVERTED = "lungs hidden", "lungs only", "inverted"
-# The share of each side that counts as border: the markers, collar bones and arms of most X-rays, and little lung.
-BORDER = 0.12
 # Standard deviation of a hiding patch's edge, as a share of the picture: a hard edge would be a new thing to look at.
 SOFTNESS = 0.015
 # Median width over height of the originals lies near 1.25 for NORMAL and 1.5 for PNEUMONIA. One middle ratio for all, or the probe would tell the class.
@@ -105,15 +103,6 @@ def lungs_only(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
     return _covered(pixels, _soft(~mask), _mean(pixels, mask))
 
 
-def borders_blacked(pixels: np.ndarray, share: float = BORDER) -> np.ndarray:
-    """Blackens the outer ``share`` of each side: black is what lies beside a chest on most X-rays."""
-    height, width = pixels.shape
-    top, left = round(share * height), round(share * width)
-    kept = np.zeros_like(pixels)
-    kept[top : height - top, left : width - left] = pixels[top : height - top, left : width - left]
-    return kept
-
-
 def inverted(pixels: np.ndarray) -> np.ndarray:
     """Black for white, as some viewers show X-rays."""
     return 255 - pixels
@@ -137,7 +126,7 @@ def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
 PROBES: tuple[Probe, ...] = (
     _probe(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
     _probe(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
-    _probe("borders blacked", "outer 12% blacked", "not lungs", borders_blacked),
+    _probe("borders blacked", "outer 12% blacked", "not lungs", shut),
     _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
     _probe("darker", "darker", "exposure", lambda pixels: brightness(pixels, -_SHIFT)),

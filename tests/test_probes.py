@@ -12,7 +12,7 @@ import pytest
 from pneumonia import lungs, probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract
-from pneumonia.corruptions import CORRUPTIONS
+from pneumonia.corruptions import CORRUPTIONS, shut
 from pneumonia.probes import PROBES, Probe, Probed
 from pneumonia.radiograph import Radiograph
 
@@ -118,7 +118,7 @@ class TestAlterations:
         assert np.array_equal(BY_NAME[name].apply(Radiograph(pixels, "x")).pixels, CORRUPTIONS[name](pixels))
 
     def test_blacked_borders_are_27_pixels_wide(self) -> None:
-        kept = probes.borders_blacked(flat(200))
+        kept = shut(flat(200))
         assert kept[27:197, 27:197].min() == 200
         assert kept.sum() == 200 * 170 * 170
 

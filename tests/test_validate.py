@@ -116,7 +116,7 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
         return np.array([item.label for item in items_of(tiny_scan, "held-out")])[: len(images)] * 0.8 + 0.1
 
     assert validate.style_gap(truth, tiny_scan, size=(64, 64)) == dict.fromkeys(
-        ("soft_specificity", "sharp_recall", "tall_specificity", "letter_specificity", "wide_recall", "swapped_auc"), 1.0
+        ("soft_specificity", "sharp_recall", "tall_specificity", "letter_specificity", "shut_specificity", "wide_recall", "swapped_auc", "marked_auc"), 1.0
     )
 
     # A network that goes by width alone: the ill, made wider, all lie below the healthy, made taller.
@@ -124,8 +124,17 @@ def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness
         return np.array([1 / (1 + np.ptp(np.flatnonzero((image < 70).any(axis=0)))) for image in images])
 
     with monkeypatch.context() as patch:
-        patch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered")})
+        patch.setattr(validate, "STYLES", {name: partial(stretched, name) for name in ("softened", "sharpened", "taller", "wider", "lettered", "shut")})
         assert validate.style_gap(narrowness, tiny_scan, size=(64, 64))["swapped_auc"] == 0.0
+
+    # One that takes black margins for disease: every healthy child shut in is called ill.
+    def shut_in(images: np.ndarray) -> np.ndarray:
+        return 0.1 + 0.2 * truth(images) + 0.6 * (images[:, :4].max(axis=(1, 2)) == 0)
+
+    found = validate.style_gap(shut_in, tiny_scan, size=(64, 64))
+    assert found["shut_specificity"] == 0.0 and found["letter_specificity"] == 1.0
+    # Ill as they are, with a letter, shut in: .28, .28, .88; healthy: .12, .12, .72. Of the nine pairs, two are the wrong way round.
+    assert found["marked_auc"] == pytest.approx(7 / 9)
     # The sharpened ill all fall below what the ill reach as they are.
     assert validate.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
 

@@ -174,17 +174,18 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
 def style_gap(
     predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
 ) -> dict[str, float]:
-    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill or with a large R,
-    and the ill with detail or shape of the healthy, at one threshold.
+    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill, with a large R or with
+    their margins shut out, and the ill with detail or shape of the healthy, at one threshold.
 
     In the train folder the classes are processed and framed differently, so that a network may learn that; where the healthy are soft or tall too, it
     is then wrong about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
 
     Returns:
-        ``soft_specificity``, ``tall_specificity`` and ``letter_specificity``: the share of the softened, taller, or with a large R burnt in, healthy below the
-        threshold that 98% of the ill reach as they are;
+        ``soft_specificity``, ``tall_specificity``, ``letter_specificity`` and ``shut_specificity``: the share of the softened, taller, with a large R burnt in,
+        or with the outer 12% blacked, healthy below the threshold that 98% of the ill reach as they are;
         ``sharp_recall`` and ``wide_recall``: the share of the sharpened, or wider, ill at or above it; ``swapped_auc``: AUC of the wider ill against the taller
-        healthy, in whom the shape of the lungs speaks for the other class. All 0 to 1.
+        healthy, in whom the shape of the lungs speaks for the other class; ``marked_auc``: of all as they are, with the R, and shut in, in one heap, which
+        falls whichever class a marker or black margins are taken for. All 0 to 1.
     """
     prepared = copies(dataset, size, split, STYLES, cache=cache)
     found = answers(predict, prepared)
@@ -195,8 +196,10 @@ def style_gap(
         "sharp_recall": float(np.mean(found["sharpened"][ill] >= threshold)),
         "tall_specificity": float(np.mean(found["taller"][~ill] < threshold)),
         "letter_specificity": float(np.mean(found["lettered"][~ill] < threshold)),
+        "shut_specificity": float(np.mean(found["shut"][~ill] < threshold)),
         "wide_recall": float(np.mean(found["wider"][ill] >= threshold)),
         "swapped_auc": auc(prepared.labels, np.where(ill, found["wider"], found["taller"])),
+        "marked_auc": auc(np.tile(prepared.labels, 3), np.concatenate([found[name] for name in (CLEAN, "lettered", "shut")])),
     }
 
 
