@@ -99,6 +99,17 @@ def test_the_measured_table_by_hand(both) -> None:
     assert "| SEED, epoch 150, float32 |  | " in rows[2]
 
 
+def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is_folded_away(both, write, tmp_path: Path) -> None:
+    write("results/baseline-best-1", "baseline", OLD, "best", "d")
+    first, *folded = compare_tables.markdown(compare.collect(*both)).split("<details>")
+    assert [line.split(" | ")[:2] for line in first.splitlines() if line.startswith("| Baseline")] == [
+        ["| Baseline CNN", "BEST, epoch 75, float32"],
+        ["| Baseline CNN", "SEED, epoch 75, float32"],
+    ]
+    assert "| Baseline CNN, earlier | BEST" in folded[0] and "| Baseline CNN, epoch 150 | SEED" in folded[0]
+    assert [part.splitlines()[1].startswith("<summary>") for part in folded] == [True] * 3 and all("</details>" in part for part in folded)
+
+
 def test_differences_by_hand(both) -> None:
     text = compare_tables.markdown(compare.collect(*both))
     found = cells(text, "Baseline CNN, BEST less Baseline CNN, SEED")

@@ -36,6 +36,7 @@ class Result:
         contract, test: what the folder says.
         table: names, labels and calibrated probabilities of the test folder, where the folder has them.
         bundled: whether it is one of the models that the project carries.
+        earlier: whether a bundled model has its recipe and other weights.
     """
 
     title: str
@@ -44,6 +45,12 @@ class Result:
     test: Metrics
     table: Table | None = None
     bundled: bool = True
+    earlier: bool = False
+
+    @property
+    def foremost(self) -> bool:
+        """Whether a reader should see it first: what is bundled and what repeats the source, not an earlier round or a run that went on."""
+        return self.bundled or (not self.earlier and self.claimed is not None)
 
     @property
     def recipe(self) -> str:
@@ -83,7 +90,7 @@ def collect(models: Path, results: Path) -> list[Result]:
     further = [_result(file.parent, bundled=False) for file in sorted(results.glob(f"*/{bundle.CONTRACT}"))]
     further = [result for result in further if result.contract.weights_sha256 not in bundled]
     suffixes = rounds([result.contract for result in found], [result.contract for result in further])
-    titled = [replace(result, title=f"{result.title}{suffix}") for result, suffix in zip(further, suffixes, strict=True)]
+    titled = [replace(result, title=f"{result.title}{suffix}", earlier=bool(suffix)) for result, suffix in zip(further, suffixes, strict=True)]
     order = list(CATALOGUE)
     titled.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
     return found + titled
@@ -146,7 +153,7 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
         title = f"{result.title}, {result.recipe}" if several else result.title
         rows.append((title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.claimed))
     rows += [(other.name.replace(", ", ",\n", 1), GREY, {name: other.measured(name, images) for name in COLUMNS}, None) for other in others]
-    labels = {BLUE: "bundled", GREEN: "measured earlier", GREY: "published by others"}
+    labels = {BLUE: "bundled", GREEN: "measured too, not bundled", GREY: "published by others"}
     figure = Figure(figsize=(13, 1.4 + 0.52 * len(rows)), layout="constrained")
     for position, (axes, name) in enumerate(zip(figure.subplots(1, 4, sharey=True), COLUMNS, strict=True)):
         for row, (_, colour, figures, claimed) in enumerate(rows):

@@ -20,17 +20,21 @@ _TITLES = {"accuracy": "accuracy", "recall": "recall", "specificity": "specifici
 
 
 def markdown(found: Sequence[Result], others: Sequence[Published] = (), duplicates: Sequence[Sequence[str]] = ()) -> str:
-    """All tables: what was measured, what others published, each setting for recall, paired differences, parts of the test folder."""
-    parts = [measured(found)]
+    """All tables: what is bundled, what repeats the source and what others published; folded away below, the rest that was measured, each setting for recall,
+    paired differences, parts of the test folder.
+    """
+    parts = [measured([result for result in found if result.foremost])]
     if others:
         parts.append(published(others, found[0].test))
+    if rest := [result for result in found if not result.foremost]:
+        parts.append(_folded("Earlier rounds of a recipe, and runs that went on", measured(rest)))
     with_tables = [result for result in found if result.table is not None]
     if promised := settings([result for result in with_tables if result.bundled]):
-        parts.append(promised)
+        parts.append(_folded("Each setting for recall: what it promised, kept and costs", promised))
     if pairs := pairs_of(with_tables):
-        parts.append(differences(pairs, duplicates))
+        parts.append(_folded("Paired differences between models", differences(pairs, duplicates)))
     if with_tables:
-        parts.append(subgroups(with_tables, duplicates))
+        parts.append(_folded("By cause, without duplicates, and by patient", subgroups(with_tables, duplicates)))
     return "\n\n".join(parts)
 
 
@@ -161,6 +165,11 @@ def subgroups(found: Sequence[Result], duplicates: Sequence[Sequence[str]] = ())
         f"identical files counted once, {ill} patients with pneumonia and {healthy} without. A patient is called PNEUMONIA where any of its X-rays is."
     )
     return f"{table(head, rows)}\n\n{note}"
+
+
+def _folded(summary: str, text: str) -> str:
+    # Markdown within HTML needs an empty line on both sides.
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 def images_of(test: Metrics) -> dict[str, int]:
