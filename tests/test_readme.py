@@ -1,11 +1,13 @@
-"""What the README prints for the app's API runs as printed."""
+"""What the README prints for the app's API runs as printed, and the figures within its sentences are those of the bundles."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_app import serve
@@ -26,3 +28,36 @@ def test_the_calls_of_the_readme_work_as_printed(models_folder, tmp_path):
     assert run.returncode == 0, run.stderr
     assert "PNEUMONIA" in run.stdout or "NORMAL" in run.stdout
     assert "file,answer,probability_of_pneumonia" in run.stdout
+
+
+def figures(file: str, *keys: str) -> Any:
+    """What stands under ``keys`` in a file of evidence."""
+    found = json.loads((CHECKOUT / "assets" / file).read_text())
+    for key in keys:
+        found = found[key]
+    return found
+
+
+def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
+    text = " ".join((CHECKOUT / "README.md").read_text().split())
+
+    def called_ill(variant: str, split: str) -> str:
+        return f"{1 - figures(f'models/{variant}/metrics.json', split, 'figures', 'specificity', 'value'):.0%}"
+
+    def cleared(variant: str, probe: str) -> str:
+        return f"{figures(f'models/{variant}/stress.json', 'figures', 'held-out', probe, 'specificity', 'value'):.0%}"
+
+    price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
+    accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
+    missed = 1 - figures("results/augmented-seed/metrics.json", "test", "figures", "recall", "value")
+    for sentence in (
+        f"called PNEUMONIA were {price['baseline'][0]} of the healthy instead of {price['baseline'][1]} (baseline), "
+        f"{price['augmented'][0]} instead of {price['augmented'][1]} (augmented) and {price['xception'][0]} instead of {price['xception'][1]} (Xception)",
+        f"with the R it clears {cleared('baseline', 'letter')} of the held-out healthy instead of {cleared('baseline', 'original')}",
+        f"learned from views with letters, {cleared('augmented', 'letter')} instead of {cleared('augmented', 'original')}",
+        f"they clear {cleared('baseline', 'borders blacked')} (baseline), {cleared('augmented', 'borders blacked')} (augmented) and "
+        f"{cleared('xception', 'borders blacked')} (Xception) of the held-out",
+        f"seeds of the augmented network range from {min(accuracies):.0%} to {max(accuracies):.0%} in accuracy",
+        f"misses {missed:.0%} of the ill",
+    ):
+        assert sentence in text, sentence
