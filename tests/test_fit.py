@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
@@ -354,6 +355,16 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(numbered):
     labels = np.concatenate([labels for _, labels in shown])
     assert (labels.shape, labels.dtype) == ((10, 1), np.float32)
     np.testing.assert_array_equal(labels[:, 0], order % 2)
+
+
+def test_batches_are_drawn_ahead_in_order_and_without_the_autotuner_that_keeps_epochs_waiting(numbered):
+    batches = Batches(*numbered, small("baseline"), epoch=1)
+    dataset = PyDatasetAdapter(batches).get_tf_dataset()
+    assert dataset.options().autotune.enabled is False, "its thread sleeps up to a minute, and the end of an epoch waits for it"
+    drawn = [images.numpy() for images, _ in dataset]
+    assert len(drawn) == 3
+    for index, images in enumerate(drawn):
+        np.testing.assert_array_equal(images, batches[index][0])
 
 
 def test_batches_depend_on_seed_and_epoch_alone(drawn_radiograph):
