@@ -18,7 +18,7 @@ BUNDLED = Path(__file__).parents[1] / "assets" / "models"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns 0 if every image was read, 1 otherwise, each failure being a sentence on stderr."""
+    """Runs the command line; returns 0 if every image was answered, 1 otherwise, each failure or refusal being told on stderr."""
     parser = argparse.ArgumentParser(prog="python -m pneumonia", description="Reads chest X-rays as NORMAL or PNEUMONIA. Not a medical device.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("predict", help="classify images")
@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--variant", choices=list(CATALOGUE), default="xception", help="which bundled network (default: %(default)s)")
     command.add_argument("--model", metavar="BUNDLE", help="the folder of a bundle, instead of --variant")
     command.add_argument("--threshold", type=float, help="0 to 1; at or above it is PNEUMONIA (default: the model's own)")
+    command.add_argument("--overrule", action="store_true", help="answer even where the picture does not look like a frontal chest X-ray")
     command.add_argument("--json", action="store_true", help="one JSON list instead of lines")
     options = parser.parse_args(arguments)
     try:
@@ -47,6 +48,10 @@ def _predict(classifier: PneumoniaClassifier, options: argparse.Namespace) -> in
             # One bad file spoils nothing: the others are still read, and the exit code tells.
             failed += 1
             print(error, file=sys.stderr)
+            continue
+        if prediction.doubts and not options.overrule:
+            failed += 1
+            print(f"{image} was not answered. {' '.join(prediction.doubts)} Give --overrule to have an answer all the same.", file=sys.stderr)
             continue
         rows.append(prediction.to_dict())
         if not options.json:

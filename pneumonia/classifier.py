@@ -13,7 +13,7 @@ from typing import Any, overload
 import keras
 import numpy as np
 
-from pneumonia import bundle, hub, radiograph, release
+from pneumonia import bundle, guard, hub, radiograph, release
 from pneumonia.contract import LABELS, Contract, Metrics, OperatingPoint, Prediction, uncertain_between
 
 _log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class PneumoniaClassifier:
             batch_size: how many images go through the network at once.
 
         Returns:
-            A Prediction, or a list of them in the order given.
+            A Prediction, or a list of them in the order given. Any picture gets one; where it is no frontal chest X-ray, its ``doubts`` say so.
 
         Raises:
             UnreadableImage: an image cannot be read; the message names it.
@@ -147,10 +147,11 @@ class PneumoniaClassifier:
             started = time.perf_counter()
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
             values = self.probabilities(self.resized(pictures))
+            doubts = [tuple(reason.sentence for reason in guard.examine(picture).reasons) for picture in pictures]
             milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
-            for picture, value in zip(pictures, map(float, values), strict=True):
+            for picture, value, found in zip(pictures, map(float, values), doubts, strict=True):
                 label, near = LABELS[int(value >= threshold)], low < value < high
-                predictions.append(Prediction(label, value, threshold, self.contract.variant, milliseconds, picture.name, near))
+                predictions.append(Prediction(label, value, threshold, self.contract.variant, milliseconds, picture.name, near, found))
         return predictions[0] if single else predictions
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:

@@ -26,10 +26,12 @@ class Prediction:
         probability: of PNEUMONIA, 0 to 1, after the contract's temperature.
         threshold: of the operating point used, 0 to 1.
         variant: which network.
-        milliseconds: decoding, resizing and the network's pass; for a batch, the batch's time divided by its images.
+        milliseconds: decoding, resizing, the look for doubts and the network's pass; for a batch, the batch's time divided by its images.
         name: the image's file name, or ``upload``, ``image``, ``array``.
         uncertain: whether the probability lies so near the threshold that the same X-ray, delivered in another framing, exposure or encoding, may well get
             the other label; see :attr:`Contract.uncertainty`. Never where that was not measured.
+        doubts: why this is no frontal chest X-ray that a network could read, a sentence each (:func:`pneumonia.guard.examine`); where there are any, label
+            and probability mean nothing. Empty where nothing speaks against it.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Prediction:
     milliseconds: float
     name: str
     uncertain: bool = False
+    doubts: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""

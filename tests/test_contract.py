@@ -136,6 +136,7 @@ def test_a_prediction_becomes_plain_json_and_cannot_be_changed():
         "milliseconds": 12.5,
         "name": "x.jpeg",
         "uncertain": False,
+        "doubts": [],
     }
     with pytest.raises(FrozenInstanceError):
         prediction.label = "PNEUMONIA"  # type: ignore[misc]
