@@ -82,7 +82,8 @@ from pneumonia import PneumoniaClassifier
 
 classifier = PneumoniaClassifier.from_pretrained("{name}")
 prediction = classifier.predict("x.jpeg")
-print(prediction.label, prediction.probability, prediction.threshold)
+# Where there are doubts, it is no frontal chest X-ray and the rest means nothing.
+print(prediction.doubts or (prediction.label, prediction.probability, prediction.threshold))
 ```
 
 With Keras alone; the network scales its input itself:
