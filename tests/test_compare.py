@@ -60,10 +60,10 @@ def cells(text: str, start: str) -> list[str]:
 
 def test_earlier_runs_stand_below_what_is_bundled_and_keep_their_epoch(both) -> None:
     found = compare.collect(*both)
-    assert [(result.title, result.recipe, result.bundled, result.claimed) for result in found] == [
-        ("Baseline CNN", "BEST", True, 0.72),
-        ("Baseline CNN", "SEED", False, 0.72),
-        ("Baseline CNN, epoch 150", "SEED", False, None),
+    assert [(result.title, result.recipe, result.bundled, result.claimed, result.source) for result in found] == [
+        ("Baseline CNN", "BEST", True, 0.72, None),
+        ("Baseline CNN", "SEED", False, 0.72, 0.72),
+        ("Baseline CNN, epoch 150", "SEED", False, None, None),
     ]
 
 
@@ -82,7 +82,7 @@ def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_o
     found = compare.collect(tmp_path / "models", tmp_path / "results")
     assert [result.title for result in found] == ["Baseline CNN", "Baseline CNN, earlier"]
     text = compare_tables.markdown(found)
-    assert "Baseline CNN, BEST less Baseline CNN, earlier, BEST" in text
+    assert "Baseline CNN, BEST minus Baseline CNN, earlier, BEST" in text
     assert "setting for a recall" not in text
     # With two rounds behind it, each has its number.
     write("results/baseline-best-2", "baseline", OLD, "best", "c")
@@ -103,7 +103,7 @@ def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is
     write("results/baseline-best-1", "baseline", OLD, "best", "d")
     first, *folded = compare_tables.markdown(compare.collect(*both)).split("<details>")
     assert [line.split(" | ")[:2] for line in first.splitlines() if line.startswith("| Baseline")] == [
-        ["| Baseline CNN", "BEST, epoch 75, float32"],
+        ["| Baseline CNN", "BEST, bundled, epoch 75, float32"],
         ["| Baseline CNN", "SEED, epoch 75, float32"],
     ]
     assert "| Baseline CNN, earlier | BEST" in folded[0] and "| Baseline CNN, epoch 150 | SEED" in folded[0]
@@ -112,13 +112,13 @@ def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is
 
 def test_differences_by_hand(both) -> None:
     text = compare_tables.markdown(compare.collect(*both))
-    found = cells(text, "Baseline CNN, BEST less Baseline CNN, SEED")
+    found = cells(text, "Baseline CNN, BEST minus Baseline CNN, SEED")
     # 7 of 7 less 4 of 7; 3 of 3 less 2 of 3; 4 of 4 less 2 of 4; the old order has .3 below .7 and .6, so 10 of 12 pairs.
     assert [cell.split(" ")[0].strip("*") for cell in found[1:]] == ["+42.9", "+33.3", "+50.0", "+0.167"]
     # One healthy child of two is right in both models: half of the resamples without the other show no difference.
     assert found[3] == "+50.0 (+0.0 to +100.0)"
     # The longer run of an older recipe is not what the source claims anything of, and is not compared.
-    assert "epoch 150, SEED less" not in text and "less Baseline CNN, epoch 150" not in text
+    assert "epoch 150, SEED minus" not in text and "minus Baseline CNN, epoch 150" not in text
 
 
 def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
@@ -140,8 +140,8 @@ def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:
     file = both[1] / "baseline-seed" / "predictions_test.csv"
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *reversed(rows)]) + "\n")
-    assert cells(compare_tables.markdown(compare.collect(*both)), "Baseline CNN, BEST less Baseline CNN, SEED") == cells(
-        first, "Baseline CNN, BEST less Baseline CNN, SEED"
+    assert cells(compare_tables.markdown(compare.collect(*both)), "Baseline CNN, BEST minus Baseline CNN, SEED") == cells(
+        first, "Baseline CNN, BEST minus Baseline CNN, SEED"
     )
 
 
@@ -155,7 +155,7 @@ def test_bundled_models_are_compared_among_each_other(write, tmp_path: Path) -> 
     write("models/baseline", "baseline", OLD, "best", "a")
     write("models/xception", "xception", NEW, "best", "b")
     text = compare_tables.markdown(compare.collect(tmp_path / "models", tmp_path))
-    assert cells(text, "Xception, BEST less Baseline CNN, BEST")[2].startswith("+33.3")
+    assert cells(text, "Xception, BEST minus Baseline CNN, BEST")[2].startswith("+33.3")
 
 
 def test_parts_by_hand(both) -> None:

@@ -43,18 +43,18 @@ def measured(found: Sequence[Result]) -> str:
     rows = []
     for result in found:
         counts, recipe = result.test.counts, result.contract.recipe
-        settings = (result.recipe, f"epoch {recipe['epoch']}" if "epoch" in recipe else "", recipe.get("precision"))
+        settings = (result.recipe, "bundled" if result.bundled else "", f"epoch {recipe['epoch']}" if "epoch" in recipe else "", recipe.get("precision"))
         rows.append(
             (
                 result.title,
                 ", ".join(filter(None, settings)),
-                "" if result.claimed is None else f"{result.claimed:.0%}",
+                "" if result.source is None else f"{result.source:.0%}",
                 *(f"**{_text(result.test.figures[name], name)}** ({_ends(result.test.figures[name], name)})" for name in _TITLES),
                 f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}",
                 f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}",
             )
         )
-    head = ("model", "recipe", "source's accuracy", *_TITLES.values(), "missed", "called back")
+    head = ("model", "recipe", "accuracy the source claims", *_TITLES.values(), "missed", "called back")
     note = f"Test folder, {found[0].test.images} images, at each model's default threshold, which nobody tuned on it; 95% intervals (Wilson; AUC bootstrap)."
     return f"{table(head, rows)}\n\n{note}"
 
@@ -127,7 +127,7 @@ def differences(pairs: Sequence[tuple[Result, Result]], duplicates: Sequence[Seq
             continue
         ordered = other.table[2][[other.table[0].index(name) for name in names]]
         found = paired_differences(labels, patients_of(names, duplicates), (ours, one.contract.default.threshold), (ordered, other.contract.default.threshold))
-        rows.append((f"{_name(one)} less {_name(other)}", *(_difference(found[name], name) for name in _TITLES)))
+        rows.append((f"{_name(one)} minus {_name(other)}", *(_difference(found[name], name) for name in _TITLES)))
     note = (
         "Paired differences on the same images, rates in percentage points, each model at its own default threshold; 95% bootstrap intervals, resampled by "
         "patient. **Bold** where the interval leaves out zero."
