@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -9,8 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_app import serve
+
+from pneumonia.architectures import CATALOGUE
+from pneumonia.evidence import read_predictions
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -30,12 +35,48 @@ def test_the_calls_of_the_readme_work_as_printed(models_folder, tmp_path):
     assert "file,answer,probability_of_pneumonia" in run.stdout
 
 
+def test_the_lines_for_python_work_as_printed() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    code = "\n".join(block for block in blocks if "gradio_client" not in block)
+    run = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    usual, other = run.stdout.splitlines()
+    assert "label='PNEUMONIA'" in usual and "doubts=()" in usual
+    assert re.findall(r"threshold=([\d.]+)", usual) != re.findall(r"threshold=([\d.]+)", other)
+
+
 def figures(file: str, *keys: str) -> Any:
     """What stands under ``keys`` in a file of evidence."""
     found = json.loads((CHECKOUT / "assets" / file).read_text())
     for key in keys:
         found = found[key]
     return found
+
+
+def answered(variant: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and calibrated probabilities of the test folder, ``(N,)`` each."""
+    _, labels, probabilities = read_predictions(CHECKOUT / "assets" / "models" / variant / "predictions_test.csv")
+    return labels, probabilities
+
+
+def test_what_is_said_beside_what_others_published_is_what_the_tables_say() -> None:
+    text = " ".join((CHECKOUT / "README.md").read_text().split())
+    with (CHECKOUT / "assets" / "results" / "published.csv").open(newline="") as stream:
+        theirs = [float(row["auc"]) for row in csv.DictReader(stream) if row["auc"]]
+    ours = [figures(f"models/{variant}/metrics.json", "test", "figures", "auc", "value") for variant in CATALOGUE]
+    ends = [f"{value:.3f}".lstrip("0") for values in (ours, theirs) for value in (min(values), max(values))]
+    assert "our AUCs, {} to {}, lie within theirs, {} to {}.".format(*ends) in text
+    assert min(theirs) <= min(ours) and max(ours) <= max(theirs)
+    shares = {}
+    for variant in CATALOGUE:
+        labels, probabilities = answered(variant)
+        points = {point["name"]: point["threshold"] for point in figures(f"models/{variant}/contract.json", "operating_points")}
+        shares[variant] = f"{np.mean((probabilities >= points['recall-0.95']) == (labels == 1)):.0%}"
+    assert f"they are {shares['baseline']} (baseline), {shares['augmented']} (augmented) and {shares['xception']} (Xception)" in text
+    labels, probabilities = answered("xception")
+    assert f"would be right for {labels.mean():.1%}" in text
+    band = (probabilities >= 0.8) & (probabilities < 0.95)
+    assert f"to which Xception gives 80 to 95%, {labels[band].mean():.0%} were PNEUMONIA" in text
 
 
 def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
