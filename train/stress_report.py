@@ -150,7 +150,7 @@ def picture(stress: Stress) -> Picture:
         arms = [[max(0, figure.value - figure.low) for _, figure in entries], [max(0, figure.high - figure.value) for _, figure in entries]]
         axes.errorbar(values, places, xerr=arms, fmt="o", markersize=4, linewidth=1, color=colour, label=label)
         axes.axvline(values[0], color=colour, linewidth=0.8, linestyle=":")
-    for axes, title in ((left, "AUC"), (right, f"recall and specificity on the test folder, at the threshold {stress.threshold:.3g}")):
+    for axes, title in ((left, "AUC"), (right, f"recall and specificity, test folder, threshold {stress.threshold:.3g}")):
         axes.axhspan(loss - 0.45, loss + 0.45, color=ORANGE, alpha=0.13, linewidth=0)
         axes.set_xlabel(title)
         axes.spines[["top", "right"]].set_visible(False)
