@@ -165,6 +165,8 @@ def elsewhere(contract: Contract) -> str:
             f"It learned from X-rays in other framing, aspect, exposure and encoding than their own{detail} (the settings are above), so that it cannot go by "
             "these alone."
         )
+        if altered.get("letters"):
+            done.append("In some of them letters were burnt in or margins shut out: neither says anything of a lung.")
     if recipe.get("decorrelated"):
         done.append("X-rays whose exposure, sharpness or margins are unusual for their class were drawn more often, so that these say less of the class.")
     if recipe.get("teacher_weight"):
