@@ -90,6 +90,8 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
 
     price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
     accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
+    altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}
+    assert min(altered.values()) >= 0.98, "README: Xception's recall on the test folder stays at 98% or more under every change"
     missed = 1 - figures("results/augmented-seed/metrics.json", "test", "figures", "recall", "value")
     for sentence in (
         f"called PNEUMONIA were {price['baseline'][0]} of the healthy instead of {price['baseline'][1]} (baseline), "
