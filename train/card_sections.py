@@ -96,8 +96,8 @@ from pneumonia import PneumoniaClassifier
 
 classifier = PneumoniaClassifier.from_pretrained("{name}")
 prediction = classifier.predict("x.jpeg")
-# Where there are doubts, it is probably no frontal chest X-ray and the rest means nothing.
-print(prediction.doubts or (prediction.label, prediction.probability, prediction.threshold))
+print(*prediction.doubts)  # why it is probably no frontal chest X-ray, so that the rest means nothing; mostly empty
+print(prediction.label, prediction.probability, prediction.threshold)
 ```
 
 With Keras alone; the network scales its input itself:
