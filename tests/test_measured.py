@@ -88,11 +88,13 @@ def test_what_others_published_is_read_from_its_table():
     assert measured.published(ASSETS / "results" / "none.csv") == ""
 
 
-def test_an_earlier_round_of_a_recipe_is_called_so(models, monkeypatch, tmp_path):
-    earlier = tmp_path / "results" / "baseline-before"
-    shutil.copytree(models.folder / "baseline", earlier)
-    contract = json.loads((earlier / "contract.json").read_text())
-    (earlier / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "0" * 64}))
+def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_the_source(models, monkeypatch, tmp_path):
+    for name, change in (("baseline-before", {"weights_sha256": "0" * 64}), ("xception-seed", {"weights_sha256": "1" * 64, "recipe": {"name": "seed"}})):
+        folder = tmp_path / "results" / name
+        shutil.copytree(models.folder / name.split("-")[0], folder)
+        contract = json.loads((folder / "contract.json").read_text())
+        (folder / "contract.json").write_text(json.dumps(contract | change))
     monkeypatch.setattr(measured, "RESULTS", tmp_path / "results")
     text = measured.compared(models)
     assert text.count(">Baseline CNN</th>") == text.count(">Baseline CNN, earlier</th>") == 1
+    assert text.rindex(">Xception</th>") < text.index(">Baseline CNN, earlier</th>")
