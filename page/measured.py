@@ -132,9 +132,8 @@ def _measured(title: str, contract: Contract, test: Metrics | None) -> list[str]
     if epoch := contract.recipe.get("epoch"):
         recipe += f", epoch {panels.escaped(epoch)}"
     variant = CATALOGUE.get(contract.variant)
-    # The claim is about the source's own procedure, to its own last epoch.
-    repeats = contract.recipe.get("name") == "seed" and epoch == contract.recipe.get("keep_epoch", epoch)
-    claimed = f"{variant.claimed:.0%}" if variant and variant.claimed and repeats else ""
+    claim = variant.claim(contract.recipe) if variant else None
+    claimed = f"{claim:.0%}" if claim else ""
     cells = [panels.cell(test.figures.get(name) if test else None, name) for name in _COLUMNS]
     counts = test.counts if test else {}
     missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}" if counts else ""

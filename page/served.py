@@ -179,7 +179,7 @@ def guarded(picture: Radiograph) -> Shown:
     Raises:
         UnreadableImage: as :func:`pneumonia.radiograph.read`.
     """
-    return Shown(picture, reasons=tuple(reason.sentence for reason in guard.examine(picture).reasons))
+    return Shown(picture, reasons=guard.examine(picture).sentences)
 
 
 def uploaded(upload: Any) -> Path:

@@ -6,9 +6,10 @@ All take float32 ``(N, H, W, 3)``, 0 to 255, scale inside, and return the sigmoi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
@@ -127,6 +128,11 @@ class Variant:
     input_size: tuple[int, int]
     gallery_layers: tuple[str, ...]
     claimed: float | None = None
+
+    def claim(self, recipe: Mapping[str, Any]) -> float | None:
+        """What the source claims of a run of this recipe: it is about the source's own procedure, to its own last epoch, and about no other."""
+        finished = recipe.get("epoch") == recipe.get("keep_epoch", recipe.get("epoch"))
+        return self.claimed if recipe.get("name") == "seed" and finished else None
 
 
 _SMALL_LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3")

@@ -147,7 +147,7 @@ class PneumoniaClassifier:
             started = time.perf_counter()
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
             values = self.probabilities(self.resized(pictures))
-            doubts = [tuple(reason.sentence for reason in guard.examine(picture).reasons) for picture in pictures]
+            doubts = [guard.examine(picture).sentences for picture in pictures]
             milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
             for picture, value, found in zip(pictures, map(float, values), doubts, strict=True):
                 label, near = LABELS[int(value >= threshold)], low < value < high

@@ -90,6 +90,11 @@ class Examination:
         """Whether nothing speaks against it."""
         return not self.reasons
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The reasons for a person."""
+        return tuple(reason.sentence for reason in self.reasons)
+
 
 def examine(source: Source) -> Examination:
     """Says whether a picture is a frontal chest X-ray, and if not, why.

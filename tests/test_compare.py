@@ -60,7 +60,7 @@ def cells(text: str, start: str) -> list[str]:
 
 def test_earlier_runs_stand_below_what_is_bundled_and_keep_their_epoch(both) -> None:
     found = compare.collect(*both)
-    assert [(result.title, result.recipe, result.bundled, result.claimed, result.source) for result in found] == [
+    assert [(result.title, result.recipe, result.bundled, result.claimed, result.claim) for result in found] == [
         ("Baseline CNN", "BEST", True, 0.72, None),
         ("Baseline CNN", "SEED", False, 0.72, 0.72),
         ("Baseline CNN, epoch 150", "SEED", False, None, None),

@@ -46,7 +46,7 @@ _THE_DRAW_IS_NOT = (
     " Nor is the rule that unusual images are drawn more often: it was written down when one Xception so trained had been measured there, and was worse than "
     "the one before. The rule asked the train folder alone, and kept the draw."
 )
-# Where most of the answers that are neither clear nor near the threshold lie: how often are they right?
+# High and short of certain: where a reader would take a probability at its word.
 _BAND = (0.8, 0.95)
 
 
@@ -70,7 +70,7 @@ def _chosen_for(point: OperatingPoint) -> str:
         return "fixed beforehand"
     if point.recall_promised is None:
         return f"recall {point.recall_target:g} on validation"
-    # 348 patients with pneumonia who were held out cannot support a promise of all.
+    # A few hundred patients held out cannot support a promise for every new one.
     less = "" if point.recall_promised >= point.recall_target else f"recall {point.recall_target:g} on validation, which supports "
     return f"{less}recall {point.recall_promised:g} or more on new patients"
 

@@ -32,7 +32,7 @@ class Result:
 
     Attributes:
         title: its network's, and the epoch where it is not the recipe's own.
-        claimed: test accuracy that the source reports of it, or None.
+        claimed: test accuracy that the source reports of its network, whatever the recipe; None for a run that went on past its own epoch.
         contract, test: what the folder says.
         table: names, labels and calibrated probabilities of the test folder, where the folder has them.
         bundled: whether it is one of the models that the project carries.
@@ -53,9 +53,9 @@ class Result:
         return self.bundled or (not self.earlier and self.claimed is not None)
 
     @property
-    def source(self) -> float | None:
-        """What the source claims, where its procedure was repeated: BEST is not what the claim is about."""
-        return self.claimed if self.contract.recipe["name"] == "seed" else None
+    def claim(self) -> float | None:
+        """What the source claims of this very run; see :meth:`pneumonia.architectures.Variant.claim`."""
+        return CATALOGUE[self.contract.variant].claim(self.contract.recipe)
 
     @property
     def recipe(self) -> str:
@@ -158,7 +158,7 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
     for result in found:
         colour = BLUE if result.bundled else GREEN
         title = f"{result.title}, {result.recipe}" if several else result.title
-        rows.append((title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.source))
+        rows.append((title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.claim))
     rows += [(other.name.replace(", ", ",\n", 1), GREY, {name: other.measured(name, images) for name in COLUMNS}, None) for other in others]
     labels = {BLUE: "bundled", GREEN: "the source's procedure, repeated", GREY: "published by others"}
     figure = Figure(figsize=(13, 1.4 + 0.52 * len(rows)), layout="constrained")

@@ -48,7 +48,7 @@ def measured(found: Sequence[Result]) -> str:
             (
                 result.title,
                 ", ".join(filter(None, settings)),
-                "" if result.source is None else f"{result.source:.0%}",
+                "" if result.claim is None else f"{result.claim:.0%}",
                 *(f"**{_text(result.test.figures[name], name)}** ({_ends(result.test.figures[name], name)})" for name in _TITLES),
                 f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}",
                 f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}",
