@@ -19,17 +19,28 @@ from train.data import DataError, Dataset, Item
 FITTED, HELD_OUT = "fitted", "held-out"
 # The same for recipes that are compared under a change of time and machine: the middle of each series of patients, and its two ends.
 MIDDLE, ENDS = "middle", "ends"
-# What a recipe that is validated on one side learns from.
-LEARNED = {HELD_OUT: FITTED, ENDS: MIDDLE}
-# One fold in seven is held out: enough pneumonias (some 550) to place a threshold for 99% recall, and 86% of the images are left to learn from.
+# One fold in seven is held out: 86% of the images are left to learn from. Choices are made on the first; the others are held out in turn, each from a network of
+# its own, to place thresholds (train/cross_fold.py).
 FOLDS = 7
+
+
+def sides(fold: int) -> tuple[str, str]:
+    """What is learned from and what is held out where fold 1 to :data:`FOLDS` is: ``fitted`` and ``held-out``, ``fitted-2`` and ``held-out-2``, and so on."""
+    suffix = "" if fold == 1 else f"-{fold}"
+    return FITTED + suffix, HELD_OUT + suffix
+
+
+_FOLD = {name: fold for fold in range(1, FOLDS + 1) for name in sides(fold)}
+# What a recipe that is validated on one side learns from.
+LEARNED = {held_out: fitted for fitted, held_out in map(sides, range(1, FOLDS + 1))} | {ENDS: MIDDLE}
 _SEED = 2018
 # The last number of a patient's key; what is left of the key names the series.
 _NUMBER = re.compile(r"(?P<number>\d+)(?!.*\d)")
 
 
 def items_of(dataset: Dataset, split: str) -> list[Item]:
-    """The images of a split: ``train``, ``val`` or ``test``, or a side of the train folder: ``fitted`` or ``held-out``, ``middle`` or ``ends``.
+    """The images of a split: ``train``, ``val`` or ``test``, or a side of the train folder: ``fitted`` or ``held-out`` (see :func:`sides` for other
+    folds), ``middle`` or ``ends``.
 
     Raises:
         DataError: there is no such split, or the train folder has too few patients to be parted.
@@ -37,7 +48,7 @@ def items_of(dataset: Dataset, split: str) -> list[Item]:
     if split not in (*LEARNED, *LEARNED.values()):
         return dataset.split(split)
     items = dataset.split("train")
-    held_out = _held_out(dataset) if split in (FITTED, HELD_OUT) else _ends(dataset)
+    held_out = _held_out(dataset, _FOLD[split]) if split in _FOLD else _ends(dataset)
     return [item for item, held in zip(items, held_out, strict=True) if held == (split in LEARNED)]
 
 
@@ -58,13 +69,13 @@ def groups_of(dataset: Dataset, split: str) -> np.ndarray:
     return np.array([numbers.setdefault(root(("file", digest)), len(numbers)) for _, digest in pairs], np.int64)
 
 
-def _held_out(dataset: Dataset) -> np.ndarray:
+def _held_out(dataset: Dataset, fold: int) -> np.ndarray:
     items = dataset.split("train")
     # Bacteria and virus are kept apart too: they differ in how hard they are, and a fold with few viruses would flatter.
     strata = np.array([item.cause or item.label for item in items], dtype=str)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=_SEED)
     try:
-        _, chosen = next(folds.split(np.zeros(len(items)), strata, groups_of(dataset, "train")))
+        _, chosen = list(folds.split(np.zeros(len(items)), strata, groups_of(dataset, "train")))[fold - 1]
     except ValueError as error:
         raise DataError(f"The train folder cannot be parted into {FOLDS} folds of patients ({error}); it needs {FOLDS} of each class.") from None
     mask = np.zeros(len(items), bool)
