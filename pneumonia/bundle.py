@@ -167,7 +167,9 @@ def read_details(folder: Path) -> dict[str, Any]:
     ``operating_points``: by name, ``validation`` and ``test``, each as :meth:`Metrics.from_dict` reads it, with the rates alone. ``parts``: the test
     folder's ``bacteria``, ``virus``, ``without duplicates`` and ``by patient``, likewise. ``uncertain``: how many test ``images`` lie within the contract's
     uncertainty of the default threshold, how many of them are ``wrong``, and how many others are, ``wrong_elsewhere``. ``corruptions``: AUC, recall and
-    specificity on validation under each, at the default threshold.
+    specificity on validation under each, at the default threshold. ``folds``, where the thresholds rest on all of them: what each fold's network does at the
+    default threshold on the patients it did not learn from, the bundle's own first: ``patients`` with pneumonia, ``temperature``, ``auc``, ``recall`` and
+    ``specificity``.
 
     Raises:
         ContractError: the file is there but cannot be read.

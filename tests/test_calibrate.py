@@ -182,7 +182,7 @@ def test_a_contract_is_calibrated_as_a_whole(make_contract) -> None:
     scores = np.where(labels == 1, 6.0, -6.0) + rng.normal(0, 3.0, 600)
     raw = {"clean": sigmoid(scores), "darker": sigmoid(scores - 0.8)}
     contract = make_contract("baseline", (100, 90))
-    found = calibrate.calibrated_contract(contract, labels, np.arange(600), raw)
+    found = calibrate.calibrated_contract(contract, calibrate.Answers(labels, np.arange(600), raw))
     assert [point.name for point in found.operating_points] == ["default", "recall-0.95", "recall-0.98", "recall-0.99", "recall-1.00"]
     thresholds = [point.threshold for point in found.operating_points[1:]]
     assert thresholds == sorted(thresholds, reverse=True)
@@ -202,8 +202,28 @@ def test_a_contract_is_calibrated_as_a_whole(make_contract) -> None:
         ([0, 1], {"clean": [0.1, 0.9], "a": [0.1]}),
     ],
 )
-def test_nothing_is_calibrated_on_what_cannot_bear_it(make_contract, labels: list[int], raw: dict[str, list[float]]) -> None:
+def test_nothing_is_calibrated_on_what_cannot_bear_it(labels: list[int], raw: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match="Calibration needs"):
-        calibrate.calibrated_contract(
-            make_contract("baseline", (100, 90)), np.array(labels), np.arange(2), {name: np.array(values) for name, values in raw.items()}
-        )
+        calibrate.Answers(np.array(labels), np.arange(2), {name: np.array(values) for name, values in raw.items()})
+
+
+def test_thresholds_rest_on_the_patients_of_all_folds_each_network_at_its_own_temperature(make_contract) -> None:
+    # Two networks, 200 patients with pneumonia each; the second says everything with twice the logit, so its temperature is twice as high and then both agree.
+    labels = np.repeat([0, 1], 200)
+    scores = np.concatenate([np.linspace(-6, 1, 200), np.linspace(-0.995, 8.955, 200)])
+    one = calibrate.Answers(labels, np.arange(400), {"clean": sigmoid(scores)})
+    # The same numbers for patients, who are others all the same.
+    other = calibrate.Answers(labels, np.arange(400), {"clean": sigmoid(2 * scores)})
+    assert other.warmth == pytest.approx(2 * one.warmth, rel=1e-3)
+    contract = make_contract("baseline", (100, 90))
+    alone, both = (calibrate.calibrated_contract(contract, one, others) for others in ((), (other,)))
+    # Of 200 patients, 5 may lie below the threshold for 95% (binomial: 6 or more with 93.8%, 7 or more with 87.6%); of 400, 14 (91.9% and 86.7%).
+    assert [calibrate.rank(number, 0.95) - 1 for number in (200, 400)] == [5, 14]
+    thresholds = [calibrate.logits(np.array(found.operating_points[1].threshold)) * found.temperature for found in (alone, both)]
+    # Alone the sixth lowest, .05 a step above -.995; both have each score twice, so the fifteenth of all is the eighth of either.
+    assert thresholds == pytest.approx([-0.995 + 5 * 0.05, -0.995 + 7 * 0.05], abs=0.02 * alone.temperature)
+    assert both.temperature == alone.temperature == one.warmth
+    assert both.operating_points[1].margin.startswith("at most 14 of 400 validation patients below it (each answered by the one of 2 networks that")
+    assert alone.operating_points[1].margin.startswith("at most 5 of 200 validation patients below it, which")
+    with pytest.raises(ValueError, match="under the same names"):
+        calibrate.calibrated_contract(contract, one, [calibrate.Answers(labels, np.arange(400), {"clean": other.raw["clean"], "dark": other.raw["clean"]})])

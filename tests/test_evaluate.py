@@ -15,9 +15,8 @@ from pneumonia import PneumoniaClassifier, bundle, evidence
 from pneumonia.classifier import calibrated
 from pneumonia.contract import Metrics, OperatingPoint
 from pneumonia.corruptions import CORRUPTIONS
-from train import calibrate, compare, details, evaluate, fit, recipes
+from train import calibrate, compare, details, evaluate, fit, fold_answers, recipes
 from train.__main__ import main
-from train.breakdown import patients_of
 from train.data import Dataset
 from train.folds import groups_of, items_of
 from train.metrics import confusion
@@ -86,7 +85,7 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
     assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
     assert list(raw) == ["clean", *CORRUPTIONS]
     contract = bundle.read_contract(best / "bundle")
-    again = calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), labels, groups_of(tiny_scan, "held-out"), raw)
+    again = calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), calibrate.Answers(labels, groups_of(tiny_scan, "held-out"), raw))
     assert again == contract
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
@@ -210,9 +209,8 @@ def test_the_published_contract_recomputes_from_the_published_answers(variant: s
         # Fixed beforehand by its recipe, and by nothing measured.
         assert (contract.operating_points, contract.temperature) == ((OperatingPoint("default", recipes.get(variant).threshold),), 1.0)
         return
-    names, labels, raw = details.read_copies(folder)
-    groups = patients_of(names, compare.duplicates(assets / "results"))
-    assert calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), labels, groups, raw) == contract
+    own, *others = fold_answers.read(folder, compare.duplicates(assets / "results"))
+    assert calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), own, others) == contract
 
 
 @pytest.mark.data

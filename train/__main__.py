@@ -113,6 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
     command.set_defaults(run=commands.choose_seed)
 
+    command = subparsers.add_parser("folds", help="train a network for each other fold as a bundle was, and place its thresholds on the patients of all folds")
+    command.add_argument("bundle", type=Path, help="the bundle's folder; its contract and figures are renewed")
+    _add_data(command)
+    command.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="train these folds, 2 to 7, and leave the bundle as it is")
+    command.add_argument("--teachers", type=Path, metavar="DIR", help="for a network that had a teacher: the folder of the teacher's folds")
+    command.add_argument("--out", type=Path, help="where the runs go, or go on (default: runs/BUNDLE-folds)")
+    command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
+    command.set_defaults(run=commands.cross_folds)
+
     command = subparsers.add_parser("soup", help="average the weights of several runs of a recipe into one network, and make its bundle")
     command.add_argument("runs", type=Path, nargs="+", metavar="run", help="a finished run's folder")
     _add_data(command)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import beta, binom
@@ -36,11 +36,11 @@ COOLEST, HOTTEST = 0.2, 10.0
 NEAREST = 40
 
 
-def calibrated_contract(contract: Contract, labels: np.ndarray, groups: np.ndarray, raw: Mapping[str, np.ndarray]) -> Contract:
-    """Gives a contract the temperature, operating points and uncertainty that validation supports.
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network said of patients that it did not learn from.
 
-    Args:
-        contract: of the network that answered; those three fields of it are replaced.
+    Attributes:
         labels: ``(N,)``, 1 is PNEUMONIA, both present.
         groups: int ``(N,)``, equal where two images are of one patient.
         raw: uncalibrated probabilities ``(N,)`` under each name, ``clean`` among them; see :func:`train.validate.scores`.
@@ -48,19 +48,51 @@ def calibrated_contract(contract: Contract, labels: np.ndarray, groups: np.ndarr
     Raises:
         ValueError: there is nothing to calibrate on: no clean answers, one class only, or arrays of different length.
     """
-    labels, groups = np.asarray(labels), np.asarray(groups)
-    if CLEAN not in raw or len(np.unique(labels)) != 2 or any(np.shape(values) != labels.shape for values in (groups, *raw.values())):
-        shapes = {name: np.shape(values) for name, values in raw.items()}
-        raise ValueError(
-            f"Calibration needs answers named {CLEAN!r}, images of both classes and arrays of one length; "
-            f"got {shapes} for labels {sorted(set(labels.tolist()))} of shape {labels.shape}."
-        )
-    warmth = temperature(labels, groups, raw)
-    found = {name: calibrated(values, warmth) for name, values in raw.items()}
-    points = operating_points(labels, groups, found)
+
+    labels: np.ndarray
+    groups: np.ndarray
+    raw: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        labels, raw = np.asarray(self.labels), self.raw
+        if CLEAN not in raw or len(np.unique(labels)) != 2 or any(np.shape(values) != labels.shape for values in (self.groups, *raw.values())):
+            shapes = {name: np.shape(values) for name, values in raw.items()}
+            raise ValueError(
+                f"Calibration needs answers named {CLEAN!r}, images of both classes and arrays of one length; "
+                f"got {shapes} for labels {sorted(set(labels.tolist()))} of shape {labels.shape}."
+            )
+
+    @property
+    def warmth(self) -> float:
+        """This network's :func:`temperature`."""
+        return temperature(np.asarray(self.labels), np.asarray(self.groups), self.raw)
+
+
+def calibrated_contract(contract: Contract, answers: Answers, others: Sequence[Answers] = ()) -> Contract:
+    """Gives a contract the temperature, operating points and uncertainty that validation supports.
+
+    Args:
+        contract: of the network that answered; those three fields of it are replaced.
+        answers: of that network, on patients it did not learn from. Temperature and uncertainty are read from these alone, for they are its own.
+        others: of networks of the same recipe, each on other patients and itself calibrated on them before the answers of all are put together: the
+            operating points then rest on all of these patients. The promise is the recipe's, of which this network is one outcome (cross-conformal
+            prediction: Vovk, Annals of Mathematics and Artificial Intelligence 2015).
+
+    Raises:
+        ValueError: networks were not asked under the same names.
+    """
+    if any(other.raw.keys() != answers.raw.keys() for other in others):
+        raise ValueError(f"All networks must have answered under the same names, {', '.join(answers.raw)}.")
+    everyone = (answers, *others)
+    warmths = [one.warmth for one in everyone]
+    own = {name: calibrated(values, warmths[0]) for name, values in answers.raw.items()}
+    labels = np.concatenate([one.labels for one in everyone])
+    groups = np.unique([(index, group) for index, one in enumerate(everyone) for group in one.groups], axis=0, return_inverse=True)[1].ravel()
+    found = {name: np.concatenate([calibrated(one.raw[name], warmth) for one, warmth in zip(everyone, warmths, strict=True)]) for name in own}
+    points = operating_points(labels, groups, found, networks=len(everyone))
     default = chosen_default(labels, points, found)
-    width = uncertainty(found, default.threshold)
-    return replace(contract, temperature=warmth, operating_points=(replace(default, name="default"), *points), uncertainty=width)
+    width = uncertainty(own, default.threshold)
+    return replace(contract, temperature=warmths[0], operating_points=(replace(default, name="default"), *points), uncertainty=width)
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:
@@ -117,7 +149,12 @@ def threshold_keeping(values: np.ndarray, weights: np.ndarray, allowance: float)
 
 
 def operating_points(
-    labels: np.ndarray, groups: np.ndarray, found: Mapping[str, np.ndarray], targets: Sequence[float] = TARGETS, confidence: float = CONFIDENCE
+    labels: np.ndarray,
+    groups: np.ndarray,
+    found: Mapping[str, np.ndarray],
+    targets: Sequence[float] = TARGETS,
+    confidence: float = CONFIDENCE,
+    networks: int = 1,
 ) -> tuple[OperatingPoint, ...]:
     """A threshold for each recall target, named ``recall-0.95`` and so on.
 
@@ -129,12 +166,14 @@ def operating_points(
         found: calibrated probabilities under each name, ``clean`` among them.
         targets: of recall.
         confidence: of the promise.
+        networks: how many answered, each for patients of its own; for the sentence that says what the threshold rests on.
     """
     ill = labels == 1
     weights = patient_weights(groups[ill])
     patients = len(np.unique(groups[ill]))
     copies = [values[ill] for name, values in found.items() if name != CLEAN]
     points = []
+    asked = "" if networks == 1 else f" (each answered by the one of {networks} networks that did not learn from it)"
     for target in targets:
         k = rank(patients, target, confidence)
         threshold, lowered = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1), ""
@@ -145,7 +184,7 @@ def operating_points(
                 threshold, lowered = kept, f"; lowered further, to keep {target:.0%} on the average of {len(copies)} corruptions as well"
         promised = target if k else math.floor(promise(patients, 1, confidence) * 1000) / 1000
         margin = (
-            f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below it, which promises {promised:.4g} "
+            f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below it{asked}, which promises {promised:.4g} "
             f"on new ones with {confidence:.0%} confidence{'' if k else ' and no more, from so few'}{lowered}"
         )
         points.append(OperatingPoint(f"recall-{target:.2f}", _below(threshold), target, promised, margin))

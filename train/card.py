@@ -46,7 +46,7 @@ def render(folder: Path, repo: str | None = None, *, space: str | None = None, p
         sections.how_to_use(contract, name, on_hub=repo is not None, space=space),
         sections.training(contract),
         sections.results(contract, metrics, folder),
-        evidence.operating_points(contract, details),
+        evidence.operating_points(contract, details, folder),
         sections.calibration(contract, metrics["test"], folder),
         evidence.parts(details),
         evidence.robustness(contract, details, folder),

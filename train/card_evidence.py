@@ -5,14 +5,14 @@ Each returns Markdown, or an empty string where the bundle holds nothing to writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pneumonia.bundle import BundleError
 from pneumonia.contract import Contract, Metrics
+from train import fold_answers, stress_report
 from train import seeds as seed_runs
-from train import stress_report
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
 from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
 from train.card_sections import interval, table
@@ -28,8 +28,8 @@ _PARTS = {
 }
 
 
-def operating_points(contract: Contract, details: Mapping[str, Any]) -> str:
-    """What each setting promises, what it kept, and where an answer is uncertain."""
+def operating_points(contract: Contract, details: Mapping[str, Any], folder: Path | None = None) -> str:
+    """What each setting promises, what it kept, what its threshold rests on, and where an answer is uncertain; ``folder`` is the bundle's, for its picture."""
     points = [point for point in contract.operating_points if point.recall_promised is not None]
     if not points or "operating_points" not in details:
         return ""
@@ -78,7 +78,7 @@ over the choice of patients held out, each of whom counts once; kept is what was
 
 What keeps each clear of chance:
 
-{reasons}"""
+{reasons}{_folds(details["folds"], folder) if "folds" in details else ""}"""
     if "uncertain" in details:
         near, wrong, elsewhere = (details["uncertain"][name] for name in ("images", "wrong", "wrong_elsewhere"))
         text += f"""
@@ -87,6 +87,31 @@ An answer whose calibrated logit lies within {contract.uncertainty:g} of the thr
 delivered in another framing, exposure or encoding (the median, over the corruptions, for validation images near the threshold). On the test folder that is
 {near} images, which hold {wrong} of the {wrong + elsewhere} errors."""
     return text
+
+
+def _folds(found: Sequence[Mapping[str, float]], folder: Path | None) -> str:
+    """That each threshold rests on the patients of all folds, and how far the networks that answered for them differ."""
+    rows = [
+        (
+            "this model" if number == 1 else f"of fold {number}",
+            f"{fold['patients']:g}",
+            f"{fold['temperature']:.3g}",
+            *(f"{fold[name]:.3f}" for name in ("auc", "recall", "specificity")),
+        )
+        for number, fold in enumerate(found, start=1)
+    ]
+    drawn = (
+        f"\n\n![Share of the ill below each probability, and the thresholds]({fold_answers.PICTURE})"
+        if folder and (folder / fold_answers.PICTURE).is_file()
+        else ""
+    )
+    return f"""
+
+The thresholds rest on all {len(found)} folds of the train folder. For each fold but this model's own a network was trained by the same recipe and seed with
+that fold held out; each patient's answer is that of the one network that did not learn from it, at that network's own temperature. So what is promised is
+promised of the recipe, of which this model is one outcome. At the default threshold, on X-rays as they are:
+
+{table(("Network", "Patients with pneumonia", "Temperature", "AUC", "Recall", "Specificity"), rows)}{drawn}"""
 
 
 def parts(details: Mapping[str, Any]) -> str:
@@ -143,10 +168,11 @@ def seeds(folder: Path) -> str:
     head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
     drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
     means = [run for run in found["runs"] if is_mean(run)]
+    at = "its own fold's default threshold" if (folder / fold_answers.OTHERS).is_file() else "its own default threshold"
     mixed = " A mean of runs' weights is one network, asked like any other; it has no part in mean and deviation." if means else ""
     return f"""## Seeds
 
-{len(found["runs"]) - len(means)} runs of the recipe that differ in nothing but their seed, each at its own default threshold. The bundle is the run with the
+{len(found["runs"]) - len(means)} runs of the recipe that differ in nothing but their seed, each at {at}. The bundle is the run with the
 best validation (the mean of the two figures); the test figures stand beside and chose nothing.{mixed}{drawn}
 
 {table(head, rows)}"""

@@ -11,7 +11,7 @@ from pathlib import Path
 from pneumonia import bundle
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, soup, stress, stress_report, tries
+from train import audit, card, compare, cross_fold, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, soup, stress, stress_report, tries
 from train.run_folder import RunError, run_facts
 
 
@@ -187,6 +187,27 @@ def fit_lungs(options: argparse.Namespace) -> int:
     if not options.keep:
         lungs.make(dataset, cache=cache)
     print(json.dumps(lungs.report(dataset, Path("assets/examples"), options.out, cache), indent=1))
+    return 0
+
+
+def cross_folds(options: argparse.Namespace) -> int:
+    """Trains the other folds' networks and places a bundle's thresholds on the answers of all."""
+    dataset, out = data.scan(data.locate(options.data)), options.out or Path("runs") / f"{options.bundle.name}-folds"
+    made = cross_fold.train(
+        options.bundle,
+        dataset,
+        out,
+        only=options.only,
+        teachers=options.teachers,
+        imagenet_weights=options.imagenet_weights,
+        skip_corrupt=options.skip_corrupt,
+    )
+    if options.only:
+        print("\n".join(map(str, made)))
+        return 0
+    cross_fold.gather(options.bundle, dataset, out)
+    print(evaluate.table(evaluate.evaluate(options.bundle, dataset, options.bundle, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt)))
+    print(f"Thresholds and figures of {options.bundle} are renewed; run python -m train stress, compare and card.", file=sys.stderr)
     return 0
 
 

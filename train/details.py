@@ -63,11 +63,7 @@ def of(
 
 def write_copies(folder: Path, names: Sequence[str], raw: Mapping[str, np.ndarray]) -> None:
     """Writes ``validation_copies.csv``: file, label, and the raw probability ``(N,)`` under each name."""
-    with (folder / COPIES).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("file", "label", *raw))
-        for index, name in enumerate(names):
-            writer.writerow((name, named(name).label, *(digits(values[index]) for values in raw.values())))
+    write_table(folder / COPIES, names, raw)
 
 
 def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
@@ -77,7 +73,25 @@ def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarr
         FileNotFoundError: the bundle was not calibrated on held-out patients.
         BundleError: the file is there, but not what it should be.
     """
-    file = folder / COPIES
+    return read_table(folder / COPIES)
+
+
+def write_table(file: Path, names: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
+    """Writes a table of images: file, label, and a number ``(N,)`` under each name."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "label", *columns))
+        for index, name in enumerate(names):
+            writer.writerow((name, named(name).label, *(digits(values[index]) for values in columns.values())))
+
+
+def read_table(file: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """Reads what :func:`write_table` wrote: names, int64 ``(N,)`` labels, and float64 ``(N,)`` under each name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BundleError: the file is there, but not what it should be.
+    """
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.reader(stream))
     try:

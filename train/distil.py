@@ -57,7 +57,7 @@ class Pool:
 
 
 def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0, precision: str = "float32") -> None:
-    """Draws ``views`` views of every image of the ``fitted`` side and has a bundle answer for each.
+    """Draws ``views`` views of every image that the teacher learned from and has it answer for each, so that its students hold out the same patients.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
 
@@ -78,7 +78,8 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
     """
     classifier = PneumoniaClassifier.from_pretrained(teacher)
     cache = out.parent / "cache"
-    images, labels, items = load(folds.items_of(dataset, folds.FITTED), classifier.contract.input_size, cache=cache)
+    learned = folds.LEARNED.get(classifier.contract.recipe.get("validation", ""), folds.FITTED)
+    images, labels, items = load(folds.items_of(dataset, learned), classifier.contract.input_size, cache=cache)
     frames = framing.apart(framing.lung_frames(images, cache=cache), labels) if policy.framed_alike else None
     facts = {
         "teacher": classifier.contract.weights_sha256,

@@ -16,11 +16,11 @@ from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import Contract, Metrics, OperatingPoint
-from train import details, fit, network, plots, validate
+from train import details, fit, fold_answers, network, plots, validate
 from train import run_folder as run_folders
-from train.calibrate import calibrated_contract
+from train.calibrate import Answers, calibrated_contract
 from train.data import DataError, Dataset, Item, load
-from train.folds import HELD_OUT, items_of
+from train.folds import HELD_OUT, HELD_OUTS, items_of
 from train.metrics import measure
 from train.recipes import Recipe
 
@@ -65,8 +65,11 @@ def evaluate(
         tables[entry] = ([item.relative for item in items], labels, probabilities)
         if entry == "test":
             plots.draw_all(out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY))
-    copies = details.read_copies(folder) if (folder / details.COPIES).is_file() else None
-    bundle.write_metrics(out, metrics, classifier.contract, details.of(classifier.contract, splits, tables, _identical(dataset), copies))
+    same, calibrated_on_patients = identical(dataset), (folder / details.COPIES).is_file()
+    found = details.of(classifier.contract, splits, tables, same, details.read_copies(folder) if calibrated_on_patients else None)
+    if calibrated_on_patients and len(folds := fold_answers.read(folder, same)) > 1:
+        found["folds"] = fold_answers.shares(folds, threshold)
+    bundle.write_metrics(out, metrics, classifier.contract, found)
     return metrics
 
 
@@ -101,12 +104,9 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
         DataError: images are missing or damaged.
     """
     history, cache = run_folders.history_of(run_folder), run_folder.parent / "cache"
-    target = run_folder / "bundle"
-    _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, history, target)
-    if recipe.validation == HELD_OUT:
-        calibrate(target, dataset, cache=cache, skip_corrupt=skip_corrupt)
+    target = unmeasured(recipe, run_folder, dataset, skip_corrupt=skip_corrupt)
     evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
-    if recipe.validation != HELD_OUT and recipe.epochs > recipe.keep_epoch:
+    if recipe.validation not in HELD_OUTS and recipe.epochs > recipe.keep_epoch:
         with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
             last = Path(scratch) / "bundle"
             _write_bundle(recipe, run_folder, dataset, recipe.epochs, history, last)
@@ -118,10 +118,23 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
     return target
 
 
+def unmeasured(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
+    """Makes ``run_folder/bundle`` as :func:`assemble` does, calibrated where patients are held out, and asks nothing about the test folder.
+
+    Raises:
+        RunError, DataError: see :func:`assemble`.
+    """
+    target = run_folder / "bundle"
+    _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, run_folders.history_of(run_folder), target)
+    if recipe.validation in HELD_OUTS:
+        calibrate(target, dataset, cache=run_folder.parent / "cache", skip_corrupt=skip_corrupt)
+    return target
+
+
 def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False) -> Contract:
     """Gives a bundle's contract what validation supports (see :mod:`train.calibrate`), and leaves the answers it was read from in ``validation_copies.csv``.
 
-    Nothing of the test folder is looked at. What the bundle was calibrated to before has no effect.
+    The patients are those that its recipe holds out. Nothing of the test folder is looked at, and what the bundle was calibrated to before has no effect.
 
     Args:
         folder: the bundle; its contract is replaced.
@@ -135,7 +148,8 @@ def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip
     """
     classifier = PneumoniaClassifier.from_pretrained(folder)
     classifier.contract = replace(classifier.contract, temperature=1.0)
-    prepared = validate.copies(dataset, classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    split = classifier.contract.recipe.get("validation", HELD_OUT)
+    prepared = validate.copies(dataset, classifier.contract.input_size, split, cache=cache, skip_corrupt=skip_corrupt)
     if len(set(prepared.labels.tolist())) != 2:
         raise DataError("The patients held out are all of one class; to calibrate on them, both are needed.")
     # Twelve thousand images: one graph a network saves a quarter of the minutes they take, and its answers differ by rounding alone.
@@ -143,12 +157,13 @@ def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip
     found = validate.answers(lambda images: ask(radiograph.to_input(images)), prepared)
     details.write_copies(folder, [item.relative for item in prepared.items], found)
     _, labels, raw = details.read_copies(folder)
-    contract = calibrated_contract(classifier.contract, labels, prepared.groups, raw)
+    contract = calibrated_contract(classifier.contract, Answers(labels, prepared.groups, raw))
     (folder / bundle.CONTRACT).write_text(contract.to_json())
     return contract
 
 
-def _identical(dataset: Dataset) -> list[list[str]]:
+def identical(dataset: Dataset) -> list[list[str]]:
+    """Groups of names whose files are the same, byte for byte."""
     by_digest: dict[str, list[str]] = {}
     for item, digest in zip(dataset.items, dataset.digests, strict=True):
         by_digest.setdefault(digest, []).append(item.relative)
@@ -162,7 +177,7 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
     images, _, _ = load(held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True)
     until = [row for row in history if row["epoch"] <= epoch]
     # A threshold fixed beforehand is the source's; where patients are held out, it is read from their answers.
-    settings = {name: value for name, value in asdict(recipe).items() if name != "threshold" or recipe.validation != HELD_OUT}
+    settings = {name: value for name, value in asdict(recipe).items() if name != "threshold" or recipe.validation not in HELD_OUTS}
     contract = Contract(
         variant=variant.name,
         recipe={

@@ -19,8 +19,8 @@ from train.data import DataError, Dataset, Item
 FITTED, HELD_OUT = "fitted", "held-out"
 # The same for recipes that are compared under a change of time and machine: the middle of each series of patients, and its two ends.
 MIDDLE, ENDS = "middle", "ends"
-# One fold in seven is held out: 86% of the images are left to learn from. Choices are made on the first; the others are held out in turn, each from a network of
-# its own, to place thresholds (train/cross_fold.py).
+# One fold in seven is held out: 86% of the images are left to learn from. Choices are made on the first; the others are held out in turn, each from a network
+# of its own, to place thresholds (train/cross_fold.py).
 FOLDS = 7
 
 
@@ -31,6 +31,8 @@ def sides(fold: int) -> tuple[str, str]:
 
 
 _FOLD = {name: fold for fold in range(1, FOLDS + 1) for name in sides(fold)}
+# The sides on which a threshold may be placed: drawn at random, so that what holds on them holds for new patients of the same source.
+HELD_OUTS = tuple(sides(fold)[1] for fold in range(1, FOLDS + 1))
 # What a recipe that is validated on one side learns from.
 LEARNED = {held_out: fitted for fitted, held_out in map(sides, range(1, FOLDS + 1))} | {ENDS: MIDDLE}
 _SEED = 2018

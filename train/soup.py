@@ -6,16 +6,14 @@ any of them. Whether they do is seen on held-out patients: two strongly altered 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from train import fit, network
+from train import fit, network, recipes
 from train.recipes import Recipe
 from train.run_folder import RunError, history_of, kept_name, run_facts, write_atomically, write_facts, write_history
 
@@ -38,7 +36,7 @@ def average(recipe: Recipe, runs: Sequence[Path], out: Path) -> Recipe:
         raise RunError(f"A mean of weights needs two runs or more, got {len(runs)}.")
     facts = [run_facts(run) for run in runs]
     common = [{key: value for key, value in fact.items() if key in ("precision", "data", "body", "pool")} for fact in facts]
-    wanted = {key: value for key, value in _plain(recipe).items() if key != "seed"}
+    wanted = {key: value for key, value in recipes.plain(recipe).items() if key != "seed"}
     # A field that recipes gained since a run began had its default in effect before it had a name.
     plain = [wanted | {key: value for key, value in fact["recipe"].items() if key != "seed"} for fact in facts]
     seeds = [fact["recipe"]["seed"] for fact in facts]
@@ -47,12 +45,12 @@ def average(recipe: Recipe, runs: Sequence[Path], out: Path) -> Recipe:
     if len(set(seeds)) < len(seeds):
         raise RunError(f"Two runs are of one seed: {sorted(seeds)}; a run counts once.")
     averaged = replace(recipe, seed=min(seeds), averaged=tuple(sorted(seeds)))
-    if (out / kept_name(recipe.keep_epoch)).is_file() and run_facts(out)["recipe"] != _plain(averaged):
+    if (out / kept_name(recipe.keep_epoch)).is_file() and run_facts(out)["recipe"] != recipes.plain(averaged):
         raise RunError(f"{out} already holds another run; give another --out.")
     model = mean([fit.at_epoch(recipe, run, recipe.keep_epoch) for run in runs])
     network.round_to_float16(model)
     out.mkdir(parents=True, exist_ok=True)
-    write_facts(out, facts[0] | {"recipe": _plain(averaged)})
+    write_facts(out, facts[0] | {"recipe": recipes.plain(averaged)})
     write_history(out, _mean_history([history_of(run) for run in runs]))
     write_atomically(out / kept_name(recipe.keep_epoch), model.save_weights)
     return averaged
@@ -71,8 +69,3 @@ def _mean_history(histories: Sequence[Sequence[dict[str, float]]]) -> list[dict[
         row = {name: float(np.mean([one[name] for one in same])) for name in same[0]}
         rows.append(row | {"epoch": same[0]["epoch"], "seconds": round(sum(one["seconds"] for one in same), 2)})
     return rows
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    # As JSON gives it back: lists for tuples.
-    return json.loads(json.dumps(asdict(recipe)))

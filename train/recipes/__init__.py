@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pneumonia.architectures import CATALOGUE
 from train.augment import Geometry
@@ -100,6 +102,11 @@ class Recipe:
             raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
         if self.teacher_weight and self.augmentation:
             raise ValueError("A teacher has seen the very views it answers for, so none are drawn anew: drop augmentation or teacher_weight.")
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(asdict(recipe)))
 
 
 def get(variant: str, name: str = "seed") -> Recipe:

@@ -1,0 +1,171 @@
+"""A network for each fold, and thresholds on what all of them said: every patient answered once, by a network that did not learn from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_dataset
+from PIL import Image
+
+from pneumonia import PneumoniaClassifier, bundle
+from pneumonia.contract import Contract
+from train import calibrate, card_evidence, card_sections, cross_fold, details, distil, evaluate, fit, fold_answers, recipes
+from train.__main__ import main
+from train.data import Dataset, scan
+from train.folds import FOLDS, groups_of, items_of, sides
+from train.run_folder import RunError, run_facts
+
+SHORT = dataclasses.replace(
+    recipes.get("baseline", "best"), teacher_weight=0.0, input_size=(48, 48), epochs=1, keep_epoch=1, batch_size=8, warmup=0.0, schedule="constant", seed=5
+)
+
+
+@pytest.fixture(scope="module")
+def wards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Enough patients that each fold has both classes."""
+    return scan(write_dataset(tmp_path_factory.mktemp("wards") / "chest_xray", {"train": 32, "val": 4, "test": 4}))
+
+
+@pytest.fixture(scope="module")
+def patched() -> Iterator[pytest.MonkeyPatch]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(recipes, "get", lambda variant, name: SHORT)
+    yield patch
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, wards: Dataset, patched: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A bundle whose thresholds rest on its own fold, and the folder of the other folds' runs, made by the command."""
+    folder = tmp_path_factory.mktemp("folds")
+    fit.fit(SHORT, wards, folder / "own")
+    evaluate.assemble(SHORT, folder / "own", wards)
+    command = ["folds", str(folder / "own" / "bundle"), "--data", str(wards.root), "--out", str(folder / "others"), "--only"]
+    assert main([*command, "2", "3"]) == 0 and main([*command, "4", "5", "6", "7"]) == 0
+    return folder / "own" / "bundle", folder / "others"
+
+
+@pytest.fixture
+def gathered(made: tuple[Path, Path], tmp_path: Path, wards: Dataset) -> Path:
+    """A copy of the bundle, its thresholds on all folds and measured with them."""
+    folder = Path(shutil.copytree(made[0], tmp_path / "bundle"))
+    assert main(["folds", str(folder), "--data", str(wards.root), "--out", str(made[1])]) == 0
+    return folder
+
+
+def test_the_folds_part_the_train_folder(wards: Dataset) -> None:
+    held_out = [item for fold in range(1, FOLDS + 1) for item in items_of(wards, sides(fold)[1])]
+    assert sorted(held_out, key=str) == sorted(wards.split("train"), key=str)
+    for fold in range(1, FOLDS + 1):
+        learned, held = (items_of(wards, side) for side in sides(fold))
+        assert sorted([*learned, *held], key=str) == sorted(wards.split("train"), key=str)
+        assert not {item.patient for item in learned} & {item.patient for item in held}
+    assert sides(1) == ("fitted", "held-out") and sides(3) == ("fitted-3", "held-out-3")
+
+
+def test_each_other_network_learned_as_the_bundle_did_and_is_asked_about_its_own_patients_alone(made, wards) -> None:
+    own = bundle.read_contract(made[0])
+    for fold in range(2, FOLDS + 1):
+        lent = made[1] / f"fold-{fold}" / "bundle"
+        contract = bundle.read_contract(lent)
+        assert contract.recipe["validation"] == f"held-out-{fold}" and contract.recipe["seed"] == own.recipe["seed"] == 5
+        assert run_facts(lent.parent)["precision"] == own.recipe["precision"]
+        assert details.read_copies(lent)[0] == [item.relative for item in items_of(wards, f"held-out-{fold}")]
+        # Nothing was asked about the test folder.
+        assert not (lent / bundle.METRICS).exists() and not (lent / "predictions_test.csv").exists()
+        assert contract.weights_sha256 != own.weights_sha256
+
+
+def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
+    before, after = bundle.read_contract(made[0]), bundle.read_contract(gathered)
+    own, *others = fold_answers.read(gathered)
+    assert len(others) == FOLDS - 1
+    ill = sum(len(np.unique(fold.groups[fold.labels == 1])) for fold in (own, *others))
+    every = wards.split("train")
+    assert ill == len({item.patient for item in every if item.label == 1}) == len(np.unique(groups_of(wards, "train")[[item.label == 1 for item in every]]))
+    assert f"of {ill} validation patients below it (each answered by the one of {FOLDS} networks" in str(after.default.margin)
+    assert after.default.recall_promised > before.default.recall_promised
+    assert dataclasses.replace(after, operating_points=before.operating_points, uncertainty=before.uncertainty) == before
+    assert calibrate.calibrated_contract(before, own, others) == after
+    # What is promised of so few is that the lowest of all is found: no answer on a patient not learned from lies below.
+    lowest = min(calibrate.calibrated(fold.raw["clean"], fold.warmth)[fold.labels == 1].min() for fold in (own, *others))
+    assert after.operating_points[-1].threshold <= lowest
+    assert bundle.read_metrics(gathered)["test"].threshold == after.default.threshold
+    assert PneumoniaClassifier.from_pretrained(gathered).contract == after
+    with Image.open(gathered / fold_answers.PICTURE) as drawn:
+        assert drawn.width > 600
+
+
+def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> None:
+    contract, found = bundle.read_contract(gathered), bundle.read_details(gathered)
+    assert [set(row) for row in found["folds"]] == [{"patients", "temperature", "auc", "recall", "specificity"}] * FOLDS
+    answers = fold_answers.read(gathered)
+    for row, fold in zip(found["folds"], answers, strict=True):
+        probabilities = calibrate.calibrated(fold.raw["clean"], row["temperature"])
+        assert row["recall"] == np.mean(probabilities[fold.labels == 1] >= contract.default.threshold)
+        assert row["specificity"] == np.mean(probabilities[fold.labels == 0] < contract.default.threshold)
+    text = card_evidence.operating_points(contract, found, gathered)
+    assert "| this model |" in text and "| of fold 7 |" in text and f"]({fold_answers.PICTURE})" in text
+    blind = [card_sections.results(bundle.read_contract(folder), bundle.read_metrics(folder), folder) for folder in (made[0], gathered)]
+    assert ["rest on all folds" in section for section in blind] == [False, True]
+    assert "folds" not in bundle.read_details(made[0])
+
+
+def test_one_fold_alone_has_no_others(made) -> None:
+    (only,) = fold_answers.read(made[0])
+    assert only.raw.keys() == details.read_copies(made[0])[2].keys()
+
+
+def test_what_is_no_fold_of_the_bundle_is_refused(made, wards, tmp_path, capsys) -> None:
+    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
+    command = ["folds", str(folder), "--data", str(wards.root), "--out", str(others)]
+    assert main([*command, "--only", "8"]) == 1 and "other folds are 2 to 7, got 8" in capsys.readouterr().err
+    assert main([*command, "--teachers", str(tmp_path)]) == 1 and "has no teacher; leave --teachers out" in capsys.readouterr().err
+    contract = others / "fold-4" / "bundle" / bundle.CONTRACT
+    contract.write_text(contract.read_text().replace('"seed": 5', '"seed": 6'))
+    with pytest.raises(RunError, match=r"fold-4/bundle was not made as .* was, with held-out-4 held out"):
+        cross_fold.gather(folder, wards, others)
+    shutil.rmtree(others / "fold-3" / "bundle")
+    with pytest.raises(RunError, match="fold-3/bundle is missing or not calibrated"):
+        cross_fold.gather(folder, wards, others)
+    # Whatever failed, the bundle is as it was.
+    assert bundle.read_contract(folder) == bundle.read_contract(made[0]) and not (folder / fold_answers.OTHERS).exists()
+    (folder / fold_answers.OTHERS).write_text("file,label,clean\ntrain/NORMAL/IM-0001-0001.jpeg,0,0.5\n")
+    with pytest.raises(bundle.BundleError, match="must have the columns file, label, fold"):
+        fold_answers.read(folder)
+
+
+def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, tmp_path) -> None:
+    contract = bundle.read_contract(made[0])
+
+    def told(**changes: object) -> Contract:
+        return dataclasses.replace(contract, recipe=dict(contract.recipe) | changes)
+
+    assert cross_fold.recipe_of(contract) == SHORT
+    with pytest.raises(RunError, match=r"another recipe best than today's \(learning_rate\)"):
+        cross_fold.recipe_of(told(learning_rate=0.5))
+    with pytest.raises(RunError, match="another copy of the data"):
+        cross_fold.train(made[0], tiny_scan, tmp_path)
+
+
+def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, tmp_path, patched) -> None:
+    taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
+    own = tmp_path / "own"
+    distil.make(made[0], wards, tmp_path / "pool", policy=recipes.VIEWS, views=1, size=recipes.VIEW_SIZE)
+    fit.fit(taught, wards, own, pool=tmp_path / "pool")
+    student = evaluate.unmeasured(taught, own, wards)
+    patched.setattr(recipes, "get", lambda variant, name: taught)
+    with pytest.raises(RunError, match="give their folder with --teachers"):
+        cross_fold.train(student, wards, tmp_path / "folds", only=[3])
+    (lent,) = cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=made[1])
+    patched.setattr(recipes, "get", lambda variant, name: SHORT)
+    teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")
+    assert bundle.read_contract(lent).recipe["lessons"]["teacher"] == teacher.weights_sha256
+    # The pool holds no patient that either of them is asked about.
+    pool = distil.read(tmp_path / "folds" / "pool-3")
+    assert pool.files == [item.relative for item in items_of(wards, "fitted-3")]

@@ -1,0 +1,144 @@
+"""Thresholds that rest on every patient of the train folder: a network for each fold, which answers for the patients it did not learn from.
+
+One fold holds a seventh of the patients. To promise a recall on so few, a threshold has to keep clear of them further than the recall itself asks for, and
+healthy children pay for that. The networks of the other folds differ from a bundle in what they learned from and in nothing else; they lend it their answers,
+not their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pneumonia import bundle
+from pneumonia.contract import Contract
+from train import details, distil, evaluate, fit, fold_answers, recipes
+from train.calibrate import calibrated_contract
+from train.data import Dataset
+from train.folds import FOLDS, HELD_OUT, sides
+from train.recipes import Recipe
+from train.run_folder import RunError
+
+
+def recipe_of(contract: Contract) -> Recipe:
+    """The recipe that a bundle was made by, its seed included.
+
+    Raises:
+        RunError: the project's recipe of that name is another one by now, or holds no fold of patients out.
+    """
+    said = contract.recipe
+    recipe = replace(recipes.get(contract.variant, said.get("name", "")), seed=said.get("seed", 0))
+    # A field that recipes gained since then had its default in effect before it had a name; a threshold fixed beforehand has no place where one is chosen.
+    changed = sorted(key for key, value in recipes.plain(recipe).items() if key != "threshold" and key in said and said[key] != value)
+    if changed:
+        raise RunError(
+            f"The bundle was made by another recipe {recipe.name} than today's ({', '.join(changed)}); train its folds at its commit {contract.commit}."
+        )
+    if recipe.validation != HELD_OUT:
+        raise RunError(f"The recipe {recipe.name} holds no fold of patients out, so it has no other folds; give a bundle of a recipe that does.")
+    return recipe
+
+
+def train(
+    folder: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    only: Sequence[int] = (),
+    teachers: Path | None = None,
+    imagenet_weights: str | None = None,
+    skip_corrupt: bool = False,
+) -> list[Path]:
+    """Trains a network for each fold but the first, as the bundle was trained, calibrates it on the patients it holds out, and asks it nothing else.
+
+    A killed run goes on where it was; a finished one is left as it is.
+
+    Args:
+        folder: the bundle, of a recipe that holds a fold out.
+        dataset: the data it was trained on.
+        out: where the runs go, ``fold-2`` and so on.
+        only: these folds, 2 to 7; all if empty.
+        teachers: for a recipe that learns from a teacher, the ``out`` of the teacher's folds: who holds patients out has to learn from one who did too.
+        imagenet_weights, skip_corrupt: see :func:`train.fit.fit`.
+
+    Returns:
+        The folds' bundles, which have no figures of the test folder.
+
+    Raises:
+        RunError: the recipe has changed, a teacher is wanted or not, a fold does not exist, or a run in ``out`` is another one.
+        DataError, BundleError: see :func:`train.fit.fit` and :func:`train.distil.make`.
+    """
+    contract = bundle.read_contract(folder)
+    recipe = recipe_of(contract)
+    if contract.data.get("fingerprint") != dataset.fingerprint:
+        raise RunError("The bundle was trained on another copy of the data, whose folds hold other patients; give that copy.")
+    if recipe.teacher_weight and not teachers:
+        raise RunError(f"{recipe.variant} {recipe.name} learns from a teacher; train the teacher's folds first and give their folder with --teachers.")
+    if teachers and not recipe.teacher_weight:
+        raise RunError(f"{recipe.variant} {recipe.name} has no teacher; leave --teachers out.")
+    if wrong := [fold for fold in only if not 2 <= fold <= FOLDS]:
+        raise RunError(f"The other folds are 2 to {FOLDS}, got {wrong[0]}.")
+    made = []
+    for fold in only or range(2, FOLDS + 1):
+        held_out, run = replace(recipe, validation=sides(fold)[1]), out / f"fold-{fold}"
+        made.append(run / "bundle")
+        if _is_fold(made[-1], contract, fold):
+            continue
+        pool = _pool(contract, dataset, teachers / f"fold-{fold}" / "bundle", out / f"pool-{fold}") if teachers else None
+        precision = contract.recipe.get("precision", "float32")
+        fit.fit(held_out, dataset, run, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool, skip_corrupt=skip_corrupt)
+        evaluate.unmeasured(held_out, run, dataset, skip_corrupt=skip_corrupt)
+    return made
+
+
+def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
+    """Places a bundle's thresholds on the answers of all folds, and leaves those of the others in ``other_folds.csv`` and all of them in ``folds.png``.
+
+    Args:
+        folder: the bundle; its contract is replaced.
+        dataset: the data.
+        out: what :func:`train` made.
+
+    Raises:
+        RunError: a fold's bundle is missing, or is of another recipe or data.
+    """
+    contract = bundle.read_contract(folder)
+    parts = []
+    for fold in range(2, FOLDS + 1):
+        lent = out / f"fold-{fold}" / "bundle"
+        if not (lent / details.COPIES).is_file():
+            raise RunError(f"{lent} is missing or not calibrated; the thresholds rest on all {FOLDS} folds, so train it first.")
+        if not _is_fold(lent, contract, fold):
+            raise RunError(f"{lent} was not made as {folder} was, with {sides(fold)[1]} held out; train it again in another folder.")
+        parts.append((fold, lent))
+    fold_answers.write(folder, parts)
+    answers = fold_answers.read(folder, evaluate.identical(dataset))
+    placed = calibrated_contract(contract, answers[0], answers[1:])
+    (folder / bundle.CONTRACT).write_text(placed.to_json(), encoding="utf-8")
+    fold_answers.picture(answers, placed).savefig(folder / fold_answers.PICTURE, dpi=110, metadata={"Software": None})
+    return placed
+
+
+def _pool(contract: Contract, dataset: Dataset, teacher: Path, out: Path) -> Path:
+    lessons = contract.recipe.get("lessons", {})
+    if lessons.get("policy") != asdict(recipes.VIEWS):
+        raise RunError(f"The bundle learned from other views than today's; train its folds at its commit {contract.commit}.")
+    precision = contract.recipe.get("precision", "float32")
+    distil.make(teacher, dataset, out, policy=recipes.VIEWS, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
+    return out
+
+
+def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
+    """Whether a folder holds the calibrated bundle of a fold, made as the contract's was in everything but who was held out."""
+    if not (lent / details.COPIES).is_file():
+        return False
+    theirs = bundle.read_contract(lent)
+    return theirs.data == contract.data and _told(theirs) == _told(contract) | {"validation": sides(fold)[1]}
+
+
+def _told(contract: Contract) -> dict[str, Any]:
+    """What a contract says of its recipe, less the clock and the teacher's weights, which are another network's in each fold."""
+    lessons = {key: value for key, value in contract.recipe.get("lessons", {}).items() if key != "teacher"}
+    return {key: value for key, value in contract.recipe.items() if key != "training_seconds"} | {"lessons": lessons}

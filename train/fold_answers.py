@@ -1,0 +1,132 @@
+"""What the networks of all folds said, each of the patients it did not learn from: kept in a bundle, counted, and drawn with the thresholds on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pneumonia import bundle
+from pneumonia.classifier import calibrated
+from pneumonia.contract import Contract
+from train import details, validate
+from train.breakdown import patients_of
+from train.calibrate import Answers, logits, patient_weights
+from train.plots import BLUE, GREY, ORANGE
+
+# The answers of all folds but a bundle's own, which are in its validation_copies.csv; and the picture of all.
+OTHERS, PICTURE = "other_folds.csv", "folds.png"
+FOLD = "fold"
+# The share of the ill that is drawn, and the probabilities named below it.
+_DRAWN = 0.08
+_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99)
+
+
+def write(folder: Path, parts: Sequence[tuple[int, Path]]) -> None:
+    """Writes ``other_folds.csv`` into a bundle: file, label, ``fold``, and the raw probability under each name.
+
+    Args:
+        folder: the bundle.
+        parts: number and bundle of each other fold.
+    """
+    names: list[str] = []
+    columns: dict[str, list[np.ndarray]] = {}
+    for number, lent in parts:
+        files, _, raw = details.read_copies(lent)
+        names += files
+        for name, values in ({FOLD: np.full(len(files), float(number))} | raw).items():
+            columns.setdefault(name, []).append(values)
+    details.write_table(folder / OTHERS, names, {name: np.concatenate(values) for name, values in columns.items()})
+
+
+def read(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> list[Answers]:
+    """The answers that a bundle's contract rests on, a fold each: its own first, and no other where it was calibrated on its own alone.
+
+    Args:
+        folder: the bundle.
+        duplicates: groups of names whose files are the same; their patients are taken for one.
+
+    Raises:
+        FileNotFoundError: the bundle was not calibrated on held-out patients.
+        BundleError: a table is there, but not what it should be.
+    """
+    names, labels, raw = details.read_copies(folder)
+    folds = np.zeros(len(names))
+    if (folder / OTHERS).is_file():
+        further, their_labels, columns = details.read_table(folder / OTHERS)
+        if set(columns) != {FOLD, *raw}:
+            raise bundle.BundleError(
+                f"{folder / OTHERS} must have the columns file, label, {FOLD}, and those of {details.COPIES}; it has {', '.join(columns)}."
+            )
+        folds = np.concatenate([folds, columns[FOLD]])
+        labels, names = np.concatenate([labels, their_labels]), names + further
+        raw = {name: np.concatenate([values, columns[name]]) for name, values in raw.items()}
+    patients = patients_of(names, duplicates)
+    return [
+        Answers(labels[chosen], patients[chosen], {name: values[chosen] for name, values in raw.items()})
+        for chosen in (folds == number for number in np.unique(folds))
+    ]
+
+
+def shares(folds: Sequence[Answers], threshold: float) -> list[dict[str, float]]:
+    """What each fold's network does at a threshold, on X-rays as they are.
+
+    Returns:
+        A fold each: ``patients`` with pneumonia, the network's ``temperature``, and ``auc``, ``recall`` and ``specificity`` of images, 0 to 1.
+    """
+    rows = []
+    for fold in folds:
+        warmth, ill = fold.warmth, fold.labels == 1
+        probabilities = calibrated(fold.raw[validate.CLEAN], warmth)
+        rows.append(
+            {
+                "patients": len(np.unique(fold.groups[ill])),
+                "temperature": warmth,
+                "auc": validate.auc(fold.labels, probabilities),
+                "recall": float(np.mean(probabilities[ill] >= threshold)),
+                "specificity": float(np.mean(probabilities[~ill] < threshold)),
+            }
+        )
+    return rows
+
+
+def picture(folds: Sequence[Answers], contract: Contract) -> Figure:
+    """The share of patients with pneumonia below each probability, for each fold's network and for all together, and where the thresholds stand."""
+    drawn = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = drawn.subplots()
+    parts = []
+    for index, fold in enumerate(folds):
+        ill = fold.labels == 1
+        parts.append((logits(calibrated(fold.raw[validate.CLEAN][ill], fold.warmth)), patient_weights(fold.groups[ill])))
+        (line,) = axes.plot(*_share_below(*parts[-1]), drawstyle="steps-post", color=BLUE if index == 0 else GREY, linewidth=1.6 if index == 0 else 0.7)
+        if index < 2:
+            line.set(label=("this model, of its own fold", "networks of the other folds")[index], zorder=3 - index)
+    scores, weights = (np.concatenate(values) for values in zip(*parts, strict=True))
+    axes.plot(*_share_below(scores, weights), drawstyle="steps-post", color=ORANGE, linewidth=2.2, label="all patients, by all networks")
+    points = [point for point in contract.operating_points if point.name != "default"]
+    for point in points:
+        place, chosen = _logit(point.threshold), point.threshold == contract.default.threshold
+        axes.axvline(place, color="black", linewidth=1.4 if chosen else 0.7, linestyle=":")
+        said = f" recall {point.recall_promised:.3g}\n promised\n at {point.threshold:.2g}" + ("\n (default)" if chosen else "")
+        # Thresholds may lie close together: the lower ones are named further down.
+        axes.annotate(said, (place, _DRAWN * (0.62 + 0.37 * (points.index(point) % 2 == 0))), fontsize=8, va="top", weight="bold" if chosen else None)
+    left, right = min(float(scores.min()), _logit(points[-1].threshold)) - 0.3, _logit(points[0].threshold) + 1.6
+    ticks = [value for value in _TICKS if left <= _logit(value) <= right]
+    axes.set(xlim=(left, right), ylim=(0, _DRAWN), xticks=[_logit(value) for value in ticks], xticklabels=[f"{value:g}" for value in ticks])
+    axes.set(xlabel="probability of PNEUMONIA, calibrated", ylabel="patients with pneumonia below it")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", frameon=False, fontsize=9)
+    axes.set_title("Who would be missed at which threshold: each patient as answered by the network that did not learn from it", fontsize=10)
+    return drawn
+
+
+def _logit(probability: float) -> float:
+    return float(logits(np.array(probability)))
+
+
+def _share_below(scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(scores, kind="stable")
+    return scores[order], np.cumsum(weights[order]) / weights.sum()
