@@ -109,7 +109,8 @@ def _folds(found: Sequence[Mapping[str, float]], folder: Path | None) -> str:
 
 The thresholds rest on all {len(found)} folds of the train folder. For each fold but this model's own a network was trained by the same recipe and seed with
 that fold held out; each patient's answer is that of the one network that did not learn from it, at that network's own temperature. So what is promised is
-promised of the recipe, of which this model is one outcome. At the default threshold, on X-rays as they are:
+promised of the recipe, of which this model is one outcome. (`python -m train folds` trains the others and places the thresholds.) At the default threshold, on
+X-rays as they are:
 
 {table(("Network", "Patients with pneumonia", "Temperature", "AUC", "Recall", "Specificity"), rows)}{drawn}"""
 
