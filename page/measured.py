@@ -83,7 +83,7 @@ def walk(models: Models, variant: str) -> str:
 
 
 def stress(models: Models, variant: str) -> str:
-    """How the model fares on altered X-rays, where that was measured of these very weights."""
+    """How the model fares on altered X-rays, where that was measured of these very weights at this very threshold."""
     folder = _evidence_folder(models, variant)
     if folder is None or not (folder / STRESS).is_file():
         return ""
@@ -92,7 +92,8 @@ def stress(models: Models, variant: str) -> str:
         measured = {name: {key: Figure(**figure) for key, figure in figures.items()} for name, figures in values["figures"]["test"].items()}
         titles = [(condition["name"], condition["title"]) for condition in values["conditions"]]
         note = words.STRESS_NOTE.format(threshold=f"{values['threshold']:.3g}", images=values["images"]["test"])
-        if values["weights_sha256"] != models.evidence(variant).contract.weights_sha256:
+        contract = models.evidence(variant).contract
+        if (values["weights_sha256"], values["threshold"]) != (contract.weights_sha256, contract.default.threshold):
             return ""
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ContractError(f"{STRESS} of {variant} cannot be read; write it again with python -m train stress.") from None

@@ -122,6 +122,11 @@ def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
             values = (figure.value, figure.low, figure.high)
             if not all(isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1 for value in values) or figure.low > figure.high:
                 raise ReleaseError(f"{title} of the {name} entry of {folder / bundle.METRICS} must be numbers in 0..1, got {values}.")
+        if entry.threshold != contract.default.threshold:
+            raise ReleaseError(
+                f"The {name} entry of {folder / bundle.METRICS} was measured at the threshold {entry.threshold:g}, the contract's is "
+                f"{contract.default.threshold:g}; run python -m train evaluate on the bundle."
+            )
         if sum(entry.counts.values()) != entry.images:
             raise ReleaseError(f"The counts of the {name} entry of {folder / bundle.METRICS} add up to {sum(entry.counts.values())}, expected {entry.images}.")
     return metrics

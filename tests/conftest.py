@@ -135,6 +135,12 @@ def tiny_scan(tiny_dataset: Path) -> Dataset:
     return scan(tiny_dataset)
 
 
+@pytest.fixture(scope="session")
+def wards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same with enough patients that each of seven folds has both classes. Shared: do not change its files."""
+    return scan(write_dataset(tmp_path_factory.mktemp("wards") / "chest_xray", {"train": 32, "val": 4, "test": 4}))
+
+
 @pytest.fixture
 def own_dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
     """A copy of ``tiny_dataset`` that a test may spoil."""

@@ -44,8 +44,8 @@ def measured(tmp_path, make_contract, make_metrics):
         contract = make_contract(variant, (100, 100), **(values | changes))
         (folder / "contract.json").write_text(contract.to_json())
         counts = {"true_positive": validation_images // 2, "false_negative": 0, "true_negative": validation_images // 2, "false_positive": 0}
-        validation = dataclasses.replace(make_metrics("val"), images=validation_images, counts=counts)
-        bundle.write_metrics(folder, {"validation": validation, "test": make_metrics("test")}, contract)
+        validation = dataclasses.replace(make_metrics("val", contract.default.threshold), images=validation_images, counts=counts)
+        bundle.write_metrics(folder, {"validation": validation, "test": make_metrics("test", contract.default.threshold)}, contract)
         for name in ("roc.png", "calibration.png", "training_curves.png"):
             (folder / name).write_bytes(b"png")
         return folder

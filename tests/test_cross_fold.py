@@ -9,26 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_dataset
 from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle
+from pneumonia.classifier import calibrated
 from pneumonia.contract import Contract
-from train import calibrate, card_evidence, card_sections, cross_fold, details, distil, evaluate, fit, fold_answers, recipes
+from pneumonia.release import ReleaseError
+from train import calibrate, card, card_evidence, cross_fold, details, distil, evaluate, fit, fold_answers, recipes, seeds
 from train.__main__ import main
-from train.data import Dataset, scan
+from train.data import Dataset
 from train.folds import FOLDS, groups_of, items_of, sides
 from train.run_folder import RunError, run_facts
 
 SHORT = dataclasses.replace(
     recipes.get("baseline", "best"), teacher_weight=0.0, input_size=(48, 48), epochs=1, keep_epoch=1, batch_size=8, warmup=0.0, schedule="constant", seed=5
 )
-
-
-@pytest.fixture(scope="module")
-def wards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Enough patients that each fold has both classes."""
-    return scan(write_dataset(tmp_path_factory.mktemp("wards") / "chest_xray", {"train": 32, "val": 4, "test": 4}))
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +83,15 @@ def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
     ill = sum(len(np.unique(fold.groups[fold.labels == 1])) for fold in (own, *others))
     every = wards.split("train")
     assert ill == len({item.patient for item in every if item.label == 1}) == len(np.unique(groups_of(wards, "train")[[item.label == 1 for item in every]]))
-    assert f"of {ill} validation patients below it (each answered by the one of {FOLDS} networks" in str(after.default.margin)
+    assert (
+        f"none of {ill} validation patients below it as the networks of {FOLDS} folds answered, none of the {len(np.unique(own.groups[own.labels == 1]))}"
+        in str(after.default.margin)
+    )
     assert after.default.recall_promised > before.default.recall_promised
     assert dataclasses.replace(after, operating_points=before.operating_points, uncertainty=before.uncertainty) == before
     assert calibrate.calibrated_contract(before, own, others) == after
     # What is promised of so few is that the lowest of all is found: no answer on a patient not learned from lies below.
-    lowest = min(calibrate.calibrated(fold.raw["clean"], fold.warmth)[fold.labels == 1].min() for fold in (own, *others))
+    lowest = min(fold.calibrated["clean"][fold.labels == 1].min() for fold in (own, *others))
     assert after.operating_points[-1].threshold <= lowest
     assert bundle.read_metrics(gathered)["test"].threshold == after.default.threshold
     assert PneumoniaClassifier.from_pretrained(gathered).contract == after
@@ -106,13 +104,12 @@ def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> N
     assert [set(row) for row in found["folds"]] == [{"patients", "temperature", "auc", "recall", "specificity"}] * FOLDS
     answers = fold_answers.read(gathered)
     for row, fold in zip(found["folds"], answers, strict=True):
-        probabilities = calibrate.calibrated(fold.raw["clean"], row["temperature"])
+        probabilities = calibrated(fold.raw["clean"], row["temperature"])
         assert row["recall"] == np.mean(probabilities[fold.labels == 1] >= contract.default.threshold)
         assert row["specificity"] == np.mean(probabilities[fold.labels == 0] < contract.default.threshold)
     text = card_evidence.operating_points(contract, found, gathered)
     assert "| this model |" in text and "| of fold 7 |" in text and f"]({fold_answers.PICTURE})" in text
-    blind = [card_sections.results(bundle.read_contract(folder), bundle.read_metrics(folder), folder) for folder in (made[0], gathered)]
-    assert ["rest on all folds" in section for section in blind] == [False, True]
+    assert ["thresholds rest on all folds" in card.render(folder) for folder in (made[0], gathered)] == [False, True]
     assert "folds" not in bundle.read_details(made[0])
 
 
@@ -140,6 +137,45 @@ def test_what_is_no_fold_of_the_bundle_is_refused(made, wards, tmp_path, capsys)
         fold_answers.read(folder)
 
 
+def test_an_image_that_some_folds_skipped_makes_them_no_strangers(made, wards, tmp_path) -> None:
+    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
+    contract = others / "fold-5" / "bundle" / bundle.CONTRACT
+    contract.write_text(contract.read_text().replace('"skipped": []', '"skipped": ["train/NORMAL/IM-0001-0001.jpeg"]'))
+    assert bundle.read_contract(contract.parent).data["skipped"]
+    assert cross_fold.gather(folder, wards, others).default.recall_promised > bundle.read_contract(made[0]).default.recall_promised
+
+
+def test_answers_about_patients_that_were_learned_from_are_refused(made, wards, tmp_path) -> None:
+    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
+    shutil.copy(others / "fold-3" / "bundle" / details.COPIES, others / "fold-4" / "bundle" / details.COPIES)
+    with pytest.raises(RunError, match=r"fold-4/bundle answered for .*, which it learned from"):
+        cross_fold.gather(folder, wards, others)
+
+
+def test_a_folder_holds_the_folds_of_one_bundle(made, wards, tmp_path) -> None:
+    folder = Path(shutil.copytree(made[0], tmp_path / "bundle"))
+    shutil.copy(made[1] / "fold-2" / "bundle" / bundle.WEIGHTS, folder / bundle.WEIGHTS)
+    contract = bundle.read_contract(made[1] / "fold-2" / "bundle")
+    (folder / bundle.CONTRACT).write_text(dataclasses.replace(bundle.read_contract(folder), weights_sha256=contract.weights_sha256).to_json())
+    with pytest.raises(RunError, match="holds the folds of another bundle"):
+        cross_fold.train(folder, wards, made[1], only=[2])
+
+
+def test_what_was_measured_at_the_threshold_before_is_not_taken_for_todays(made, gathered, wards) -> None:
+    with pytest.raises(bundle.BundleError, match="rest on all folds, those of runs on their own"):
+        seeds.write([gathered, made[0]])
+    shutil.copy(made[0] / bundle.METRICS, gathered / bundle.METRICS)
+    with pytest.raises(ReleaseError, match=r"was measured at the threshold .*, the contract's is"):
+        card.render(gathered)
+    # A run that is made into a bundle again is back on its own fold, and what the others lent it is gone.
+    run = gathered.parent / "run"
+    shutil.copytree(made[0].parent, run)
+    shutil.copy(gathered / fold_answers.OTHERS, run / "bundle" / fold_answers.OTHERS)
+    assert evaluate.unmeasured(SHORT, run, wards) == run / "bundle"
+    assert not (run / "bundle" / fold_answers.OTHERS).exists()
+    assert bundle.read_contract(run / "bundle").operating_points == bundle.read_contract(made[0]).operating_points
+
+
 def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, tmp_path) -> None:
     contract = bundle.read_contract(made[0])
 
@@ -162,6 +198,10 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, t
     patched.setattr(recipes, "get", lambda variant, name: taught)
     with pytest.raises(RunError, match="give their folder with --teachers"):
         cross_fold.train(student, wards, tmp_path / "folds", only=[3])
+    (stranger := tmp_path / "stranger").mkdir()
+    (stranger / "folds.json").write_text('{"weights_sha256": "' + "f" * 64 + '"}')
+    with pytest.raises(RunError, match="does not hold the folds of the bundle's teacher"):
+        cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=stranger)
     (lent,) = cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=made[1])
     patched.setattr(recipes, "get", lambda variant, name: SHORT)
     teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")

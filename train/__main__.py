@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error.args[0], file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. Go on where it was with --resume.", file=sys.stderr)
+        print("\nStopped. The same command goes on where it was, with --resume where it has that option.", file=sys.stderr)
         return 130
 
 
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(command)
     command.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="train these folds, 2 to 7, and leave the bundle as it is")
     command.add_argument("--teachers", type=Path, metavar="DIR", help="for a network that had a teacher: the folder of the teacher's folds")
-    command.add_argument("--out", type=Path, help="where the runs go, or go on (default: runs/BUNDLE-folds)")
+    command.add_argument("--out", type=Path, help="where the runs go, or go on (default: runs/VARIANT-folds)")
     command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
     command.set_defaults(run=commands.cross_folds)
 

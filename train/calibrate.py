@@ -16,17 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from scipy.stats import beta, binom
 
 from pneumonia.classifier import calibrated
 from pneumonia.contract import Contract, OperatingPoint
+from train.promise import CONFIDENCE, confidence_in, promise, rank, supported
 from train.validate import CLEAN
 
 TARGETS = (0.95, 0.98, 0.99, 1.0)
-# With so much confidence, over the choice of patients that were held out, the promised recall holds on new ones.
-CONFIDENCE = 0.9
 # The default is the cautious target where it clears this share of the healthy, on the average of clean and corrupted validation; else the ordinary one. A
 # setting that calls back more than one healthy child in ten, where it was made, is one that people learn to ignore.
 CAUTIOUS, ORDINARY, SPECIFICITY_WANTED = 0.99, 0.98, 0.90
@@ -62,10 +61,15 @@ class Answers:
                 f"got {shapes} for labels {sorted(set(labels.tolist()))} of shape {labels.shape}."
             )
 
-    @property
-    def warmth(self) -> float:
-        """This network's :func:`temperature`."""
+    @cached_property
+    def temperature(self) -> float:
+        """This network's own; see :func:`temperature`."""
         return temperature(np.asarray(self.labels), np.asarray(self.groups), self.raw)
+
+    @cached_property
+    def calibrated(self) -> dict[str, np.ndarray]:
+        """Its probabilities ``(N,)`` under each name, at that temperature."""
+        return {name: calibrated(values, self.temperature) for name, values in self.raw.items()}
 
 
 def calibrated_contract(contract: Contract, answers: Answers, others: Sequence[Answers] = ()) -> Contract:
@@ -74,9 +78,7 @@ def calibrated_contract(contract: Contract, answers: Answers, others: Sequence[A
     Args:
         contract: of the network that answered; those three fields of it are replaced.
         answers: of that network, on patients it did not learn from. Temperature and uncertainty are read from these alone, for they are its own.
-        others: of networks of the same recipe, each on other patients and itself calibrated on them before the answers of all are put together: the
-            operating points then rest on all of these patients. The promise is the recipe's, of which this network is one outcome (cross-conformal
-            prediction: Vovk, Annals of Mathematics and Artificial Intelligence 2015).
+        others: of networks of the same recipe, each on other patients and itself calibrated on them. The operating points then rest on the patients of all.
 
     Raises:
         ValueError: networks were not asked under the same names.
@@ -84,15 +86,15 @@ def calibrated_contract(contract: Contract, answers: Answers, others: Sequence[A
     if any(other.raw.keys() != answers.raw.keys() for other in others):
         raise ValueError(f"All networks must have answered under the same names, {', '.join(answers.raw)}.")
     everyone = (answers, *others)
-    warmths = [one.warmth for one in everyone]
-    own = {name: calibrated(values, warmths[0]) for name, values in answers.raw.items()}
     labels = np.concatenate([one.labels for one in everyone])
-    groups = np.unique([(index, group) for index, one in enumerate(everyone) for group in one.groups], axis=0, return_inverse=True)[1].ravel()
-    found = {name: np.concatenate([calibrated(one.raw[name], warmth) for one, warmth in zip(everyone, warmths, strict=True)]) for name in own}
-    points = operating_points(labels, groups, found, networks=len(everyone))
+    networks = np.repeat(np.arange(len(everyone)), [len(one.labels) for one in everyone])
+    # No patient has two networks, so a number that two of them use is of two patients.
+    groups = np.unique(np.stack([networks, np.concatenate([one.groups for one in everyone])]), axis=1, return_inverse=True)[1].ravel()
+    found = {name: np.concatenate([one.calibrated[name] for one in everyone]) for name in answers.raw}
+    points = operating_points(labels, groups, found, networks=networks)
     default = chosen_default(labels, points, found)
-    width = uncertainty(own, default.threshold)
-    return replace(contract, temperature=warmths[0], operating_points=(replace(default, name="default"), *points), uncertainty=width)
+    width = uncertainty(answers.calibrated, default.threshold)
+    return replace(contract, temperature=answers.temperature, operating_points=(replace(default, name="default"), *points), uncertainty=width)
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:
@@ -123,24 +125,6 @@ def temperature(labels: np.ndarray, groups: np.ndarray, raw: Mapping[str, np.nda
     return float(f"{1 / low:.4g}")
 
 
-def rank(patients: int, target: float, confidence: float = CONFIDENCE) -> int:
-    """Which of the lowest scores may be the threshold.
-
-    If the threshold is the k-th lowest of n patients' scores, the share of all patients that lies below it has a beta distribution with k and n - k + 1,
-    whatever the scores' own (Wilks 1941; the same as conformal prediction given its calibration set, Vovk 2012). So the recall on new patients is at least
-    ``target`` with the probability that a binomial of n and 1 - ``target`` is k or more.
-
-    Returns:
-        The highest k for which that is at least ``confidence``; 0 where even the lowest score promises less.
-    """
-    return int(np.sum(binom.sf(np.arange(patients), patients, 1 - target) >= confidence))
-
-
-def promise(patients: int, k: int, confidence: float = CONFIDENCE) -> float:
-    """The recall on new patients that holds with ``confidence`` if the threshold is the k-th lowest score of ``patients``."""
-    return float(beta.ppf(1 - confidence, patients - k + 1, k))
-
-
 def threshold_keeping(values: np.ndarray, weights: np.ndarray, allowance: float) -> float:
     """The highest of ``values`` with no more than ``allowance`` of weight strictly below it."""
     distinct, inverse = np.unique(values, return_inverse=True)
@@ -154,7 +138,7 @@ def operating_points(
     found: Mapping[str, np.ndarray],
     targets: Sequence[float] = TARGETS,
     confidence: float = CONFIDENCE,
-    networks: int = 1,
+    networks: np.ndarray | None = None,
 ) -> tuple[OperatingPoint, ...]:
     """A threshold for each recall target, named ``recall-0.95`` and so on.
 
@@ -166,29 +150,61 @@ def operating_points(
         found: calibrated probabilities under each name, ``clean`` among them.
         targets: of recall.
         confidence: of the promise.
-        networks: how many answered, each for patients of its own; for the sentence that says what the threshold rests on.
+        networks: int ``(N,)``, which network answered, 0 for the one that the points are for; None where it answered for all.
     """
     ill = labels == 1
     weights = patient_weights(groups[ill])
     patients = len(np.unique(groups[ill]))
     copies = [values[ill] for name, values in found.items() if name != CLEAN]
+    several = networks is not None and len(np.unique(networks)) > 1
     points = []
-    asked = "" if networks == 1 else f" (each answered by the one of {networks} networks that did not learn from it)"
     for target in targets:
-        k = rank(patients, target, confidence)
-        threshold, lowered = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1), ""
+        if several and networks is not None:
+            threshold, promised, says = _of_several(found[CLEAN][ill], weights, networks[ill], target, confidence)
+        else:
+            k = rank(patients, target, confidence)
+            threshold = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1)
+            promised = target if k else math.floor(promise(patients, 1, confidence) * 1000) / 1000
+            says = f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below it, which"
+        lowered = ""
         if copies:
             # No margin for chance on top: the corruptions are no sample of anything that a new patient could be drawn from.
             kept = threshold_keeping(np.concatenate(copies), np.tile(weights / len(copies), len(copies)), patients * (1 - target))
             if kept < threshold:
                 threshold, lowered = kept, f"; lowered further, to keep {target:.0%} on the average of {len(copies)} corruptions as well"
-        promised = target if k else math.floor(promise(patients, 1, confidence) * 1000) / 1000
         margin = (
-            f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below it{asked}, which promises {promised:.4g} "
-            f"on new ones with {confidence:.0%} confidence{'' if k else ' and no more, from so few'}{lowered}"
+            f"{says} promises {promised:.4g} on new ones with {confidence:.0%} confidence{'' if promised >= target else ' and no more, from so few'}{lowered}"
         )
         points.append(OperatingPoint(f"recall-{target:.2f}", _below(threshold), target, promised, margin))
     return tuple(points)
+
+
+def _of_several(scores: np.ndarray, weights: np.ndarray, networks: np.ndarray, target: float, confidence: float) -> tuple[float, float, str]:
+    """The threshold up to which the first network keeps ``target``, given what all miss; what it promises; and a sentence on whom it rests.
+
+    Args:
+        scores, weights, networks: ``(M,)``, of the images with pneumonia.
+    """
+    numbers = np.unique(networks)
+    patients = [round(weights[networks == number].sum()) for number in numbers]
+
+    def missed(threshold: float) -> list[float]:
+        return [float(weights[(networks == number) & (scores < threshold)].sum()) for number in numbers]
+
+    candidates = np.unique(scores)
+    chosen = candidates[0]
+    for candidate in candidates:
+        if confidence_in(target, missed(candidate), patients) < confidence:
+            break
+        chosen = candidate
+    out = missed(chosen)
+    promised = target if confidence_in(target, out, patients) >= confidence else supported(out, patients, confidence)
+    total, own = (f"{number:.4g}" if number else "none" for number in (sum(out), out[0]))
+    says = (
+        f"{total} of {sum(patients)} validation patients below it as the networks of {len(numbers)} folds answered, {own} of the {patients[0]} that this one "
+        "was asked about; with how far the networks differ allowed for, that"
+    )
+    return float(chosen), promised, says
 
 
 def chosen_default(labels: np.ndarray, points: Sequence[OperatingPoint], found: Mapping[str, np.ndarray]) -> OperatingPoint:

@@ -14,9 +14,10 @@ from pneumonia.contract import Contract, Metrics
 from train import fold_answers, stress_report
 from train import seeds as seed_runs
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
-from train.calibrate import CAUTIOUS, CONFIDENCE, ORDINARY, SPECIFICITY_WANTED
+from train.calibrate import CAUTIOUS, ORDINARY, SPECIFICITY_WANTED
 from train.card_sections import interval, table
 from train.folds import HELD_OUT
+from train.promise import CONFIDENCE
 from train.seeds import is_mean, merit
 
 _FIGURES = ("recall", "specificity", "accuracy", "auc")
@@ -108,9 +109,9 @@ def _folds(found: Sequence[Mapping[str, float]], folder: Path | None) -> str:
     return f"""
 
 The thresholds rest on all {len(found)} folds of the train folder. For each fold but this model's own a network was trained by the same recipe and seed with
-that fold held out; each patient's answer is that of the one network that did not learn from it, at that network's own temperature. So what is promised is
-promised of the recipe, of which this model is one outcome. (`python -m train folds` trains the others and places the thresholds.) At the default threshold, on
-X-rays as they are:
+that fold held out; each patient's answer is that of the one network that did not learn from it, at that network's own temperature. The networks do not miss
+the same share at the same threshold, so what this one misses of new patients is estimated together with how far they differ, and the promise is kept with
+that spread allowed for. (`python -m train folds` trains them and places the thresholds.) At the default threshold, on X-rays as they are:
 
 {table(("Network", "Patients with pneumonia", "Temperature", "AUC", "Recall", "Specificity"), rows)}{drawn}"""
 
@@ -133,25 +134,26 @@ def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> 
     """Held-out patients under corruption, and the test folder with lungs hidden and more, where it was measured.
 
     Raises:
-        BundleError: ``stress.json`` cannot be read, or was measured on other weights.
+        BundleError: ``stress.json`` cannot be read, or was measured on other weights or at another threshold.
     """
     sections = []
     if corruptions := details.get("corruptions"):
         rows = [(name, *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity"))) for name, figures in corruptions.items()]
+        further = " on these and those of the other folds" if "folds" in details else ""
         sections.append(
             "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
-            f"model, its temperature and its thresholds were chosen on these.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
+            f"model and its temperature were chosen on these, and its thresholds{further}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
     if (folder / stress_report.JSON_NAME).is_file():
         measured = stress_report.read(folder / stress_report.JSON_NAME)
-        if measured.weights_sha256 != contract.weights_sha256:
-            raise BundleError(f"{folder / stress_report.JSON_NAME} was measured on other weights than the bundle's; run python -m train stress {folder}.")
+        if (measured.weights_sha256, measured.threshold) != (contract.weights_sha256, contract.default.threshold):
+            raise BundleError(f"{folder / stress_report.JSON_NAME} was measured on other weights or at another threshold; run python -m train stress {folder}.")
         sections.append("\n".join(stress_report.lines(measured)))
     return "## When the picture changes\n\n" + "\n\n".join(sections) if sections else ""
 
 
-def seeds(folder: Path) -> str:
-    """Runs that differ in their seed alone."""
+def seeds(folder: Path, details: Mapping[str, Any] | None = None) -> str:
+    """Runs that differ in their seed alone; ``details`` say whether the bundle's thresholds were placed on all folds since."""
     found = seed_runs.read(folder)
     if found is None:
         return ""
@@ -169,7 +171,7 @@ def seeds(folder: Path) -> str:
     head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
     drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
     means = [run for run in found["runs"] if is_mean(run)]
-    at = "its own fold's default threshold" if (folder / fold_answers.OTHERS).is_file() else "its own default threshold"
+    at = "its own fold's default threshold" if "folds" in (details or {}) else "its own default threshold"
     mixed = " A mean of runs' weights is one network, asked like any other; it has no part in mean and deviation." if means else ""
     return f"""## Seeds
 

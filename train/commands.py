@@ -192,7 +192,7 @@ def fit_lungs(options: argparse.Namespace) -> int:
 
 def cross_folds(options: argparse.Namespace) -> int:
     """Trains the other folds' networks and places a bundle's thresholds on the answers of all."""
-    dataset, out = data.scan(data.locate(options.data)), options.out or Path("runs") / f"{options.bundle.name}-folds"
+    dataset, out = data.scan(data.locate(options.data)), options.out or Path("runs") / f"{bundle.read_contract(options.bundle).variant}-folds"
     made = cross_fold.train(
         options.bundle,
         dataset,

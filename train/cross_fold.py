@@ -1,12 +1,13 @@
 """Thresholds that rest on every patient of the train folder: a network for each fold, which answers for the patients it did not learn from.
 
 One fold holds a seventh of the patients. To promise a recall on so few, a threshold has to keep clear of them further than the recall itself asks for, and
-healthy children pay for that. The networks of the other folds differ from a bundle in what they learned from and in nothing else; they lend it their answers,
-not their weights.
+healthy children pay for that. The networks of the other folds are made by a bundle's recipe and seed from other patients; they lend it their answers, not
+their weights.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from pneumonia.contract import Contract
 from train import details, distil, evaluate, fit, fold_answers, recipes
 from train.calibrate import calibrated_contract
 from train.data import Dataset
-from train.folds import FOLDS, HELD_OUT, sides
+from train.folds import FOLDS, HELD_OUT, items_of, sides
 from train.recipes import Recipe
-from train.run_folder import RunError
+from train.run_folder import RunError, write_atomically
+
+# Whose folds a folder holds.
+_BUNDLE = "folds.json"
 
 
 def recipe_of(contract: Contract) -> Recipe:
@@ -60,7 +64,7 @@ def train(
         dataset: the data it was trained on.
         out: where the runs go, ``fold-2`` and so on.
         only: these folds, 2 to 7; all if empty.
-        teachers: for a recipe that learns from a teacher, the ``out`` of the teacher's folds: who holds patients out has to learn from one who did too.
+        teachers: for a recipe that learns from a teacher, the ``out`` of that teacher's folds: who holds patients out has to learn from one who did too.
         imagenet_weights, skip_corrupt: see :func:`train.fit.fit`.
 
     Returns:
@@ -78,8 +82,14 @@ def train(
         raise RunError(f"{recipe.variant} {recipe.name} learns from a teacher; train the teacher's folds first and give their folder with --teachers.")
     if teachers and not recipe.teacher_weight:
         raise RunError(f"{recipe.variant} {recipe.name} has no teacher; leave --teachers out.")
+    lessons = contract.recipe.get("lessons", {})
+    if teachers and _whose(teachers) != lessons.get("teacher", ""):
+        raise RunError(f"{teachers} does not hold the folds of the bundle's teacher, whose weights are {lessons.get('teacher', 'not recorded')[:12]}.")
+    if teachers and lessons.get("policy") != asdict(recipes.VIEWS):
+        raise RunError(f"The bundle learned from other views than today's; train its folds at its commit {contract.commit}.")
     if wrong := [fold for fold in only if not 2 <= fold <= FOLDS]:
         raise RunError(f"The other folds are 2 to {FOLDS}, got {wrong[0]}.")
+    _of(out, contract)
     made = []
     for fold in only or range(2, FOLDS + 1):
         held_out, run = replace(recipe, validation=sides(fold)[1]), out / f"fold-{fold}"
@@ -102,7 +112,8 @@ def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
         out: what :func:`train` made.
 
     Raises:
-        RunError: a fold's bundle is missing, or is of another recipe or data.
+        RunError: a fold's bundle is missing, is of another recipe or data, or answered for others than its own patients.
+        BundleError: the answers do not fit together. Whatever is raised, the bundle is as it was.
     """
     contract = bundle.read_contract(folder)
     parts = []
@@ -112,21 +123,37 @@ def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
             raise RunError(f"{lent} is missing or not calibrated; the thresholds rest on all {FOLDS} folds, so train it first.")
         if not _is_fold(lent, contract, fold):
             raise RunError(f"{lent} was not made as {folder} was, with {sides(fold)[1]} held out; train it again in another folder.")
+        own_patients = {item.relative for item in items_of(dataset, sides(fold)[1])}
+        if strangers := [name for name in details.read_copies(lent)[0] if name not in own_patients]:
+            raise RunError(f"{lent} answered for {strangers[0]}, which it learned from; delete its folder and train it again.")
         parts.append((fold, lent))
-    fold_answers.write(folder, parts)
-    answers = fold_answers.read(folder, evaluate.identical(dataset))
-    placed = calibrated_contract(contract, answers[0], answers[1:])
-    (folder / bundle.CONTRACT).write_text(placed.to_json(), encoding="utf-8")
-    fold_answers.picture(answers, placed).savefig(folder / fold_answers.PICTURE, dpi=110, metadata={"Software": None})
+    table, (own, *others) = fold_answers.collect(folder, parts, evaluate.identical(dataset))
+    placed = calibrated_contract(contract, own, others)
+    fold_answers.write(folder, table)
+    fold_answers.picture((own, *others), placed).savefig(folder / fold_answers.PICTURE, dpi=110, metadata={"Software": None})
+    write_atomically(folder / bundle.CONTRACT, lambda file: file.write_text(placed.to_json(), encoding="utf-8"))
     return placed
 
 
+def _of(out: Path, contract: Contract) -> None:
+    """Makes ``out`` the folder of a bundle's folds, for good.
+
+    Raises:
+        RunError: it is another bundle's.
+    """
+    if (of := _whose(out)) not in (None, contract.weights_sha256):
+        raise RunError(f"{out} holds the folds of another bundle, of the weights {str(of)[:12]}; give another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / _BUNDLE, lambda file: file.write_text(json.dumps({"weights_sha256": contract.weights_sha256}) + "\n"))
+
+
+def _whose(out: Path) -> str | None:
+    return json.loads((out / _BUNDLE).read_text())["weights_sha256"] if (out / _BUNDLE).is_file() else None
+
+
 def _pool(contract: Contract, dataset: Dataset, teacher: Path, out: Path) -> Path:
-    lessons = contract.recipe.get("lessons", {})
-    if lessons.get("policy") != asdict(recipes.VIEWS):
-        raise RunError(f"The bundle learned from other views than today's; train its folds at its commit {contract.commit}.")
     precision = contract.recipe.get("precision", "float32")
-    distil.make(teacher, dataset, out, policy=recipes.VIEWS, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
+    distil.make(teacher, dataset, out, policy=recipes.VIEWS, views=contract.recipe["lessons"]["views"], size=recipes.VIEW_SIZE, precision=precision)
     return out
 
 
@@ -135,7 +162,11 @@ def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
     if not (lent / details.COPIES).is_file():
         return False
     theirs = bundle.read_contract(lent)
-    return theirs.data == contract.data and _told(theirs) == _told(contract) | {"validation": sides(fold)[1]}
+    wanted = _told(contract) | {"validation": sides(fold)[1]}
+    # Images that were skipped are not the same in two folds, for each learns from others.
+    same_data = all(theirs.data.get(key) == contract.data.get(key) for key in ("fingerprint", "counts"))
+    # A field that recipes gained since the bundle was made had its default in effect before it had a name.
+    return same_data and all(wanted.get(key, value) == value for key, value in _told(theirs).items())
 
 
 def _told(contract: Contract) -> dict[str, Any]:

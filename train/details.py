@@ -19,6 +19,7 @@ from train.breakdown import breakdown
 from train.calibrate import logits
 from train.data import named
 from train.metrics import measure
+from train.run_folder import write_atomically
 
 # Names, labels and probabilities of a split.
 Table: TypeAlias = tuple[list[str], np.ndarray, np.ndarray]
@@ -78,11 +79,15 @@ def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarr
 
 def write_table(file: Path, names: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
     """Writes a table of images: file, label, and a number ``(N,)`` under each name."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("file", "label", *columns))
-        for index, name in enumerate(names):
-            writer.writerow((name, named(name).label, *(digits(values[index]) for values in columns.values())))
+    rows = ((name, named(name).label, *(digits(values[index]) for values in columns.values())) for index, name in enumerate(names))
+
+    def fill(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("file", "label", *columns))
+            writer.writerows(rows)
+
+    write_atomically(file, fill)
 
 
 def read_table(file: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:

@@ -57,7 +57,9 @@ class Pool:
 
 
 def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0, precision: str = "float32") -> None:
-    """Draws ``views`` views of every image that the teacher learned from and has it answer for each, so that its students hold out the same patients.
+    """Draws views of every image that the teacher learned from and has it answer for each, so that its students hold out the same patients.
+
+    Of a teacher that held no fold out they are views of the ``fitted`` side.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
 

@@ -65,10 +65,10 @@ def evaluate(
         tables[entry] = ([item.relative for item in items], labels, probabilities)
         if entry == "test":
             plots.draw_all(out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY))
-    same, calibrated_on_patients = identical(dataset), (folder / details.COPIES).is_file()
-    found = details.of(classifier.contract, splits, tables, same, details.read_copies(folder) if calibrated_on_patients else None)
-    if calibrated_on_patients and len(folds := fold_answers.read(folder, same)) > 1:
-        found["folds"] = fold_answers.shares(folds, threshold)
+    same = identical(dataset)
+    found = details.of(classifier.contract, splits, tables, same, details.read_copies(folder) if (folder / details.COPIES).is_file() else None)
+    if (folder / fold_answers.OTHERS).is_file():
+        found["folds"] = fold_answers.shares(fold_answers.read(folder, same), threshold)
     bundle.write_metrics(out, metrics, classifier.contract, found)
     return metrics
 
@@ -125,6 +125,9 @@ def unmeasured(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corru
         RunError, DataError: see :func:`assemble`.
     """
     target = run_folder / "bundle"
+    # Answers that were lent to a bundle once belong to the contract that was placed on them, and that is replaced.
+    for name in (fold_answers.OTHERS, fold_answers.PICTURE):
+        (target / name).unlink(missing_ok=True)
     _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, run_folders.history_of(run_folder), target)
     if recipe.validation in HELD_OUTS:
         calibrate(target, dataset, cache=run_folder.parent / "cache", skip_corrupt=skip_corrupt)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pneumonia import bundle
-from pneumonia.classifier import calibrated
 from pneumonia.contract import Contract
 from train import details, validate
 from train.breakdown import patients_of
@@ -19,26 +19,46 @@ from train.plots import BLUE, GREY, ORANGE
 # The answers of all folds but a bundle's own, which are in its validation_copies.csv; and the picture of all.
 OTHERS, PICTURE = "other_folds.csv", "folds.png"
 FOLD = "fold"
+# Names, labels and columns, as train.details reads tables.
+Table: TypeAlias = tuple[list[str], np.ndarray, dict[str, np.ndarray]]
 # The share of the ill that is drawn, and the probabilities named below it.
 _DRAWN = 0.08
 _TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99)
 
 
-def write(folder: Path, parts: Sequence[tuple[int, Path]]) -> None:
-    """Writes ``other_folds.csv`` into a bundle: file, label, ``fold``, and the raw probability under each name.
+def collect(folder: Path, parts: Sequence[tuple[int, Path]], duplicates: Iterable[Sequence[str]] = ()) -> tuple[Table, list[Answers]]:
+    """Puts a bundle's answers and those of the other folds together, and writes nothing.
 
     Args:
         folder: the bundle.
         parts: number and bundle of each other fold.
+        duplicates: groups of names whose files are the same; their patients are taken for one.
+
+    Returns:
+        The table of the other folds for :func:`write`, and the answers as :func:`read` gives them.
+
+    Raises:
+        FileNotFoundError, BundleError: see :func:`read`.
     """
     names: list[str] = []
+    labels: list[np.ndarray] = []
     columns: dict[str, list[np.ndarray]] = {}
+    own = details.read_copies(folder)
     for number, lent in parts:
-        files, _, raw = details.read_copies(lent)
+        files, theirs, raw = details.read_copies(lent)
+        if raw.keys() != own[2].keys():
+            raise bundle.BundleError(f"{lent} answered under {', '.join(raw)}, and {folder} under {', '.join(own[2])}; calibrate both by the same version.")
         names += files
+        labels.append(theirs)
         for name, values in ({FOLD: np.full(len(files), float(number))} | raw).items():
             columns.setdefault(name, []).append(values)
-    details.write_table(folder / OTHERS, names, {name: np.concatenate(values) for name, values in columns.items()})
+    table = names, np.concatenate(labels), {name: np.concatenate(values) for name, values in columns.items()}
+    return table, _parted(own, table, duplicates)
+
+
+def write(folder: Path, table: Table) -> None:
+    """Writes ``other_folds.csv`` into a bundle: file, label, ``fold``, and the raw probability under each name."""
+    details.write_table(folder / OTHERS, table[0], table[2])
 
 
 def read(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> list[Answers]:
@@ -52,17 +72,22 @@ def read(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> list[Answers
         FileNotFoundError: the bundle was not calibrated on held-out patients.
         BundleError: a table is there, but not what it should be.
     """
-    names, labels, raw = details.read_copies(folder)
+    own = details.read_copies(folder)
+    if not (folder / OTHERS).is_file():
+        return _parted(own, None, duplicates)
+    others = details.read_table(folder / OTHERS)
+    if set(others[2]) != {FOLD, *own[2]}:
+        raise bundle.BundleError(f"{folder / OTHERS} must have the columns file, label, {FOLD}, and those of {details.COPIES}; it has {', '.join(others[2])}.")
+    return _parted(own, others, duplicates)
+
+
+def _parted(own: Table, others: Table | None, duplicates: Iterable[Sequence[str]]) -> list[Answers]:
+    names, labels, raw = own
     folds = np.zeros(len(names))
-    if (folder / OTHERS).is_file():
-        further, their_labels, columns = details.read_table(folder / OTHERS)
-        if set(columns) != {FOLD, *raw}:
-            raise bundle.BundleError(
-                f"{folder / OTHERS} must have the columns file, label, {FOLD}, and those of {details.COPIES}; it has {', '.join(columns)}."
-            )
-        folds = np.concatenate([folds, columns[FOLD]])
-        labels, names = np.concatenate([labels, their_labels]), names + further
-        raw = {name: np.concatenate([values, columns[name]]) for name, values in raw.items()}
+    if others:
+        names, labels = names + others[0], np.concatenate([labels, others[1]])
+        folds = np.concatenate([folds, others[2][FOLD]])
+        raw = {name: np.concatenate([values, others[2][name]]) for name, values in raw.items()}
     patients = patients_of(names, duplicates)
     return [
         Answers(labels[chosen], patients[chosen], {name: values[chosen] for name, values in raw.items()})
@@ -78,12 +103,11 @@ def shares(folds: Sequence[Answers], threshold: float) -> list[dict[str, float]]
     """
     rows = []
     for fold in folds:
-        warmth, ill = fold.warmth, fold.labels == 1
-        probabilities = calibrated(fold.raw[validate.CLEAN], warmth)
+        probabilities, ill = fold.calibrated[validate.CLEAN], fold.labels == 1
         rows.append(
             {
                 "patients": len(np.unique(fold.groups[ill])),
-                "temperature": warmth,
+                "temperature": fold.temperature,
                 "auc": validate.auc(fold.labels, probabilities),
                 "recall": float(np.mean(probabilities[ill] >= threshold)),
                 "specificity": float(np.mean(probabilities[~ill] < threshold)),
@@ -99,7 +123,7 @@ def picture(folds: Sequence[Answers], contract: Contract) -> Figure:
     parts = []
     for index, fold in enumerate(folds):
         ill = fold.labels == 1
-        parts.append((logits(calibrated(fold.raw[validate.CLEAN][ill], fold.warmth)), patient_weights(fold.groups[ill])))
+        parts.append((logits(fold.calibrated[validate.CLEAN][ill]), patient_weights(fold.groups[ill])))
         (line,) = axes.plot(*_share_below(*parts[-1]), drawstyle="steps-post", color=BLUE if index == 0 else GREY, linewidth=1.6 if index == 0 else 0.7)
         if index < 2:
             line.set(label=("this model, of its own fold", "networks of the other folds")[index], zorder=3 - index)

@@ -14,7 +14,7 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
 from pneumonia.release import FIGURES
-from train import details, validate
+from train import details, fold_answers, validate
 from train.plots import BLUE, GREY, ORANGE
 from train.run_folder import write_atomically
 
@@ -126,6 +126,8 @@ def _run(folder: Path) -> dict[str, Any]:
     contract, metrics = bundle.read_contract(folder), bundle.read_metrics(folder)
     if "test" not in metrics or not (folder / details.COPIES).is_file():
         raise bundle.BundleError(f"{folder} has no {details.COPIES} or no test metrics; only finished runs that held patients out can be compared.")
+    if (folder / fold_answers.OTHERS).is_file():
+        raise bundle.BundleError(f"The thresholds of {folder} rest on all folds, those of runs on their own; compare the run's own bundle.")
     _, labels, raw = details.read_copies(folder)
     summary = validate.summary(labels, {name: calibrated(values, contract.temperature) for name, values in raw.items()})
     # The clock and the seed are what may differ, and how many runs' weights it is the mean of.
