@@ -139,10 +139,12 @@ def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> 
     sections = []
     if corruptions := details.get("corruptions"):
         rows = [(name, *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity"))) for name, figures in corruptions.items()]
-        further = " on these and those of the other folds" if "folds" in details else ""
+        chosen = "model and its temperature were chosen on these, its thresholds on these and those of the other folds"
+        if "folds" not in details:
+            chosen = "model, its temperature and its thresholds were chosen on these"
         sections.append(
             "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
-            f"model and its temperature were chosen on these, and its thresholds{further}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
+            f"{chosen}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
     if (folder / stress_report.JSON_NAME).is_file():
         measured = stress_report.read(folder / stress_report.JSON_NAME)
