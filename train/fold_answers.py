@@ -142,7 +142,7 @@ def picture(folds: Sequence[Answers], contract: Contract) -> Figure:
     axes.set(xlabel="probability of PNEUMONIA, calibrated", ylabel="patients with pneumonia below it")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
     axes.set_title("Who would be missed at which threshold: each patient as answered by the network that did not learn from it", fontsize=10)
     return drawn
 
