@@ -156,11 +156,11 @@ def operating_points(
     weights = patient_weights(groups[ill])
     patients = len(np.unique(groups[ill]))
     copies = [values[ill] for name, values in found.items() if name != CLEAN]
-    several = networks is not None and len(np.unique(networks)) > 1
+    asked = None if networks is None else networks[ill]
     points = []
     for target in targets:
-        if several and networks is not None:
-            threshold, promised, says = _of_several(found[CLEAN][ill], weights, networks[ill], target, confidence)
+        if asked is not None and asked.any():
+            threshold, promised, says = _of_several(found[CLEAN][ill], weights, asked, target, confidence)
         else:
             k = rank(patients, target, confidence)
             threshold = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1)

@@ -89,15 +89,18 @@ def train(
         raise RunError(f"The bundle learned from other views than today's; train its folds at its commit {contract.commit}.")
     if wrong := [fold for fold in only if not 2 <= fold <= FOLDS]:
         raise RunError(f"The other folds are 2 to {FOLDS}, got {wrong[0]}.")
-    _of(out, contract)
+    _claim(out, contract)
+    precision = contract.recipe.get("precision", "float32")
     made = []
     for fold in only or range(2, FOLDS + 1):
         held_out, run = replace(recipe, validation=sides(fold)[1]), out / f"fold-{fold}"
         made.append(run / "bundle")
         if _is_fold(made[-1], contract, fold):
             continue
-        pool = _pool(contract, dataset, teachers / f"fold-{fold}" / "bundle", out / f"pool-{fold}") if teachers else None
-        precision = contract.recipe.get("precision", "float32")
+        pool = out / f"pool-{fold}" if teachers else None
+        if teachers and pool:
+            teacher = teachers / f"fold-{fold}" / "bundle"
+            distil.make(teacher, dataset, pool, policy=recipes.VIEWS, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
         fit.fit(held_out, dataset, run, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool, skip_corrupt=skip_corrupt)
         evaluate.unmeasured(held_out, run, dataset, skip_corrupt=skip_corrupt)
     return made
@@ -135,7 +138,7 @@ def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
     return placed
 
 
-def _of(out: Path, contract: Contract) -> None:
+def _claim(out: Path, contract: Contract) -> None:
     """Makes ``out`` the folder of a bundle's folds, for good.
 
     Raises:
@@ -149,12 +152,6 @@ def _of(out: Path, contract: Contract) -> None:
 
 def _whose(out: Path) -> str | None:
     return json.loads((out / _BUNDLE).read_text())["weights_sha256"] if (out / _BUNDLE).is_file() else None
-
-
-def _pool(contract: Contract, dataset: Dataset, teacher: Path, out: Path) -> Path:
-    precision = contract.recipe.get("precision", "float32")
-    distil.make(teacher, dataset, out, policy=recipes.VIEWS, views=contract.recipe["lessons"]["views"], size=recipes.VIEW_SIZE, precision=precision)
-    return out
 
 
 def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
