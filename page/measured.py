@@ -49,7 +49,9 @@ def compared(models: Models) -> str:
     further = {folder: contract for folder, contract in folders.items() if contract.weights_sha256 not in on_duty}
     suffixes = rounds([contract for _, contract, _ in listed], list(further.values()))
     # What repeats the source stands straight below what answers, earlier rounds come last.
-    for (folder, contract), suffix in sorted(zip(further.items(), suffixes, strict=True), key=lambda entry: bool(entry[1])):
+    order = list(CATALOGUE)
+    placed = sorted(zip(further.items(), suffixes, strict=True), key=lambda entry: (bool(entry[1]), order.index(entry[0][1].variant)))
+    for (folder, contract), suffix in placed:
         listed.append((f"{CATALOGUE[contract.variant].title}{suffix}", contract, bundle.read_metrics(folder).get("test")))
     rows = [_measured(title, contract, test) for title, contract, test in listed]
     return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
