@@ -49,7 +49,9 @@ def compared(models: Models) -> str:
     further = {folder: contract for folder, contract in folders.items() if contract.weights_sha256 not in on_duty}
     suffixes = rounds([contract for _, contract, _ in listed], list(further.values()))
     # What repeats the source stands straight below what answers, earlier rounds come last.
-    for (folder, contract), suffix in sorted(zip(further.items(), suffixes, strict=True), key=lambda entry: bool(entry[1])):
+    order = list(CATALOGUE)
+    placed = sorted(zip(further.items(), suffixes, strict=True), key=lambda entry: (bool(entry[1]), order.index(entry[0][1].variant)))
+    for (folder, contract), suffix in placed:
         listed.append((f"{CATALOGUE[contract.variant].title}{suffix}", contract, bundle.read_metrics(folder).get("test")))
     rows = [_measured(title, contract, test) for title, contract, test in listed]
     return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
@@ -61,7 +63,11 @@ def published(file: Path) -> str:
         return ""
     with file.open(newline="", encoding="utf-8") as stream:
         rows = [
-            [panels.escaped(row["name"]), *(_share(row[name], name) for name in _COLUMNS), f"<span class='remarks'>{panels.escaped(row['note'])}</span>"]
+            [
+                _linked(row["name"], row.get("link")),
+                *(_share(row[name], name) for name in _COLUMNS),
+                f"<span class='remarks'>{panels.escaped(row['note'])}</span>",
+            ]
             for row in csv.DictReader(stream)
         ]
     return f"<h2 class='minor'>{words.PUBLISHED}</h2>{_table(words.PUBLISHED, words.PUBLISHED_HEAD, rows)}{words.PUBLISHED_NOTE}"
@@ -140,6 +146,11 @@ def _measured(title: str, contract: Contract, test: Metrics | None) -> list[str]
     missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}" if counts else ""
     back = f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}" if counts else ""
     return [panels.escaped(title), recipe, claimed, *cells, missed, back]
+
+
+def _linked(name: str, address: str | None) -> str:
+    text = panels.escaped(name)
+    return f"<a href='{panels.escaped(address)}' target='_blank' rel='noopener'>{text}</a>" if address else text
 
 
 def _share(text: str, name: str) -> str:

@@ -148,8 +148,8 @@ _XCEPTION_LAYERS = (
 CATALOGUE: dict[str, Variant] = {
     variant.name: variant
     for variant in (
-        Variant("baseline", "Baseline CNN", "Three plain convolutions, trained from scratch.", baseline, (100, 100), _SMALL_LAYERS, 0.72),
-        Variant("augmented", "Augmented CNN", "Three wider, regularised convolutions for moved and turned images.", augmented, (128, 128), _SMALL_LAYERS, 0.85),
-        Variant("xception", "Xception", "ImageNet features (Xception) under a small head.", xception, (224, 224), _XCEPTION_LAYERS, 0.75),
+        Variant("baseline", "Baseline CNN", "Three plain convolutions, from random weights.", baseline, (100, 100), _SMALL_LAYERS, 0.72),
+        Variant("augmented", "Augmented CNN", "Three wider, regularised convolutions, from random weights.", augmented, (128, 128), _SMALL_LAYERS, 0.85),
+        Variant("xception", "Xception", "Xception under a small head, from ImageNet weights.", xception, (224, 224), _XCEPTION_LAYERS, 0.75),
     )
 }

@@ -130,6 +130,24 @@ CORRUPTIONS: dict[str, Corruption] = {
     "turned left": lambda pixels: rotate(pixels, 8),
     "turned right": lambda pixels: rotate(pixels, -8),
 }
+# The same in words; every table and picture of them says these.
+TITLES = {
+    "tight crop": "cropped by a tenth a side",
+    "high crop": "the lowest fifth cut off, and 8% a side",
+    "low crop": "the uppermost fifth cut off, and 8% a side",
+    "black border": "a black border added",
+    "grey border": "a grey border added",
+    "gamma 0.6": "mid-tones brighter (gamma 0.6)",
+    "gamma 1.7": "mid-tones darker (gamma 1.7)",
+    "low contrast": "less contrast",
+    "high contrast": "more contrast",
+    "wide aspect": "stretched wider, by 30%",
+    "tall aspect": "stretched taller, by 30%",
+    "blur": "blurred",
+    "jpeg 20": "stored as a poor JPEG",
+    "turned left": "turned 8° to the left",
+    "turned right": "turned 8° to the right",
+}
 
 # What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill, and lungs a sixth wider for their height;
 # and a marker or shut margins, which some networks take for disease (see train.validate.style_gap). Not among the fixed set above, which was settled before

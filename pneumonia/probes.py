@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.contract import LABELS, uncertain_between
-from pneumonia.corruptions import CORRUPTIONS, Corruption, brightness, letter, rotate, shut
+from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption, brightness, letter, rotate, shut
 from pneumonia.radiograph import Radiograph
 
 KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
@@ -122,7 +122,11 @@ def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
     return Probe(name, title, kind, lambda picture: Radiograph(np.ascontiguousarray(alter(copy_of(picture).pixels)), picture.name))
 
 
-# Where a probe bears the name of a corruption that models are validated under, it is that corruption.
+def _same(name: str, kind: str) -> Probe:
+    """The corruption of that name, which models are validated under."""
+    return _probe(name, TITLES[name], kind, CORRUPTIONS[name])
+
+
 PROBES: tuple[Probe, ...] = (
     _probe(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
     _probe(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
@@ -130,18 +134,18 @@ PROBES: tuple[Probe, ...] = (
     _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
     _probe("darker", "darker", "exposure", lambda pixels: brightness(pixels, -_SHIFT)),
-    _probe("low contrast", "less contrast", "exposure", CORRUPTIONS["low contrast"]),
+    _same("low contrast", "exposure"),
     _probe(INVERTED, "black and white exchanged", "exposure", inverted),
-    _probe("tight crop", "cropped by a tenth a side", "framing", CORRUPTIONS["tight crop"]),
-    _probe("black border", "a black border added", "framing", CORRUPTIONS["black border"]),
+    _same("tight crop", "framing"),
+    _same("black border", "framing"),
     _probe("turned 10 left", "turned 10° to the left", "framing", lambda pixels: rotate(pixels, 10)),
     _probe("turned 10 right", "turned 10° to the right", "framing", lambda pixels: rotate(pixels, -10)),
-    _probe("wide aspect", "stretched wider", "framing", CORRUPTIONS["wide aspect"]),
-    _probe("tall aspect", "stretched taller", "framing", CORRUPTIONS["tall aspect"]),
+    _same("wide aspect", "framing"),
+    _same("tall aspect", "framing"),
     _probe("aspect restored", "true proportions, on black", "framing", aspect_restored),
     _probe("mirrored", "left and right exchanged", "framing", np.fliplr),
-    _probe("blur", "blurred", "encoding", CORRUPTIONS["blur"]),
-    _probe("jpeg 20", "stored as a poor JPEG", "encoding", CORRUPTIONS["jpeg 20"]),
+    _same("blur", "encoding"),
+    _same("jpeg 20", "encoding"),
 )
 _UNTOUCHED = Probe(ORIGINAL, "as it is", "", copy_of)
 

@@ -69,7 +69,7 @@ def test_parts_and_corruptions_become_tables(contract, found, tmp_path: Path) ->
     assert row(text, "Viral pneumonia against all healthy")[1:3] == ["76", "1.000 (0.867 to 1.000)"]
     assert row(text, "By patient: called where any X-ray is")[1] == "102"
     text = card_evidence.robustness(contract, found, tmp_path)
-    assert row(text, "clean")[2:] == ["0.980", "0.980"]
+    assert row(text, "as they are")[2:] == ["0.980", "0.980"]
     # All upside down: the 51st alone is found.
     assert row(text, "darker")[2:] == ["0.020", "0.020"]
 
@@ -136,7 +136,8 @@ def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) ->
 
 def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> None:
     taught = dataclasses.replace(contract, commit="a1b2c3d" + "0" * 33, recipe=dict(contract.recipe) | {"teacher_weight": 0.7})
-    checkout, distil, train = card_sections.training(taught).split("```bash\n")[1].splitlines()[:3]
+    data, checkout, distil, train = card_sections.training(taught).split("```bash\n")[1].splitlines()[:4]
+    assert data == 'DATA="$PWD/chest_xray"', "whole, for the next line leaves the folder"
     assert checkout == "git worktree add ../then a1b2c3d && cd ../then"
     assert distil.startswith("python -m train distil assets/models/xception") and train.endswith("--pool runs/pool")
     unknown = dataclasses.replace(taught, commit="unknown")

@@ -84,17 +84,26 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
 
 def test_what_others_published_is_read_from_its_table():
     text = measured.published(ASSETS / "results" / "published.csv")
-    assert "Kermany" in text and "not reported" in text
+    assert "Kermany" in text and "not reported" in text and "<a href='https://doi.org/10.1016/j.cell.2018.02.010'" in text
     assert measured.published(ASSETS / "results" / "none.csv") == ""
 
 
 def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_the_source(models, monkeypatch, tmp_path):
-    for name, change in (("baseline-before", {"weights_sha256": "0" * 64}), ("xception-seed", {"weights_sha256": "1" * 64, "recipe": {"name": "seed"}})):
+    # Of another recipe than what is bundled here.
+    source = {"recipe": {"name": "source"}}
+    for name, change in (
+        ("baseline-before", {"weights_sha256": "0" * 64}),
+        ("xception-seed", {"weights_sha256": "1" * 64} | source),
+        ("augmented-seed", {"weights_sha256": "2" * 64} | source),
+        ("baseline-seed", {"weights_sha256": "3" * 64} | source),
+    ):
         folder = tmp_path / "results" / name
         shutil.copytree(models.folder / name.split("-")[0], folder)
         contract = json.loads((folder / "contract.json").read_text())
         (folder / "contract.json").write_text(json.dumps(contract | change))
     monkeypatch.setattr(measured, "RESULTS", tmp_path / "results")
     text = measured.compared(models)
-    assert text.count(">Baseline CNN</th>") == text.count(">Baseline CNN, earlier</th>") == 1
+    assert [text.count(f">{title}</th>") for title in ("Baseline CNN", "Baseline CNN, earlier", "Augmented CNN", "Xception")] == [2, 1, 2, 2]
+    places = [text.rindex(f">{title}</th>") for title in ("Baseline CNN", "Augmented CNN", "Xception")]
+    assert places == sorted(places), "as the catalogue has them, not by the alphabet"
     assert text.rindex(">Xception</th>") < text.index(">Baseline CNN, earlier</th>")

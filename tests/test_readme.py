@@ -15,7 +15,7 @@ import pytest
 from test_app import serve
 
 from pneumonia.architectures import CATALOGUE
-from pneumonia.evidence import read_predictions
+from pneumonia.evidence import read_predictions, wilson
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -76,7 +76,13 @@ def test_what_is_said_beside_what_others_published_is_what_the_tables_say() -> N
     labels, probabilities = answered("xception")
     assert f"would be right for {labels.mean():.1%}" in text
     band = (probabilities >= 0.8) & (probabilities < 0.95)
-    assert f"to which Xception gives 80 to 95%, {labels[band].mean():.0%} were PNEUMONIA" in text
+    count, ill = int(band.sum()), int(labels[band].sum())
+    least, most = wilson(ill, count)
+    assert f"of the {count} images to which Xception gives 80 to 95%, {ill / count:.0%} were PNEUMONIA ({ill}; 95% interval {least:.0%} to {most:.0%})" in text
+    known = {variant: f"{figures(f'models/{variant}/metrics.json', 'validation', 'figures', 'accuracy', 'value'):.1%}" for variant in CATALOGUE}
+    assert f"the default is right for {known['baseline']} (baseline), {known['augmented']} (augmented) and {known['xception']} (Xception);" in text
+    copies = figures("models/xception/stress.json", "originals", "other_copies")
+    assert f"moves by {copies['mean']:.3f} on average and {copies['max']:.3f} at most, and {copies['change']} of its 16 answers change" in text
 
 
 def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:

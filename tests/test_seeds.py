@@ -60,8 +60,11 @@ def test_the_picture_shows_every_run_the_mean_and_which_was_kept(run) -> None:
     values = seeds.read(kept)
     assert values is not None
     drawn = seeds.picture(values)
-    worst, accuracy = drawn.axes[1], drawn.axes[-1]
-    assert [text.get_text() for text in worst.texts] == ["0.750", "1.000"] and [text.get_text() for text in accuracy.texts] == ["1.000", "0.750"]
+    worst, both, accuracy = drawn.axes[1], drawn.axes[2], drawn.axes[-1]
+    # The mean under corruption is 1 and 1, the worst .75 and 1: what decides is between the two.
+    assert [text.get_text() for text in worst.texts] == ["0.7500", "1.0000"] and "chooses" in both.get_title()
+    assert [text.get_text() for text in both.texts] == [f"{seeds.merit(entry['validation']):.4f}" for entry in values["runs"]]
+    assert [text.get_text() for text in accuracy.texts] == ["1.000", "0.750"]
     mean, first, second = worst.lines
     assert list(mean.get_xdata()) == [0.875, 0.875]
     assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() != "white"

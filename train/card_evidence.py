@@ -11,6 +11,7 @@ from typing import Any
 
 from pneumonia.bundle import BundleError
 from pneumonia.contract import Contract, Metrics
+from pneumonia.corruptions import TITLES
 from train import fold_answers, stress_report
 from train import seeds as seed_runs
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
@@ -19,7 +20,9 @@ from train.card_sections import interval, table
 from train.folds import HELD_OUT
 from train.promise import CONFIDENCE
 from train.seeds import is_mean, merit
+from train.validate import CLEAN
 
+_CLEAN = "as they are"
 _FIGURES = ("recall", "specificity", "accuracy", "auc")
 _PARTS = {
     BACTERIA: "Bacterial pneumonia against all healthy",
@@ -72,7 +75,8 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
     text = f"""## Operating points
 
 A threshold for each recall that somebody may want. Promised is the recall on X-rays of new patients from the same source, with {CONFIDENCE:.0%} confidence
-over the choice of patients held out, each of whom counts once; kept is what was then measured on the test folder, which chose none of them. {kept}
+over the choice of patients held out, each of whom counts once; that the same patients also chose the recipe,
+the epoch and the seed is not allowed for. Kept is what was then measured on the test folder, which chose none of them. {kept}
 {rule}
 
 {table(head, rows)}
@@ -138,12 +142,15 @@ def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> 
     """
     sections = []
     if corruptions := details.get("corruptions"):
-        rows = [(name, *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity"))) for name, figures in corruptions.items()]
+        rows = [
+            (_CLEAN if name == CLEAN else TITLES.get(name, name), *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity")))
+            for name, figures in corruptions.items()
+        ]
         chosen = "model and its temperature were chosen on these, its thresholds on these and those of the other folds"
         if "folds" not in details:
             chosen = "model, its temperature and its thresholds were chosen on these"
         sections.append(
-            "The X-rays of held-out patients as they are (`clean`) and as another machine or hand might have delivered them, at the default threshold. The "
+            "The X-rays of held-out patients as they are and as another machine or hand might have delivered them, at the default threshold. The "
             f"{chosen}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
     if (folder / stress_report.JSON_NAME).is_file():

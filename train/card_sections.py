@@ -9,7 +9,7 @@ from typing import Any
 
 from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import Contract, Figure, Metrics, OperatingPoint
-from pneumonia.evidence import read_predictions
+from pneumonia.evidence import read_predictions, wilson
 from pneumonia.release import FIGURES
 from train import recipes
 from train.folds import HELD_OUT
@@ -43,8 +43,8 @@ _WHAT_IS_BLIND = (
     "is the family of augmentation (crops, aspect, contrast, exposure): an early look with Xception that read that folder five times found it there."
 )
 _THE_DRAW_IS_NOT = (
-    " Nor is the rule that unusual images are drawn more often: it was written down when one Xception so trained had been measured there, and was worse than "
-    "the one before. The rule asked the train folder alone, and kept the draw."
+    " Nor is it blind that unusual images are drawn more often: the rule which decided that was written when one Xception so trained had been measured "
+    "there, and was worse than the one before. The rule used the train folder alone, and kept the draw."
 )
 _NOR_ARE_THE_FOLDS = (
     " Nor is it blind that the thresholds rest on all folds instead of one: when that was begun, it was known how many healthy children of the test folder the "
@@ -140,7 +140,7 @@ def training(contract: Contract) -> str:
     recipe = dict(contract.recipe)
     name, note, seconds = recipe.get("name", "unnamed"), recipe.pop("note", ""), recipe.pop("training_seconds", None)
     recipe.pop("variant", None)
-    command = f"python -m train {contract.variant} --recipe {name} --data chest_xray"
+    command = f'python -m train {contract.variant} --recipe {name} --data "$DATA"'
     if recipe.get("precision", "float32") != "float32":
         command += f" --precision {recipe['precision']}"
     if "seed" in recipe and recipe["seed"] != _seed(contract.variant, name):
@@ -148,19 +148,23 @@ def training(contract: Contract) -> str:
     if recipe.get("teacher_weight"):
         # Contracts of the rounds before did not say how many; theirs were ten.
         views = recipe.get("lessons", {}).get("views", 10)
-        command = f"python -m train distil assets/models/xception --data chest_xray --out runs/pool --views {views}\n{command} --pool runs/pool"
+        command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}\n{command} --pool runs/pool'
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.
         command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"
+    # Whole, for the commands run in another folder.
+    command = f'DATA="$PWD/chest_xray"\n{command}'
     taught = " Its teacher is the Xception that stood in `assets/models` at that commit, not the one that may stand there now." if "distil" in command else ""
     settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
-    took = "" if seconds is None else f" It took {_hours(seconds)} on two CPU cores."
+    took = "" if seconds is None else f" Its epochs took {_hours(seconds)} on two CPU cores; what comes before and after them is not counted."
     counts = contract.data.get("counts", {})
     used = "; ".join(f"{split}: " + ", ".join(f"{number:,} {label}" for label, number in labels.items()) for split, labels in counts.items())
     fingerprint = contract.data.get("fingerprint")
     data = f"\n\nImages found ({used})." if used else ""
     data += f" Fingerprint of the files: `{fingerprint}`; `python -m train data` prints that of yours." if fingerprint else ""
-    repeated = f"```bash\n{command}\n```\n\nrepeats it, with the data in `chest_xray`.{taught}{took}"
+    repeated = (
+        f"```bash\n{command}\n```\n\nrepeats it in a checkout of the project, with the data in its folder `chest_xray` or where `DATA` says.{taught}{took}"
+    )
     return "\n\n".join(filter(None, ("## Training", note, repeated, settings))) + data
 
 
@@ -218,8 +222,10 @@ def _borne_out(folder: Path) -> str:
     inside = (probabilities >= low) & (probabilities < high)
     if not inside.any():
         return ""
-    mean, share = probabilities[inside].mean(), labels[inside].mean()
-    return f"Of the {inside.sum()} test images with a probability of {low:g} to {high:g}, {mean:.2f} on average, {share:.0%} were PNEUMONIA. "
+    count, ill, mean = int(inside.sum()), int(labels[inside].sum()), probabilities[inside].mean()
+    least, most = wilson(ill, count)
+    share = f"{ill / count:.0%} ({ill}; 95% interval {least:.0%} to {most:.0%})"
+    return f"Of the {count} test images with a probability of {low:g} to {high:g}, {mean:.2f} on average, {share} were PNEUMONIA. "
 
 
 def cost(contract: Contract) -> str:
@@ -230,8 +236,8 @@ def cost(contract: Contract) -> str:
     energy = seconds / 3600 * _WATTS / 1000
     return f"""## Environmental cost
 
-The run that made these weights took {_hours(seconds)} on two CPU cores, without a GPU. At an assumed {_WATTS} W for the two that is about {energy:.2g} kWh.
-Earlier tries and the other variants are not counted, and where the electricity came from is not known."""
+The epochs that made these weights took {_hours(seconds)} on two CPU cores, without a GPU. At an assumed {_WATTS} W for the two that is about {energy:.2g} kWh.
+Not counted are a teacher and its answers, calibration, measuring, earlier tries and the other variants; where the electricity came from is not known."""
 
 
 def _seed(variant: str, name: str) -> int | None:

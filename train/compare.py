@@ -65,11 +65,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Published:
-    """Figures that somebody else reports of the same test folder; what they do not report is None."""
+    """Figures that somebody else reports of the same test folder, and where; what they do not report is None."""
 
     name: str
     figures: dict[str, float | None]
     note: str
+    link: str = ""
 
     def measured(self, name: str, images: dict[str, int]) -> Measured | None:
         """A rate with the Wilson interval of the counts it implies; an AUC alone, for its interval cannot be had."""
@@ -108,7 +109,8 @@ def published(results: Path) -> list[Published]:
         return []
     with file.open(newline="", encoding="utf-8") as stream:
         return [
-            Published(row["name"], {name: float(row[name]) if row[name] else None for name in COLUMNS}, row["note"] or "") for row in csv.DictReader(stream)
+            Published(row["name"], {name: float(row[name]) if row[name] else None for name in COLUMNS}, row["note"] or "", row.get("link") or "")
+            for row in csv.DictReader(stream)
         ]
 
 

@@ -67,7 +67,7 @@ def published(others: Sequence[Published], test: Metrics) -> str:
         for name in _TITLES:
             figure = other.measured(name, images_of(test))
             cells.append("" if figure is None else _text(figure, name) + (f" ({_ends(figure, name)})" if figure.interval == "wilson" else ""))
-        rows.append((other.name, *cells, other.note))
+        rows.append((f"[{other.name}]({other.link})" if other.link else other.name, *cells, other.note))
     note = (
         "Published figures on the same test folder, as their authors report them; none was measured again here. They come without intervals: those in "
         "brackets are Wilson's for the counts that they imply. How a threshold, an epoch or a model was chosen is seldom said; where it is known to have been "

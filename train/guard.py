@@ -189,7 +189,8 @@ def _draw(accepted: Mapping[str, Sequence[Examination]], refused: Mapping[str, S
     axes.set(xlabel="score by grey values (below 0: refused)", ylabel="share of the pictures")
     axes.set_title("What the guard was not fitted on", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    # Right of the leftmost bar, in which everything below the scale is heaped.
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.1, 1))
     fitted = guard.parameters()
     for index, image in enumerate((fitted["atlas"], *fitted["components"][:7])):
         cell = figure.add_subplot(grid[1, index])

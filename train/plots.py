@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pneumonia.contract import LABELS, Metrics
+from pneumonia.evidence import wilson
 from train.metrics import calibration_bins
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -90,18 +91,27 @@ def calibration(title: str, labels: np.ndarray, probabilities: np.ndarray, metri
     """Frequency of PNEUMONIA against the probability said, with the number of images in each bin below."""
     figure = Figure(figsize=(5.6, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    masks = [mask for mask in calibration_bins(probabilities) if mask.any()]
+    bins = {index: mask for index, mask in enumerate(calibration_bins(probabilities)) if mask.any()}
+    masks = list(bins.values())
     said = [float(np.mean(probabilities[mask])) for mask in masks]
     seen = [float(np.mean(labels[mask])) for mask in masks]
     ece = metrics.figures["ece"]
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
-    upper.plot(said, seen, "o-", color=BLUE, linewidth=2, label=f"ECE {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})")
+    # A bin of a few images says little: its interval shows how little, and the bars below how few.
+    ends = [wilson(int(labels[mask].sum()), int(mask.sum())) for mask in masks]
+    arms = [[share - low for share, (low, _) in zip(seen, ends, strict=True)], [high - share for share, (_, high) in zip(seen, ends, strict=True)]]
+    label = f"each tenth, with its 95% interval\nECE {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
+    upper.errorbar(said, seen, yerr=np.maximum(arms, 0), fmt="o-", color=BLUE, linewidth=1.5, elinewidth=1, capsize=3, label=label)
     upper.set(ylabel="frequency of PNEUMONIA", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
     upper.legend(loc="upper left", frameon=False)
     upper.set_title(f"{title}: calibration on {metrics.split}, {metrics.images} images", fontsize=11)
     edges = np.linspace(0, 1, 11)
     lower.hist([probabilities[labels == 0], probabilities[labels == 1]], bins=edges, stacked=True, color=[GREEN, ORANGE], label=LABELS)
     lower.set(xlabel="probability of PNEUMONIA", ylabel="images")
+    for index, mask in bins.items():
+        place = ((edges[index] + edges[index + 1]) / 2, mask.sum())
+        lower.annotate(f"{mask.sum()}", place, textcoords="offset points", xytext=(0, 2), ha="center", fontsize=8)
+    lower.set_ylim(0, 1.25 * max(int(mask.sum()) for mask in masks))
     lower.legend(frameon=False, fontsize=8)
     for axes in (upper, lower):
         _quiet(axes)

@@ -19,7 +19,8 @@ from train.plots import BLUE, GREY, ORANGE
 from train.run_folder import write_atomically
 
 SEEDS, PICTURE = "seeds.json", "seeds.png"
-_CHOOSERS = (("mean_auc", "AUC, mean of corruptions"), ("worst_auc", "AUC, worst of them"))
+_MERIT = "merit"
+_CHOOSERS = (("mean_auc", "AUC, mean of corruptions"), ("worst_auc", "AUC, worst of them"), (_MERIT, "mean of both: chooses"))
 _SHOWN = (("auc", "AUC"), ("recall", "recall"), ("specificity", "specificity"), ("accuracy", "accuracy"))
 
 
@@ -69,13 +70,15 @@ def picture(values: Mapping[str, Any]) -> Figure:
     """
     runs, places = values["runs"], range(len(values["runs"]))
     columns = [("validation", name, title, BLUE) for name, title in _CHOOSERS] + [("test", name, title, ORANGE) for name, title in _SHOWN]
-    drawn = Figure(figsize=(2.05 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
+    drawn = Figure(figsize=(1.9 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
     for axes, (side, name, title, colour) in zip(drawn.subplots(1, len(columns), sharey=True), columns, strict=True):
-        found = [run[side][name] for run in runs]
+        found = [merit(run["validation"]) if name == _MERIT else run[side][name] for run in runs]
         axes.axvline(np.mean([value for value, run in zip(found, runs, strict=True) if not is_mean(run)]), color=GREY, linewidth=1, linestyle=":")
         for place, value, run in zip(places, found, runs, strict=True):
             axes.plot([value], [place], "o", markersize=8, color=colour, markerfacecolor=colour if run["chosen"] else "white")
-            axes.annotate(f"{value:.3f}", (value, place), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8)
+            axes.annotate(
+                f"{value:.4f}" if side == "validation" else f"{value:.3f}", (value, place), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8
+            )
         middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
         axes.set(
             yticks=list(places),

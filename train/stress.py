@@ -19,7 +19,7 @@ from PIL import Image
 from pneumonia import probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier, calibrated
 from pneumonia.contract import Contract, Figure
-from pneumonia.corruptions import CORRUPTIONS, Corruption
+from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption
 from pneumonia.probes import Probe
 from pneumonia.radiograph import Radiograph
 from train import details, metrics, network, validate
@@ -40,7 +40,7 @@ def conditions() -> dict[str, tuple[Condition, Corruption]]:
         probe.name: (Condition(probe.name, probe.title, probe.kind), partial(_on_pixels, probe)) for probe in probes.PROBES
     }
     for name, corrupt in CORRUPTIONS.items():
-        found.setdefault(name, (Condition(name, name, "corruption"), corrupt))
+        found.setdefault(name, (Condition(name, TITLES[name], "corruption"), corrupt))
     return found
 
 

@@ -197,13 +197,13 @@ def _marked(found: Mapping[str, Any]) -> str:
 
 def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     positions = np.arange(len(records))[::-1]
-    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.4 * len(records)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(12, 1.5 + 0.36 * len(records)), layout="constrained")
     for position, record in zip(positions, records, strict=True):
         found = record["summary"]
         axes.plot([found["worst_auc"], found["clean_auc"]], [position, position], color="0.75", linewidth=2, zorder=1)
     for name, mark, title in (("worst_auc", "v", "worst corruption"), ("mean_auc", "o", "mean of the corruptions"), ("clean_auc", "D", "as they are")):
         axes.scatter([record["summary"][name] for record in records], positions, marker=mark, label=title, zorder=2)
-    axes.set_yticks(positions, [textwrap.fill(f"{record['name']} ({record['variant']})", 48) for record in records], fontsize="small")
+    axes.set_yticks(positions, [textwrap.fill(f"{record['variant']}: {record['name']}", 84) for record in records], fontsize="small")
     axes.set_ylim(-1, len(records))
     axes.set_xlabel("AUC on held-out patients")
     axes.grid(axis="x", alpha=0.3)

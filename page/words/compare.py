@@ -5,7 +5,7 @@ IDLE = "Choose an X-ray to ask all models about it."
 WAITING, ASKING = "waits for its turn", "is being asked …"
 POINT, POINT_HELP = "Share of pneumonias to find", "A model that does not offer this share answers at its default threshold, and says which that is."
 NUMBERS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven")
-CAUTION = "They learned from the same X-rays, so their agreement is worth less than that of as many doctors."
+CAUTION = "They learned from the same X-rays, the small ones from an Xception's answers too, so their agreement is worth less than that of as many doctors."
 DISAGREE = "They disagree: look at what each of them used, and trust none of them alone."
 
 
