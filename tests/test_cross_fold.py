@@ -189,10 +189,22 @@ def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, t
         cross_fold.train(made[0], tiny_scan, tmp_path)
 
 
+def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(made, patched) -> None:
+    contract, strong = bundle.read_contract(made[0]), dataclasses.replace(SHORT, augmentation=recipes.STRONG)
+    patched.setattr(recipes, "get", lambda variant, name: strong)
+    fewer = {key: value for key, value in dataclasses.asdict(recipes.STRONG).items() if key != "margin"}
+    assert cross_fold.recipe_of(dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer})) == strong
+    other = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer | {"letters": 0.9}})
+    with pytest.raises(RunError, match=r"another recipe best than today's \(augmentation\)"):
+        cross_fold.recipe_of(other)
+    patched.setattr(recipes, "get", lambda variant, name: SHORT)
+
+
 def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, tmp_path, patched) -> None:
     taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
     own = tmp_path / "own"
-    distil.make(made[0], wards, tmp_path / "pool", policy=recipes.VIEWS, views=1, size=recipes.VIEW_SIZE)
+    policy = dataclasses.replace(recipes.VIEWS, letters=0.1)
+    distil.make(made[0], wards, tmp_path / "pool", policy=policy, views=1, size=recipes.VIEW_SIZE)
     fit.fit(taught, wards, own, pool=tmp_path / "pool")
     student = evaluate.unmeasured(taught, own, wards)
     patched.setattr(recipes, "get", lambda variant, name: taught)
@@ -205,7 +217,8 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, t
     (lent,) = cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=made[1])
     patched.setattr(recipes, "get", lambda variant, name: SHORT)
     teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")
-    assert bundle.read_contract(lent).recipe["lessons"]["teacher"] == teacher.weights_sha256
+    lessons = bundle.read_contract(lent).recipe["lessons"]
+    assert lessons["teacher"] == teacher.weights_sha256 and lessons["policy"]["letters"] == 0.1, "the views are drawn as the bundle's were"
     # The pool holds no patient that either of them is asked about.
     pool = distil.read(tmp_path / "folds" / "pool-3")
     assert pool.files == [item.relative for item in items_of(wards, "fitted-3")]

@@ -141,3 +141,5 @@ def test_a_collimator_shuts_out_up_to_an_eighth_of_each_side_and_nothing_inside(
     assert 90 < shut.sum() < 150
     rows = (views[shut] == 0).all(axis=2).sum(axis=1)
     assert rows.max() <= 24 and rows.mean() == pytest.approx(12, abs=1.5)
+    wider = Policy(**(vars(NOTHING) | {"collimate": 1.0, "margin": 0.3})).apply(white, (100, 100), np.random.default_rng(3))
+    assert (wider[:, 30:70, 30:70] == 255).all() and (wider == 0).all(axis=2).sum(axis=1).mean() == pytest.approx(30, abs=2)

@@ -8,7 +8,7 @@ their weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from train import details, distil, evaluate, fit, fold_answers, recipes
 from train.calibrate import calibrated_contract
 from train.data import Dataset
 from train.folds import FOLDS, HELD_OUT, items_of, sides
+from train.policy import Policy
 from train.recipes import Recipe
 from train.run_folder import RunError, write_atomically
 
@@ -32,10 +33,10 @@ def recipe_of(contract: Contract) -> Recipe:
     Raises:
         RunError: the project's recipe of that name is another one by now, or holds no fold of patients out.
     """
-    said = contract.recipe
+    said = _in_full(contract.recipe)
     recipe = replace(recipes.get(contract.variant, said.get("name", "")), seed=said.get("seed", 0))
     # A field that recipes gained since then had its default in effect before it had a name; a threshold fixed beforehand has no place where one is chosen.
-    changed = sorted(key for key, value in recipes.plain(recipe).items() if key != "threshold" and key in said and said[key] != value)
+    changed = sorted(key for key, value in recipes.plain(recipe).items() if key != "threshold" and key in said and said[key] != _in_full({key: value})[key])
     if changed:
         raise RunError(
             f"The bundle was made by another recipe {recipe.name} than today's ({', '.join(changed)}); train its folds at its commit {contract.commit}."
@@ -85,8 +86,10 @@ def train(
     lessons = contract.recipe.get("lessons", {})
     if teachers and _whose(teachers) != lessons.get("teacher", ""):
         raise RunError(f"{teachers} does not hold the folds of the bundle's teacher, whose weights are {lessons.get('teacher', 'not recorded')[:12]}.")
-    if teachers and lessons.get("policy") != asdict(recipes.VIEWS):
-        raise RunError(f"The bundle learned from other views than today's; train its folds at its commit {contract.commit}.")
+    try:
+        views = Policy(**lessons.get("policy", {})) if teachers else None
+    except TypeError:
+        raise RunError(f"The bundle learned from views of a kind that is no longer drawn; train its folds at its commit {contract.commit}.") from None
     if wrong := [fold for fold in only if not 2 <= fold <= FOLDS]:
         raise RunError(f"The other folds are 2 to {FOLDS}, got {wrong[0]}.")
     _claim(out, contract)
@@ -98,9 +101,9 @@ def train(
         if _is_fold(made[-1], contract, fold):
             continue
         pool = out / f"pool-{fold}" if teachers else None
-        if teachers and pool:
+        if teachers and pool and views:
             teacher = teachers / f"fold-{fold}" / "bundle"
-            distil.make(teacher, dataset, pool, policy=recipes.VIEWS, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
+            distil.make(teacher, dataset, pool, policy=views, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
         fit.fit(held_out, dataset, run, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool, skip_corrupt=skip_corrupt)
         evaluate.unmeasured(held_out, run, dataset, skip_corrupt=skip_corrupt)
     return made
@@ -168,5 +171,17 @@ def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
 
 def _told(contract: Contract) -> dict[str, Any]:
     """What a contract says of its recipe, less the clock and the teacher's weights, which are another network's in each fold."""
-    lessons = {key: value for key, value in contract.recipe.get("lessons", {}).items() if key != "teacher"}
-    return {key: value for key, value in contract.recipe.items() if key != "training_seconds"} | {"lessons": lessons}
+    recipe = _in_full(contract.recipe)
+    lessons = {key: value for key, value in recipe.get("lessons", {}).items() if key != "teacher"}
+    return {key: value for key, value in recipe.items() if key != "training_seconds"} | {"lessons": lessons}
+
+
+def _in_full(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a contract says of its recipe, with fields that policies gained since at their defaults: what was in effect before they had a name."""
+    known, lessons = asdict(Policy()), recipe.get("lessons")
+    full = dict(recipe)
+    if recipe.get("augmentation"):
+        full["augmentation"] = known | recipe["augmentation"]
+    if lessons and "policy" in lessons:
+        full["lessons"] = lessons | {"policy": known | lessons["policy"]}
+    return full

@@ -43,7 +43,8 @@ class Policy:
         detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e to the power of a uniform draw in ±detail, as machines
             that sharpen or soften would have them.
         letters: chance that one to three letters are burnt in somewhere, as markers of side and position are: their kind and place tell machines apart.
-        collimate: chance that each side is blacked by up to 12% of the view, as a collimator shuts out arms, chin and belly.
+        collimate: chance that each side is blacked by up to ``margin`` of the view, as a collimator shuts out arms, chin and belly.
+        margin: the most that one side loses, as a share of the view's height or width.
         framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture reaches their size, come out alike whatever picture a view
             is of: ``aspect`` is then about the middle between the classes' lungs, and ``smallest_area`` that of a picture whose lungs are of middling size.
     """
@@ -63,6 +64,7 @@ class Policy:
     equalize: float = 0.0
     letters: float = 0.0
     collimate: float = 0.0
+    margin: float = 0.12
     framed_alike: bool = False
 
     def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator, framing: np.ndarray | None = None) -> np.ndarray:
@@ -111,7 +113,7 @@ class Policy:
             The views.
         """
         for index in np.flatnonzero(rng.random(len(views)) < self.collimate) if self.collimate else ():
-            views[index] = _collimated(views[index], rng)
+            views[index] = _collimated(views[index], self.margin, rng)
         for index in np.flatnonzero(rng.random(len(views)) < self.letters) if self.letters else ():
             views[index] = _lettered(views[index], rng)
         return views
@@ -186,9 +188,9 @@ class Policy:
         return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
-def _collimated(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _collimated(view: np.ndarray, margin: float, rng: np.random.Generator) -> np.ndarray:
     height, width = view.shape
-    top, bottom, left, right = np.rint(rng.uniform(0, 0.12, 4) * (height, height, width, width)).astype(int)
+    top, bottom, left, right = np.rint(rng.uniform(0, margin, 4) * (height, height, width, width)).astype(int)
     kept = np.zeros_like(view)
     kept[top : height - bottom, left : width - right] = view[top : height - bottom, left : width - right]
     return kept
