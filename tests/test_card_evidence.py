@@ -148,5 +148,7 @@ def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> 
     lessons = {"teacher": "f" * 64, "views": 7, "policy": {"rotation": 8.0, "letters": 0.5}}
     taught = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"validation": "held-out", "teacher_weight": 0.7, "lessons": lessons})
     assert "--out runs/pool --views 7\n" in card_sections.training(taught)
+    halved = dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"precision": "mixed_bfloat16"}})
+    assert "--out runs/pool --views 7 --precision mixed_bfloat16\n" in card_sections.training(halved)
     assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)
     assert "Letters" not in card_evidence.elsewhere(dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": {"views": 7}}))

@@ -219,6 +219,7 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, t
     teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")
     lessons = bundle.read_contract(lent).recipe["lessons"]
     assert lessons["teacher"] == teacher.weights_sha256 and lessons["policy"]["letters"] == 0.1, "the views are drawn as the bundle's were"
+    assert lessons["precision"] == "float32"
     # The pool holds no patient that either of them is asked about.
     pool = distil.read(tmp_path / "folds" / "pool-3")
     assert pool.files == [item.relative for item in items_of(wards, "fitted-3")]

@@ -147,8 +147,11 @@ def training(contract: Contract) -> str:
         command += f" --seed {recipe['seed']}"
     if recipe.get("teacher_weight"):
         # Contracts of the rounds before did not say how many; theirs were ten.
-        views = recipe.get("lessons", {}).get("views", 10)
-        command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}\n{command} --pool runs/pool'
+        lessons = recipe.get("lessons", {})
+        views = lessons.get("views", 10)
+        # In which precision the teacher answered is said since the round after.
+        answered = f" --precision {lessons['precision']}" if lessons.get("precision", "float32") != "float32" else ""
+        command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}{answered}\n{command} --pool runs/pool'
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.
         command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"

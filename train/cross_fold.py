@@ -103,7 +103,7 @@ def train(
         pool = out / f"pool-{fold}" if teachers else None
         if teachers and pool and views:
             teacher = teachers / f"fold-{fold}" / "bundle"
-            distil.make(teacher, dataset, pool, policy=views, views=lessons["views"], size=recipes.VIEW_SIZE, precision=precision)
+            distil.make(teacher, dataset, pool, policy=views, views=lessons["views"], size=recipes.VIEW_SIZE, precision=lessons.get("precision", precision))
         fit.fit(held_out, dataset, run, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool, skip_corrupt=skip_corrupt)
         evaluate.unmeasured(held_out, run, dataset, skip_corrupt=skip_corrupt)
     return made
@@ -170,9 +170,9 @@ def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
 
 
 def _told(contract: Contract) -> dict[str, Any]:
-    """What a contract says of its recipe, less the clock and the teacher's weights, which are another network's in each fold."""
+    """What a contract says of its recipe, less the clock, the teacher's weights, another network's in each fold, and its precision, which older ones left out."""
     recipe = _in_full(contract.recipe)
-    lessons = {key: value for key, value in recipe.get("lessons", {}).items() if key != "teacher"}
+    lessons = {key: value for key, value in recipe.get("lessons", {}).items() if key not in ("teacher", "precision")}
     return {key: value for key, value in recipe.items() if key != "training_seconds"} | {"lessons": lessons}
 
 

@@ -39,7 +39,8 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.Item.relative` names them.
         fingerprint: sha256 over the answers.
-        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, and the ``policy`` they were drawn by.
+        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the ``policy`` they were drawn by, and the
+            ``precision`` it answered in.
     """
 
     views: list[np.ndarray]
@@ -137,7 +138,7 @@ def read(folder: Path) -> Pool:
             answers.append(archive["answers"])
     said = np.stack(answers)
     facts = json.loads((folder / _FACTS).read_text())
-    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"]}
+    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"], "precision": facts["precision"]}
     return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 
