@@ -170,7 +170,7 @@ def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
 
 
 def _told(contract: Contract) -> dict[str, Any]:
-    """What a contract says of its recipe, less the clock, the teacher's weights, another network's in each fold, and its precision, which older ones left out."""
+    """What a contract says of its recipe, less clock, the teacher's weights, another network's in each fold, and its precision, which older ones left out."""
     recipe = _in_full(contract.recipe)
     lessons = {key: value for key, value in recipe.get("lessons", {}).items() if key not in ("teacher", "precision")}
     return {key: value for key, value in recipe.items() if key != "training_seconds"} | {"lessons": lessons}
