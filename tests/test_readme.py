@@ -94,6 +94,13 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     def cleared(variant: str, probe: str) -> str:
         return f"{figures(f'models/{variant}/stress.json', 'figures', 'held-out', probe, 'specificity', 'value'):.0%}"
 
+    def seen(variant: str, probe: str, figure: str = "specificity") -> float:
+        return figures(f"models/{variant}/stress.json", "figures", "test", probe, figure, "value")
+
+    lungs = {variant: f"{seen(variant, 'lungs only', 'auc'):.2f}".lstrip("0") for variant in CATALOGUE}
+    assert all(seen(variant, "lungs only") == 0 for variant in CATALOGUE), "README: all of the healthy are called ill"
+    blacked = {variant: f"{seen(variant, 'borders blacked'):.0%}" for variant in CATALOGUE}
+    lettered = {variant: (f"{seen(variant, 'letter'):.0%}", f"{seen(variant, 'original'):.0%}") for variant in CATALOGUE}
     price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
     accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
     altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}
@@ -106,7 +113,12 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
         f"learned from views with letters, {cleared('augmented', 'letter')} instead of {cleared('augmented', 'original')}",
         f"they clear {cleared('baseline', 'borders blacked')} (baseline), {cleared('augmented', 'borders blacked')} (augmented) and "
         f"{cleared('xception', 'borders blacked')} (Xception) of the held-out",
-        f"seeds of the augmented network range from {min(accuracies):.0%} to {max(accuracies):.0%} in accuracy",
+        f"seeds of the augmented network range from {min(accuracies):.0%} to {max(accuracies):.0%} in accuracy on the test folder "
+        f"({np.mean(accuracies):.0%} on average)",
+        f"the AUC there is {lungs['baseline']} (baseline), {lungs['augmented']} (augmented, no better than chance) and {lungs['xception']} (Xception)",
+        f"they clear {lettered['baseline'][0]} with the R instead of {lettered['baseline'][1]} (baseline), {lettered['augmented'][0]} instead of "
+        f"{lettered['augmented'][1]} (augmented) and {lettered['xception'][0]} as before (Xception); with borders blacked "
+        f"{blacked['baseline']}, {blacked['augmented']} and {blacked['xception']}.",
         f"misses {missed:.0%} of the ill",
     ):
         assert sentence in text, sentence

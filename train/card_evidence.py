@@ -76,7 +76,7 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
 
 A threshold for each recall that somebody may want. Promised is the recall on X-rays of new patients from the same source, with {CONFIDENCE:.0%} confidence
 over the choice of patients held out, each of whom counts once; that the same patients also chose the recipe,
-the epoch and the seed is not allowed for. Kept is what was then measured on the test folder, which chose none of them. {kept}
+how long it learns and the seed is not allowed for. Kept is what was then measured on the test folder, which chose none of them. {kept}
 {rule}
 
 {table(head, rows)}
@@ -215,8 +215,8 @@ def elsewhere(contract: Contract) -> str:
             "Letters were burnt into many of these views, and margins shut out, after the larger network had answered: neither says anything of a lung."
         )
     done.append(
-        "Recipe, epoch, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, by the "
-        "mean and by the worst."
+        "Recipe, number of epochs, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, "
+        "by the mean and by the worst."
     )
     done.append("Every original is first made into a copy like those it learned from, so that finer detail than it knows does not reach it.")
     if contract.uncertainty:
@@ -229,4 +229,4 @@ What was done so that it holds elsewhere:
 {lines}
 
 What is not known: whether that is enough. Nothing was measured on another hospital's X-rays, and every child of this data set was X-rayed in one. Every
-try, what was expected of it and what came, on held-out patients, is in `assets/results/tries.md` of the project."""
+network trained to try something, what was expected of it and what came, on held-out patients, is in `assets/results/tries.md` of the project."""

@@ -237,10 +237,11 @@ def cost(contract: Contract) -> str:
     if seconds is None:
         return "## Environmental cost\n\nTrained on two CPU cores without a GPU; how long this run took was not recorded."
     energy = seconds / 3600 * _WATTS / 1000
+    teacher = "a teacher and its answers, " if contract.recipe.get("teacher_weight") else ""
     return f"""## Environmental cost
 
 The epochs that made these weights took {_hours(seconds)} on two CPU cores, without a GPU. At an assumed {_WATTS} W for the two that is about {energy:.2g} kWh.
-Not counted are a teacher and its answers, calibration, measuring, earlier tries and the other variants; where the electricity came from is not known."""
+Not counted are {teacher}calibration, measuring, earlier tries and the other variants; where the electricity came from is not known."""
 
 
 def _seed(variant: str, name: str) -> int | None:
