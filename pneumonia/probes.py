@@ -122,8 +122,8 @@ def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
     return Probe(name, title, kind, lambda picture: Radiograph(np.ascontiguousarray(alter(copy_of(picture).pixels)), picture.name))
 
 
-def _same(name: str, kind: str) -> Probe:
-    """The corruption of that name, which models are validated under."""
+def _corruption(name: str, kind: str) -> Probe:
+    """The very corruption of that name that models are validated under, so that what it does here is what was measured there."""
     return _probe(name, TITLES[name], kind, CORRUPTIONS[name])
 
 
@@ -134,18 +134,18 @@ PROBES: tuple[Probe, ...] = (
     _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
     _probe("darker", "darker", "exposure", lambda pixels: brightness(pixels, -_SHIFT)),
-    _same("low contrast", "exposure"),
+    _corruption("low contrast", "exposure"),
     _probe(INVERTED, "black and white exchanged", "exposure", inverted),
-    _same("tight crop", "framing"),
-    _same("black border", "framing"),
+    _corruption("tight crop", "framing"),
+    _corruption("black border", "framing"),
     _probe("turned 10 left", "turned 10° to the left", "framing", lambda pixels: rotate(pixels, 10)),
     _probe("turned 10 right", "turned 10° to the right", "framing", lambda pixels: rotate(pixels, -10)),
-    _same("wide aspect", "framing"),
-    _same("tall aspect", "framing"),
+    _corruption("wide aspect", "framing"),
+    _corruption("tall aspect", "framing"),
     _probe("aspect restored", "true proportions, on black", "framing", aspect_restored),
     _probe("mirrored", "left and right exchanged", "framing", np.fliplr),
-    _same("blur", "encoding"),
-    _same("jpeg 20", "encoding"),
+    _corruption("blur", "encoding"),
+    _corruption("jpeg 20", "encoding"),
 )
 _UNTOUCHED = Probe(ORIGINAL, "as it is", "", copy_of)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,15 +190,27 @@ def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, t
         cross_fold.train(made[0], tiny_scan, tmp_path)
 
 
-def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(made, patched) -> None:
+def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(made, patched, monkeypatch) -> None:
     contract, strong = bundle.read_contract(made[0]), dataclasses.replace(SHORT, augmentation=recipes.STRONG)
-    patched.setattr(recipes, "get", lambda variant, name: strong)
+    monkeypatch.setattr(recipes, "get", lambda variant, name: strong)
     fewer = {key: value for key, value in dataclasses.asdict(recipes.STRONG).items() if key != "margin"}
     assert cross_fold.recipe_of(dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer})) == strong
     other = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer | {"letters": 0.9}})
     with pytest.raises(RunError, match=r"another recipe best than today's \(augmentation\)"):
         cross_fold.recipe_of(other)
-    patched.setattr(recipes, "get", lambda variant, name: SHORT)
+
+
+def test_folds_are_not_drawn_by_guess_where_a_bundle_does_not_record_its_views(made, wards, tmp_path, monkeypatch, patched) -> None:
+    taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
+    monkeypatch.setattr(recipes, "get", lambda variant, name: taught)
+    own, whole = tmp_path / "own", bundle.read_contract(made[0])
+    shutil.copytree(made[0], own)
+    for lessons in ({"teacher": whole.weights_sha256, "views": 1}, {"teacher": whole.weights_sha256, "views": 1, "policy": {"sepia": 1.0}}):
+        told = json.loads((made[0] / "contract.json").read_text())
+        told["recipe"] |= {"teacher_weight": 0.5, "name": "taught", "lessons": lessons}
+        (own / "contract.json").write_text(json.dumps(told))
+        with pytest.raises(RunError, match="does not record or that are no longer drawn"):
+            cross_fold.train(own, wards, tmp_path / "folds", only=[3], teachers=made[1])
 
 
 def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, tmp_path, patched) -> None:

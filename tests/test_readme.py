@@ -101,6 +101,9 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     assert all(seen(variant, "lungs only") == 0 for variant in CATALOGUE), "README: all of the healthy are called ill"
     blacked = {variant: f"{seen(variant, 'borders blacked'):.0%}" for variant in CATALOGUE}
     lettered = {variant: (f"{seen(variant, 'letter'):.0%}", f"{seen(variant, 'original'):.0%}") for variant in CATALOGUE}
+    assert lettered["xception"][0] == lettered["xception"][1], "README: as before"
+    chance = figures("models/augmented/stress.json", "figures", "test", "lungs only", "auc")
+    assert chance["low"] < 0.5 < chance["high"], "README: no better than chance"
     price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
     accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
     altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}

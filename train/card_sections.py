@@ -149,7 +149,6 @@ def training(contract: Contract) -> str:
         # Contracts of the rounds before did not say how many; theirs were ten.
         lessons = recipe.get("lessons", {})
         views = lessons.get("views", 10)
-        # In which precision the teacher answered is said since the round after.
         answered = f" --precision {lessons['precision']}" if lessons.get("precision", "float32") != "float32" else ""
         command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}{answered}\n{command} --pool runs/pool'
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
@@ -158,6 +157,8 @@ def training(contract: Contract) -> str:
     # Whole, for the commands run in another folder.
     command = f'DATA="$PWD/chest_xray"\n{command}'
     taught = " Its teacher is the Xception that stood in `assets/models` at that commit, not the one that may stand there now." if "distil" in command else ""
+    if taught and "precision" not in recipe.get("lessons", {}):
+        taught += " In which precision it answered is not recorded; in another, single answers are others, and so are the weights learned from them."
     settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
     took = "" if seconds is None else f" Its epochs took {_hours(seconds)} on two CPU cores; what comes before and after them is not counted."
     counts = contract.data.get("counts", {})

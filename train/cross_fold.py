@@ -86,10 +86,7 @@ def train(
     lessons = contract.recipe.get("lessons", {})
     if teachers and _whose(teachers) != lessons.get("teacher", ""):
         raise RunError(f"{teachers} does not hold the folds of the bundle's teacher, whose weights are {lessons.get('teacher', 'not recorded')[:12]}.")
-    try:
-        views = Policy(**lessons.get("policy", {})) if teachers else None
-    except TypeError:
-        raise RunError(f"The bundle learned from views of a kind that is no longer drawn; train its folds at its commit {contract.commit}.") from None
+    views = _views_of(contract) if teachers else None
     if wrong := [fold for fold in only if not 2 <= fold <= FOLDS]:
         raise RunError(f"The other folds are 2 to {FOLDS}, got {wrong[0]}.")
     _claim(out, contract)
@@ -100,9 +97,9 @@ def train(
         made.append(run / "bundle")
         if _is_fold(made[-1], contract, fold):
             continue
-        pool = out / f"pool-{fold}" if teachers else None
-        if teachers and pool and views:
-            teacher = teachers / f"fold-{fold}" / "bundle"
+        pool = None
+        if teachers and views:
+            pool, teacher = out / f"pool-{fold}", teachers / f"fold-{fold}" / "bundle"
             distil.make(teacher, dataset, pool, policy=views, views=lessons["views"], size=recipes.VIEW_SIZE, precision=lessons.get("precision", precision))
         fit.fit(held_out, dataset, run, resume=True, precision=precision, imagenet_weights=imagenet_weights, pool=pool, skip_corrupt=skip_corrupt)
         evaluate.unmeasured(held_out, run, dataset, skip_corrupt=skip_corrupt)
@@ -141,6 +138,19 @@ def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
     return placed
 
 
+def _views_of(contract: Contract) -> Policy:
+    """How the views were drawn that a bundle learned from.
+
+    Raises:
+        RunError: the contract does not say, or they are of a kind that is no longer drawn.
+    """
+    try:
+        return Policy(**contract.recipe["lessons"]["policy"])
+    except (KeyError, TypeError):
+        said = "learned from views that it does not record or that are no longer drawn"
+        raise RunError(f"The bundle {said}; train its folds at its commit {contract.commit}.") from None
+
+
 def _claim(out: Path, contract: Contract) -> None:
     """Makes ``out`` the folder of a bundle's folds, for good.
 
@@ -170,7 +180,9 @@ def _is_fold(lent: Path, contract: Contract, fold: int) -> bool:
 
 
 def _told(contract: Contract) -> dict[str, Any]:
-    """What a contract says of its recipe, less clock, the teacher's weights, another network's in each fold, and its precision, which older ones left out."""
+    """What a contract says of its recipe, but for the clock and two things of the teacher's: its weights, which are another network's in each fold, and its
+    precision, which older contracts leave out.
+    """
     recipe = _in_full(contract.recipe)
     lessons = {key: value for key, value in recipe.get("lessons", {}).items() if key not in ("teacher", "precision")}
     return {key: value for key, value in recipe.items() if key != "training_seconds"} | {"lessons": lessons}

@@ -98,10 +98,11 @@ def calibration(title: str, labels: np.ndarray, probabilities: np.ndarray, metri
     ece = metrics.figures["ece"]
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
     # A bin of a few images says little: its interval shows how little, and the bars below how few.
-    ends = [wilson(int(labels[mask].sum()), int(mask.sum())) for mask in masks]
-    arms = [[share - low for share, (low, _) in zip(seen, ends, strict=True)], [high - share for share, (_, high) in zip(seen, ends, strict=True)]]
+    low, high = np.transpose([wilson(int(labels[mask].sum()), int(mask.sum())) for mask in masks])
+    # Rounding can put the end of an interval a hair inside a share of 0 or 1.
+    arms = np.maximum([seen - low, high - seen], 0)
     label = f"each tenth, with its 95% interval\nECE {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
-    upper.errorbar(said, seen, yerr=np.maximum(arms, 0), fmt="o-", color=BLUE, linewidth=1.5, elinewidth=1, capsize=3, label=label)
+    upper.errorbar(said, seen, yerr=arms, fmt="o-", color=BLUE, linewidth=1.5, elinewidth=1, capsize=3, label=label)
     upper.set(ylabel="frequency of PNEUMONIA", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
     upper.legend(loc="upper left", frameon=False)
     upper.set_title(f"{title}: calibration on {metrics.split}, {metrics.images} images", fontsize=11)
