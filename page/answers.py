@@ -221,9 +221,12 @@ def must_be_answered(shown: Shown, overrule: bool) -> Shown:
 
 
 def cost_sentence(reading: Reading) -> str:
-    """What the setting costs in people, or that it was not measured."""
+    """What the setting costs in people, and whether that leaves an answer any worth; or that it was not measured."""
     counted = reading.cost
-    return words.COST.format(counts=counted.sentence(), images=counted.ill + counted.healthy) if counted else words.NO_COST
+    if counted is None:
+        return words.NO_COST
+    found = words.COST.format(counts=counted.sentence(), images=counted.ill + counted.healthy)
+    return f"{found} {words.TELLS_LITTLE}" if counted.tells_little else found
 
 
 @lru_cache(maxsize=16)

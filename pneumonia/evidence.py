@@ -19,6 +19,8 @@ from pneumonia.contract import Contract, ContractError, Figure
 
 # The 97.5th percentile of the normal distribution: intervals here are those of 95%.
 _Z = 1.959963984540054
+# From this share of the healthy called back, PNEUMONIA is the answer to nearly everything.
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Outcome:
     def called_back_interval(self) -> tuple[float, float]:
         """95% Wilson interval, 0 to 1, of the share of healthy called back."""
         return wilson(self.called_back, self.healthy)
+
+    @property
+    def tells_little(self) -> bool:
+        """Whether PNEUMONIA says next to nothing at this threshold: nine in ten of the healthy, or more, are called so as well."""
+        return self.healthy > 0 and self.called_back >= _NEARLY_ALL * self.healthy
 
     def sentence(self) -> str:
         """Such as ``4 of 390 pneumonias were missed (95%: 0.4% to 2.6%) and 31 of 234 healthy were called back (95%: 9.5% to 18.2%)``."""

@@ -72,6 +72,13 @@ def test_a_reading_counts_the_cost_of_the_very_point_it_was_given_at(models, sho
     assert answers.cost_sentence(strict).endswith("on the test set of 10 X-rays.")
 
 
+def test_a_setting_that_clears_hardly_anybody_is_said_to_tell_nothing(models, shown):
+    usual = answers.read(models, "baseline", shown)
+    for called_back, says_so in ((17, False), (18, True), (20, True)):
+        sentence = answers.cost_sentence(dataclasses.replace(usual, cost=Outcome(0.01, 0, 5, called_back, 20)))
+        assert sentence.endswith(words.TELLS_LITTLE) is says_so
+
+
 def test_without_a_table_only_the_measured_threshold_has_a_cost(models, shown):
     assert answers.read(models, "augmented", shown).cost == Outcome(0.5, 10, 100, 10, 50)
     other = answers.read(models, "augmented", shown, "recall-0.98")

@@ -55,6 +55,17 @@ def test_what_was_promised_stands_beside_what_was_kept(contract, found) -> None:
     assert "Here it is the one for 0.98." in text and "90% confidence" in text
 
 
+def test_a_setting_that_calls_nearly_everything_ill_is_named(make_contract, contract, found) -> None:
+    assert "tells next to nothing" not in card_evidence.operating_points(contract, found)
+    points = (*POINTS, OperatingPoint("recall-1.00", 0.01, 1.0, 0.99, "none of 348 validation patients below it"))
+    lower = make_contract("baseline", (100, 100), operating_points=points, recipe=contract.recipe, temperature=1.5)
+    table = (NAMES, LABELS, TEST)
+    told = details.of(lower, {"validation": "held-out", "test": "test"}, {"validation": table, "test": table}, (), (NAMES, LABELS, {"clean": TEST}))
+    # Of 51 healthy only the one at .005 lies below.
+    text = card_evidence.operating_points(lower, told)
+    assert row(text, "`recall-1.00`")[-1] == "50 of 51" and "**`recall-1.00`** calls nearly every X-ray PNEUMONIA" in text
+
+
 def test_uncertain_answers_are_counted(contract, found) -> None:
     # Within half a logit of .5 lie probabilities from .378 to .622: twelve of each side, none of them an error.
     assert found["uncertain"] == {"images": 24, "wrong": 0, "wrong_elsewhere": 2}

@@ -132,7 +132,11 @@ def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
     assert [row[1] for row in rows] == ["95%", "98% (default)"] and [row[2] for row in rows] == ["95.0%", "97.0%"]
     assert [[cell.split(" ")[0] for cell in row[3:6]] for row in rows] == [["66.7%", "50.0%", "57.1%"], ["100.0%", "50.0%", "71.4%"]]
     assert [row[6:] for row in rows] == [["1 of 3", "2 of 4"], ["0 of 3", "2 of 4"]]
-    assert compare_tables.settings([older]) in text
+    assert compare_tables.settings([older]) in text and "next to nothing" not in text
+    lowest = dataclasses.replace(
+        older, contract=dataclasses.replace(older.contract, operating_points=(points[0], OperatingPoint("recall-1.00", 0.0, 1.0, 0.99)))
+    )
+    assert "| 0 of 3 | 4 of 4 |" in compare_tables.settings([lowest]) and "tells next to nothing" in compare_tables.settings([lowest])
 
 
 def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:

@@ -38,6 +38,10 @@ def test_the_sentence_has_counts_and_intervals() -> None:
     assert found.sentence() == "4 of 390 pneumonias were missed (95%: 0.4% to 2.6%) and 31 of 234 healthy were called back (95%: 9.5% to 18.2%)"
 
 
+def test_nine_in_ten_of_the_healthy_called_back_tell_little() -> None:
+    assert [evidence.Outcome(0.2, 0, 5, back, healthy).tells_little for back, healthy in ((17, 20), (18, 20), (20, 20), (0, 0))] == [False, True, True, False]
+
+
 def test_wilson_is_what_scipy_gives_and_stays_within_0_and_1() -> None:
     for successes, trials in ((0, 20), (1, 20), (81, 263), (262, 263), (263, 263)):
         expected = binomtest(successes, trials).proportion_ci(0.95, "wilson")

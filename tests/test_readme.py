@@ -101,13 +101,12 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     assert all(seen(variant, "lungs only") == 0 for variant in CATALOGUE), "README: all of the healthy are called ill"
     blacked = {variant: f"{seen(variant, 'borders blacked'):.0%}" for variant in CATALOGUE}
     lettered = {variant: (f"{seen(variant, 'letter'):.0%}", f"{seen(variant, 'original'):.0%}") for variant in CATALOGUE}
-    assert lettered["xception"][0] == lettered["xception"][1], "README: as before"
     chance = figures("models/augmented/stress.json", "figures", "test", "lungs only", "auc")
     assert chance["low"] < 0.5 < chance["high"], "README: no better than chance"
     price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
     accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
     altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}
-    assert min(altered.values()) >= 0.98, "README: Xception's recall on the test folder stays at 98% or more under every change"
+    assert min(altered.values()) >= 0.97, "README: Xception's recall on the test folder stays at 97% or more under every change"
     missed = 1 - figures("results/augmented-seed/metrics.json", "test", "figures", "recall", "value")
     for sentence in (
         f"called PNEUMONIA were {price['baseline'][0]} of the healthy instead of {price['baseline'][1]} (baseline), "
@@ -120,7 +119,7 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
         f"({np.mean(accuracies):.0%} on average)",
         f"the AUC there is {lungs['baseline']} (baseline), {lungs['augmented']} (augmented, no better than chance) and {lungs['xception']} (Xception)",
         f"they clear {lettered['baseline'][0]} with the R instead of {lettered['baseline'][1]} (baseline), {lettered['augmented'][0]} instead of "
-        f"{lettered['augmented'][1]} (augmented) and {lettered['xception'][0]} as before (Xception); with borders blacked "
+        f"{lettered['augmented'][1]} (augmented) and {lettered['xception'][0]} instead of {lettered['xception'][1]} (Xception); with borders blacked "
         f"{blacked['baseline']}, {blacked['augmented']} and {blacked['xception']}.",
         f"misses {missed:.0%} of the ill",
     ):

@@ -199,7 +199,8 @@ def _of_several(scores: np.ndarray, weights: np.ndarray, networks: np.ndarray, t
         chosen = candidate
     out = missed(chosen)
     promised = target if confidence_in(target, out, patients) >= confidence else supported(out, patients, confidence)
-    total, own = (f"{number:.3g}" if number else "none" for number in (sum(out), out[0]))
+    # Shares of patients are counted; more than were missed may be said, and fewer not.
+    total, own = (f"at most {math.ceil(number - 1e-9)}" if number else "none" for number in (sum(out), out[0]))
     says = (
         f"{total} of {sum(patients)} validation patients below it as the networks of {len(numbers)} folds answered, {own} of the {patients[0]} that this one "
         "was asked about; with how far the networks differ allowed for, that"

@@ -12,6 +12,7 @@ from typing import Any
 from pneumonia.bundle import BundleError
 from pneumonia.contract import Contract, Metrics
 from pneumonia.corruptions import TITLES
+from pneumonia.evidence import Outcome
 from train import fold_answers, stress_report
 from train import seeds as seed_runs
 from train.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS
@@ -37,10 +38,12 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
     points = [point for point in contract.operating_points if point.recall_promised is not None]
     if not points or "operating_points" not in details:
         return ""
-    rows, broken = [], []
+    rows, broken, idle = [], [], []
     for point in points:
         validation, test = (Metrics.from_dict(details["operating_points"][point.name][entry]) for entry in ("validation", "test"))
         counts = test.counts
+        ill, healthy = (counts["false_negative"] + counts["true_positive"], counts["false_positive"] + counts["true_negative"])
+        cost = Outcome(point.threshold, counts["false_negative"], ill, counts["false_positive"], healthy)
         rows.append(
             (
                 f"`{point.name}`",
@@ -48,12 +51,14 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
                 f"{point.recall_promised:g}",
                 f"{validation.figures['recall'].value:.3f}",
                 *(interval(test.figures[name]) for name in ("recall", "specificity", "accuracy")),
-                f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}",
-                f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}",
+                f"{cost.missed} of {cost.ill}",
+                f"{cost.called_back} of {cost.healthy}",
             )
         )
         if test.figures["recall"].value < (point.recall_promised or 0):
             broken.append(f"`{point.name}`")
+        if cost.tells_little:
+            idle.append(f"`{point.name}`")
     head = (
         "Setting",
         "Threshold",
@@ -66,6 +71,8 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
         "Called back",
     )
     kept = f"**The test folder does not bear out {', '.join(broken)}.**" if broken else "On the test folder every setting kept what it promised."
+    if idle:
+        kept += f" **{', '.join(idle)}** calls nearly every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
     reasons = "\n".join(f"- `{point.name}`: {point.margin}." for point in points if point.name != "default" and point.margin)
     default = contract.default.recall_target
     rule = (

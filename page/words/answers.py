@@ -10,6 +10,7 @@ POINT_HELP = "A higher share misses fewer pneumonias and calls more healthy chil
 POINT_FIXED = "This model has one threshold, set beforehand; it offers no other."
 NO_COST = "What this setting costs was not measured: the table of test predictions did not come with these weights."
 COST = "At this setting {counts} on the test set of {images} X-rays."
+TELLS_LITTLE = "So nearly every X-ray, healthy or not, is called PNEUMONIA here: at this setting that answer tells you next to nothing."
 NOTHING_TO_SHOW = "This network ends in another way than those of this project; there is no heat map of it."
 DRAWING = "Drawing the heat map …"
 HEAT_CAPTION = "X-ray and heat map of {layer}: drag the line"
