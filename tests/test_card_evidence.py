@@ -161,6 +161,9 @@ def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> 
     assert "--out runs/pool --views 7\n" in card_sections.training(taught)
     halved = dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"precision": "mixed_bfloat16"}})
     assert "--out runs/pool --views 7 --precision mixed_bfloat16\n" in card_sections.training(halved)
+    for letters, collimate, said in ((0.2, 0.2, "--views 7 --marked 0.2\n"), (0.5, 0.3, "--views 7\n"), (0.2, 0.0, "--views 7\n")):
+        rare = lessons | {"policy": {"letters": letters, "collimate": collimate}}
+        assert said in card_sections.training(dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": rare}))
     assert "is not recorded" in card_sections.training(taught) and "is not recorded" not in card_sections.training(halved)
     assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)
     assert "Letters" not in card_evidence.elsewhere(dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": {"views": 7}}))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pneumonia.classifier import PneumoniaClassifier
-from train import distil, folds
+from train import distil, folds, recipes
+from train.__main__ import main
 from train.fit import fit
 from train.policy import Policy
 from train.recipes import get
@@ -96,3 +97,13 @@ def test_views_of_other_images_are_refused(pool_folder, tiny_scan, tmp_path):
     with pytest.raises(RunError, match="other images"):
         fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
     assert json.loads((pool_folder / "pool.json").read_text())["size"] == list(SIZE)
+
+
+def test_the_share_of_marked_views_is_given_on_the_command_line(tiny_scan, models_folder, tmp_path, capsys):
+    command = ["distil", str(models_folder / "baseline"), "--data", str(tiny_scan.root), "--views", "1"]
+    assert main([*command, "--marked", "0.25", "--out", str(tmp_path / "rare")]) == 0 and main([*command, "--out", str(tmp_path / "usual")]) == 0
+    policies = [distil.read(tmp_path / name).facts["policy"] for name in ("rare", "usual")]
+    assert [(policy["letters"], policy["collimate"]) for policy in policies] == [(0.25, 0.25), (recipes.VIEWS.letters, recipes.VIEWS.collimate)]
+    capsys.readouterr()
+    assert main([*command, "--marked", "20", "--out", str(tmp_path / "none")]) != 0
+    assert "lies in 0 to 1, got 20" in capsys.readouterr().err and not (tmp_path / "none").exists()

@@ -15,7 +15,7 @@ from pneumonia import BundleError, ContractError
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError
 from pneumonia.release import ReleaseError
-from train import card, commands, data, fit
+from train import card, commands, data, fit, recipes
 from train.run_folder import RunError
 
 
@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
     command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
+    command.add_argument(
+        "--marked",
+        type=float,
+        default=recipes.VIEWS.letters,
+        metavar="SHARE",
+        help="of the views, 0 to 1, that letters are burnt into; the margins of as many are shut, drawn independently (default: %(default)s)",
+    )
     command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
     command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
     command.set_defaults(run=commands.distil_views)

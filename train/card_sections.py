@@ -149,7 +149,11 @@ def training(contract: Contract) -> str:
         # Contracts of the rounds before did not say how many; theirs were ten.
         lessons = recipe.get("lessons", {})
         views = lessons.get("views", 10)
-        answered = f" --precision {lessons['precision']}" if lessons.get("precision", "float32") != "float32" else ""
+        marked = lessons.get("policy", {}).get("letters", recipes.VIEWS.letters)
+        # Only the rounds before had other shares of letters than of margins, and theirs were fixed in their own code.
+        differs = marked != recipes.VIEWS.letters and marked == lessons["policy"].get("collimate")
+        answered = f" --marked {marked:g}" if differs else ""
+        answered += f" --precision {lessons['precision']}" if lessons.get("precision", "float32") != "float32" else ""
         command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}{answered}\n{command} --pool runs/pool'
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
         # Since then recipes may have changed, and another Xception may have taken the teacher's place.

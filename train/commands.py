@@ -92,8 +92,11 @@ def average_runs(options: argparse.Namespace) -> int:
 
 def distil_views(options: argparse.Namespace) -> int:
     """Makes a teacher's pool."""
+    if not 0 <= options.marked <= 1:
+        raise RunError(f"--marked is a share of the views and lies in 0 to 1, got {options.marked:g}.")
     dataset, out = data.scan(data.locate(options.data)), options.out
-    distil.make(options.bundle, dataset, out, policy=recipes.VIEWS, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
+    policy = dataclasses.replace(recipes.VIEWS, letters=options.marked, collimate=options.marked)
+    distil.make(options.bundle, dataset, out, policy=policy, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
     return 0
 
 
