@@ -101,26 +101,34 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     assert all(seen(variant, "lungs only") == 0 for variant in CATALOGUE), "README: all of the healthy are called ill"
     blacked = {variant: f"{seen(variant, 'borders blacked'):.0%}" for variant in CATALOGUE}
     lettered = {variant: (f"{seen(variant, 'letter'):.0%}", f"{seen(variant, 'original'):.0%}") for variant in CATALOGUE}
-    chance = figures("models/augmented/stress.json", "figures", "test", "lungs only", "auc")
-    assert chance["low"] < 0.5 < chance["high"], "README: no better than chance"
+    for variant in ("baseline", "augmented"):
+        chance = figures(f"models/{variant}/stress.json", "figures", "test", "lungs only", "auc")
+        assert chance["low"] < 0.5 < chance["high"], "README: no better than chance"
     price = {variant: (called_ill(variant, "test"), called_ill(variant, "validation")) for variant in ("baseline", "augmented", "xception")}
-    accuracies = [run["test"]["accuracy"] for run in figures("models/augmented/seeds.json", "runs")]
+    seeds = {variant: [run["test"]["accuracy"] for run in figures(f"models/{variant}/seeds.json", "runs")] for variant in ("baseline", "augmented")}
+    bundled = {variant: figures(f"models/{variant}/metrics.json", "test", "figures", "accuracy", "value") for variant in seeds}
+    assert bundled["baseline"] == min(seeds["baseline"]) and bundled["augmented"] == max(seeds["augmented"]), "README: the lowest, the highest"
     altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}
     assert min(altered.values()) >= 0.97, "README: Xception's recall on the test folder stays at 97% or more under every change"
     missed = 1 - figures("results/augmented-seed/metrics.json", "test", "figures", "recall", "value")
+    before = figures("results/baseline-best-2/stress.json", "figures")
+    before_cleared = {split: {probe: f"{found['specificity']['value']:.0%}" for probe, found in before[split].items()} for split in before}
+    assert figures("models/baseline/metrics.json", "test", "figures", "recall", "value") == 1, "README: it finds all of the ill"
     for sentence in (
         f"called PNEUMONIA were {price['baseline'][0]} of the healthy instead of {price['baseline'][1]} (baseline), "
         f"{price['augmented'][0]} instead of {price['augmented'][1]} (augmented) and {price['xception'][0]} instead of {price['xception'][1]} (Xception)",
-        f"with the R it clears {cleared('baseline', 'letter')} of the held-out healthy instead of {cleared('baseline', 'original')}",
-        f"learned from views with letters, {cleared('augmented', 'letter')} instead of {cleared('augmented', 'original')}",
-        f"they clear {cleared('baseline', 'borders blacked')} (baseline), {cleared('augmented', 'borders blacked')} (augmented) and "
-        f"{cleared('xception', 'borders blacked')} (Xception) of the held-out",
-        f"seeds of the augmented network range from {min(accuracies):.0%} to {max(accuracies):.0%} in accuracy on the test folder "
-        f"({np.mean(accuracies):.0%} on average)",
-        f"the AUC there is {lungs['baseline']} (baseline), {lungs['augmented']} (augmented, no better than chance) and {lungs['xception']} (Xception)",
+        f"with the R they clear {cleared('baseline', 'letter')} instead of {cleared('baseline', 'original')} (baseline) and "
+        f"{cleared('augmented', 'letter')} instead of {cleared('augmented', 'original')} (augmented) of the held-out healthy",
+        f"with borders blacked {cleared('baseline', 'borders blacked')} (baseline; {before_cleared['held-out']['borders blacked']} the round before), "
+        f"{cleared('augmented', 'borders blacked')} (augmented) and {cleared('xception', 'borders blacked')} (Xception)",
+        f"the three seeds ranges from {min(seeds['baseline']):.0%} to {max(seeds['baseline']):.0%} for the baseline network and from "
+        f"{min(seeds['augmented']):.0%} to {max(seeds['augmented']):.0%} for the augmented one",
+        f"the AUC there is {lungs['baseline']} (baseline) and {lungs['augmented']} (augmented), both no better than chance, and {lungs['xception']} (Xception)",
         f"they clear {lettered['baseline'][0]} with the R instead of {lettered['baseline'][1]} (baseline), {lettered['augmented'][0]} instead of "
         f"{lettered['augmented'][1]} (augmented) and {lettered['xception'][0]} instead of {lettered['xception'][1]} (Xception); with borders blacked "
         f"{blacked['baseline']}, {blacked['augmented']} and {blacked['xception']}.",
+        f"than the round before, {lettered['baseline'][1]} instead of {before_cleared['test']['original']}; it finds all of the ill instead of "
+        f"{before['test']['original']['recall']['value']:.1%}.",
         f"misses {missed:.0%} of the ill",
     ):
         assert sentence in text, sentence
