@@ -229,7 +229,8 @@ def test_thresholds_rest_on_the_patients_of_all_folds_each_network_at_its_own_te
         assert (promise.confidence_in(0.95, [count, count], [200, 200]) >= promise.CONFIDENCE) is kept
     margin = both.operating_points[1].margin
     assert margin.startswith(
-        f"at most {2 * missed[1]} of 400 validation patients below it as the networks of 2 folds answered, at most {missed[1]} of the 200 that this one"
+        f"at most {2 * missed[1]} of 400 patients with pneumonia below it, those of 2 folds, each as answered by the network that did not learn from it, and "
+        f"at most {missed[1]} of the 200 that this one was asked about"
     )
     assert alone.operating_points[1].margin.startswith("at most 5 of 200 validation patients below it, which promises 0.95")
     with pytest.raises(ValueError, match="under the same names"):

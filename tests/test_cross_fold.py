@@ -14,9 +14,9 @@ from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle
 from pneumonia.classifier import calibrated
-from pneumonia.contract import Contract
+from pneumonia.contract import Contract, OperatingPoint
 from pneumonia.release import ReleaseError
-from train import calibrate, card, card_evidence, cross_fold, details, distil, evaluate, fit, fold_answers, recipes, seeds
+from train import calibrate, card, card_evidence, cross_fold, details, distil, evaluate, fit, fold_answers, promise, recipes, seeds
 from train.__main__ import main
 from train.data import Dataset
 from train.folds import FOLDS, groups_of, items_of, sides
@@ -85,8 +85,8 @@ def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
     every = wards.split("train")
     assert ill == len({item.patient for item in every if item.label == 1}) == len(np.unique(groups_of(wards, "train")[[item.label == 1 for item in every]]))
     assert (
-        f"none of {ill} validation patients below it as the networks of {FOLDS} folds answered, none of the {len(np.unique(own.groups[own.labels == 1]))}"
-        in str(after.default.margin)
+        f"none of {ill} patients with pneumonia below it, those of {FOLDS} folds, each as answered by the network that did not learn from it, and none of the "
+        f"{len(np.unique(own.groups[own.labels == 1]))}" in str(after.default.margin)
     )
     assert after.default.recall_promised > before.default.recall_promised
     assert dataclasses.replace(after, operating_points=before.operating_points, uncertainty=before.uncertainty) == before
@@ -109,9 +109,31 @@ def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> N
         assert row["recall"] == np.mean(probabilities[fold.labels == 1] >= contract.default.threshold)
         assert row["specificity"] == np.mean(probabilities[fold.labels == 0] < contract.default.threshold)
     text = card_evidence.operating_points(contract, found, gathered)
-    assert "| this model |" in text and "| of fold 7 |" in text and f"]({fold_answers.PICTURE})" in text
+    networks = json.loads((gathered / fold_answers.NETWORKS).read_text())
+    lent = [bundle.read_contract(made[1] / f"fold-{number}" / "bundle") for number in range(2, FOLDS + 1)]
+    assert list(networks.values()) == [{"weights_sha256": one.weights_sha256, "commit": one.commit} for one in lent]
+    assert "| this model |" in text and f"| of fold 7, {lent[-1].weights_sha256[:12]} |" in text and f"]({fold_answers.PICTURE})" in text
+    assert "Were it like the others" in text and set(found["were_it_like_the_others"]) == {point.name for point in contract.operating_points} - {"default"}
     assert ["thresholds rest on all folds" in card.render(folder) for folder in (made[0], gathered)] == [False, True]
     assert "folds" not in bundle.read_details(made[0])
+
+
+def test_a_fold_that_flatters_its_network_is_told_from_one_that_does_not() -> None:
+    """Of 100 patients each the first network misses one at .5, the other two three and five: were it like them, four."""
+
+    def of(missed: int) -> calibrate.Answers:
+        labels = np.array([1] * 100 + [0] * 100)
+        raw = np.r_[np.full(missed, 0.2), np.full(100 - missed, 0.9), np.full(100, 0.01)]
+        return calibrate.Answers(labels, np.arange(200), {"clean": raw})
+
+    folds, clear = [of(1), of(3), of(5)], OperatingPoint("recall-0.95", 0.5, 0.95, 0.95)
+    found = fold_answers.were_it_like_the_others(folds, [OperatingPoint("default", 0.5, 0.95, 0.95), clear, OperatingPoint("told", 0.5)])
+    assert list(found) == ["recall-0.95"]
+    row = found["recall-0.95"]
+    assert (row["missed"], row["missed_by_others"]) == (pytest.approx(0.01), pytest.approx(0.04))
+    assert row["confidence"] == pytest.approx(promise.confidence_in(0.95, [1, 3, 5], [100] * 3))
+    assert row["confidence_if_alike"] == pytest.approx(promise.confidence_in(0.95, [4, 3, 5], [100] * 3)) and row["confidence_if_alike"] < row["confidence"]
+    assert row["supported_if_alike"] == promise.supported([4, 3, 5], [100] * 3)
 
 
 def test_one_fold_alone_has_no_others(made) -> None:

@@ -108,6 +108,10 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     seeds = {variant: [run["test"]["accuracy"] for run in figures(f"models/{variant}/seeds.json", "runs")] for variant in ("baseline", "augmented")}
     bundled = {variant: figures(f"models/{variant}/metrics.json", "test", "figures", "accuracy", "value") for variant in seeds}
     assert bundled["baseline"] == min(seeds["baseline"]) and bundled["augmented"] == max(seeds["augmented"]), "README: the lowest, the highest"
+    alike = figures("models/xception/metrics.json", "details", "were_it_like_the_others", "recall-0.98")
+    runs = figures("models/xception/seeds.json", "runs")
+    two = [run["test"]["accuracy"] for run in runs]
+    assert len(two) == 2 and next(run["test"]["accuracy"] for run in runs if run["chosen"]) == min(two), "README: of two the lower"
     altered = {probe: found["recall"]["value"] for probe, found in figures("models/xception/stress.json", "figures", "test").items()}
     assert min(altered.values()) >= 0.97, "README: Xception's recall on the test folder stays at 97% or more under every change"
     missed = 1 - figures("results/augmented-seed/metrics.json", "test", "figures", "recall", "value")
@@ -129,6 +133,8 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
         f"{blacked['baseline']}, {blacked['augmented']} and {blacked['xception']}.",
         f"than the round before, {lettered['baseline'][1]} instead of {before_cleared['test']['original']}; it finds all of the ill instead of "
         f"{before['test']['original']['recall']['value']:.1%}.",
+        f"better on it than the others on theirs, the confidence would be {alike['confidence_if_alike']:.0%} instead of {alike['confidence']:.0%}",
+        f"of Xception's two the lower ({min(two):.0%} and {max(two):.0%} at thresholds of one fold)",
         f"misses {missed:.0%} of the ill",
     ):
         assert sentence in text, sentence

@@ -202,8 +202,8 @@ def _of_several(scores: np.ndarray, weights: np.ndarray, networks: np.ndarray, t
     # Shares of patients are counted; more than were missed may be said, and fewer not.
     total, own = (f"at most {math.ceil(number - 1e-9)}" if number else "none" for number in (sum(out), out[0]))
     says = (
-        f"{total} of {sum(patients)} validation patients below it as the networks of {len(numbers)} folds answered, {own} of the {patients[0]} that this one "
-        "was asked about; with how far the networks differ allowed for, that"
+        f"{total} of {sum(patients)} patients with pneumonia below it, those of {len(numbers)} folds, each as answered by the network that did not learn from "
+        f"it, and {own} of the {patients[0]} that this one was asked about; with how far the networks differ allowed for, that"
     )
     return float(chosen), promised, says
 

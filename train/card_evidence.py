@@ -5,6 +5,7 @@ Each returns Markdown, or an empty string where the bundle holds nothing to writ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
     points = [point for point in contract.operating_points if point.recall_promised is not None]
     if not points or "operating_points" not in details:
         return ""
-    rows, broken, idle = [], [], []
+    rows, broken, idle, every = [], [], [], True
     for point in points:
         validation, test = (Metrics.from_dict(details["operating_points"][point.name][entry]) for entry in ("validation", "test"))
         counts = test.counts
@@ -59,6 +60,7 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
             broken.append(f"`{point.name}`")
         if cost.tells_little:
             idle.append(f"`{point.name}`")
+            every = every and cost.missed == 0 and cost.called_back == cost.healthy
     head = (
         "Setting",
         "Threshold",
@@ -72,7 +74,7 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
     )
     kept = f"**The test folder does not bear out {', '.join(broken)}.**" if broken else "On the test folder every setting kept what it promised."
     if idle:
-        kept += f" **{', '.join(idle)}** calls nearly every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
+        kept += f" **{', '.join(idle)}** calls {'' if every else 'nearly '}every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
     reasons = "\n".join(f"- `{point.name}`: {point.margin}." for point in points if point.name != "default" and point.margin)
     default = contract.default.recall_target
     rule = (
@@ -90,7 +92,7 @@ how long it learns and the seed is not allowed for. Kept is what was then measur
 
 What keeps each clear of chance:
 
-{reasons}{_folds(details["folds"], folder) if "folds" in details else ""}"""
+{reasons}{_folds(details, folder) if "folds" in details else ""}"""
     if "uncertain" in details:
         near, wrong, elsewhere = (details["uncertain"][name] for name in ("images", "wrong", "wrong_elsewhere"))
         text += f"""
@@ -101,11 +103,13 @@ delivered in another framing, exposure or encoding (the median, over the corrupt
     return text
 
 
-def _folds(found: Sequence[Mapping[str, float]], folder: Path | None) -> str:
+def _folds(details: Mapping[str, Any], folder: Path | None) -> str:
     """That each threshold rests on the patients of all folds, and how far the networks that answered for them differ."""
+    found: Sequence[Mapping[str, float]] = details["folds"]
+    networks = json.loads((folder / fold_answers.NETWORKS).read_text()) if folder and (folder / fold_answers.NETWORKS).is_file() else {}
     rows = [
         (
-            "this model" if number == 1 else f"of fold {number}",
+            "this model" if number == 1 else f"of fold {number}" + "".join(f", {told['weights_sha256'][:12]}" for told in [networks.get(str(number))] if told),
             f"{fold['patients']:g}",
             f"{fold['temperature']:.3g}",
             *(f"{fold[name]:.3f}" for name in ("auc", "recall", "specificity")),
@@ -124,7 +128,36 @@ that fold held out; each patient's answer is that of the one network that did no
 the same share at the same threshold, so what this one misses of new patients is estimated together with how far they differ, and the promise is kept with
 that spread allowed for. (`python -m train folds` trains them and places the thresholds.) At the default threshold, on X-rays as they are:
 
-{table(("Network", "Patients with pneumonia", "Temperature", "AUC", "Recall", "Specificity"), rows)}{drawn}"""
+{table(("Network", "Patients with pneumonia", "Temperature", "AUC", "Recall", "Specificity"), rows)}{_were_it_alike(details)}{drawn}"""
+
+
+def _were_it_alike(details: Mapping[str, Any]) -> str:
+    """How far the promises rest on this network's being better on its own fold than the others on theirs."""
+    if "were_it_like_the_others" not in details:
+        return ""
+    rows = [
+        (
+            f"`{name}`",
+            *(f"{found[share]:.2%}" for share in ("missed", "missed_by_others")),
+            *(f"{found[confidence]:.0%}" for confidence in ("confidence", "confidence_if_alike")),
+            f"{found['supported_if_alike']:.3f}",
+        )
+        for name, found in details["were_it_like_the_others"].items()
+    ]
+    head = (
+        "Setting",
+        "Misses of its own fold's patients",
+        "Others miss of theirs",
+        "Confidence in its promise",
+        "Were it like the others",
+        f"Recall at {CONFIDENCE:.0%} then",
+    )
+    return f"""
+
+The confidence is the probability of the promise under that model of networks of one recipe, all evenly likely beforehand. It takes this network's fold for one
+like the rest; but that fold chose how long it learns and the seed as well, and may flatter it. If in truth it missed what the others miss:
+
+{table(head, rows)}"""
 
 
 def parts(details: Mapping[str, Any]) -> str:

@@ -195,7 +195,8 @@ def results(contract: Contract, metrics: Mapping[str, Metrics], folder: Path, *,
     else:
         promised, seen = contract.default.recall_promised, validation.figures["recall"].value
         meant = f"a recall of {target:g}" if promised is None else f"a recall of {promised:g} or more on new patients (it is {seen:.3f} on validation itself)"
-        chosen = f"The threshold was chosen on validation for {meant}; on the test folder {kept:.3f} was kept."
+        where = "the patients of all folds of the train folder" if on_all_folds else "validation"
+        chosen = f"The threshold was chosen on {where} for {meant}; on the test folder {kept:.3f} was kept."
     return f"""## Results
 
 At the threshold {test.threshold:g}, {counts["false_negative"]} of {ill} test images with pneumonia were missed and {counts["false_positive"]} of {well}

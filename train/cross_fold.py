@@ -132,7 +132,7 @@ def gather(folder: Path, dataset: Dataset, out: Path) -> Contract:
         parts.append((fold, lent))
     table, (own, *others) = fold_answers.collect(folder, parts, evaluate.identical(dataset))
     placed = calibrated_contract(contract, own, others)
-    fold_answers.write(folder, table)
+    fold_answers.write(folder, table, parts)
     fold_answers.picture((own, *others), placed).savefig(folder / fold_answers.PICTURE, dpi=110, metadata={"Software": None})
     write_atomically(folder / bundle.CONTRACT, lambda file: file.write_text(placed.to_json(), encoding="utf-8"))
     return placed

@@ -68,7 +68,9 @@ def evaluate(
     same = identical(dataset)
     found = details.of(classifier.contract, splits, tables, same, details.read_copies(folder) if (folder / details.COPIES).is_file() else None)
     if (folder / fold_answers.OTHERS).is_file():
-        found["folds"] = fold_answers.shares(fold_answers.read(folder, same), threshold)
+        folds = fold_answers.read(folder, same)
+        found["folds"] = fold_answers.shares(folds, threshold)
+        found["were_it_like_the_others"] = fold_answers.were_it_like_the_others(folds, classifier.contract.operating_points)
     bundle.write_metrics(out, metrics, classifier.contract, found)
     return metrics
 

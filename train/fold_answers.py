@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -10,14 +11,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pneumonia import bundle
-from pneumonia.contract import Contract
+from pneumonia.contract import Contract, OperatingPoint
 from train import details, validate
 from train.breakdown import patients_of
 from train.calibrate import Answers, logits, patient_weights
 from train.plots import BLUE, GREY, ORANGE
+from train.promise import confidence_in, supported
+from train.run_folder import write_atomically
 
-# The answers of all folds but a bundle's own, which are in its validation_copies.csv; and the picture of all.
-OTHERS, PICTURE = "other_folds.csv", "folds.png"
+# The answers of all folds but a bundle's own, which are in its validation_copies.csv; which networks gave them; and the picture of all.
+OTHERS, NETWORKS, PICTURE = "other_folds.csv", "other_folds.json", "folds.png"
 FOLD = "fold"
 # Names, labels and columns, as train.details reads tables.
 Table: TypeAlias = tuple[list[str], np.ndarray, dict[str, np.ndarray]]
@@ -56,9 +59,14 @@ def collect(folder: Path, parts: Sequence[tuple[int, Path]], duplicates: Iterabl
     return table, _parted(own, table, duplicates)
 
 
-def write(folder: Path, table: Table) -> None:
-    """Writes ``other_folds.csv`` into a bundle: file, label, ``fold``, and the raw probability under each name."""
+def write(folder: Path, table: Table, parts: Sequence[tuple[int, Path]]) -> None:
+    """Writes ``other_folds.csv`` into a bundle: file, label, ``fold``, and the raw probability under each name; and ``other_folds.json``: the weights' sha256
+    and the commit of each fold's network, whose weights are not kept.
+    """
     details.write_table(folder / OTHERS, table[0], table[2])
+    contracts = {str(number): bundle.read_contract(lent) for number, lent in parts}
+    facts = {number: {"weights_sha256": contract.weights_sha256, "commit": contract.commit} for number, contract in contracts.items()}
+    write_atomically(folder / NETWORKS, lambda file: file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8"))
 
 
 def read(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> list[Answers]:
@@ -113,6 +121,32 @@ def shares(folds: Sequence[Answers], threshold: float) -> list[dict[str, float]]
                 "specificity": float(np.mean(probabilities[~ill] < threshold)),
             }
         )
+    return rows
+
+
+def were_it_like_the_others(folds: Sequence[Answers], points: Sequence[OperatingPoint]) -> dict[str, dict[str, float]]:
+    """What each promise would be worth if the first network missed what the others miss: its own fold may flatter it, for it chose recipe, epochs and seed too.
+
+    Returns:
+        By the name of each point that promises something, default aside: ``missed`` of its own patients with pneumonia and ``missed_by_others`` of theirs, 0
+        to 1; the ``confidence`` in what is promised as they answered, and ``confidence_if_alike``; and the recall ``supported_if_alike`` with the usual one.
+    """
+    parts = [(fold.calibrated[validate.CLEAN][fold.labels == 1], patient_weights(fold.groups[fold.labels == 1])) for fold in folds]
+    patients = [round(float(weights.sum())) for _, weights in parts]
+    rows = {}
+    for point in points:
+        if point.name == "default" or point.recall_promised is None:
+            continue
+        missed = [float(weights[scores < point.threshold].sum()) for scores, weights in parts]
+        elsewhere = sum(missed[1:]) / sum(patients[1:])
+        alike = [elsewhere * patients[0], *missed[1:]]
+        rows[point.name] = {
+            "missed": missed[0] / patients[0],
+            "missed_by_others": elsewhere,
+            "confidence": confidence_in(point.recall_promised, missed, patients),
+            "confidence_if_alike": confidence_in(point.recall_promised, alike, patients),
+            "supported_if_alike": supported(alike, patients),
+        }
     return rows
 
 
