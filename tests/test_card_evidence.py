@@ -61,8 +61,11 @@ def test_a_setting_that_calls_nearly_everything_ill_is_named(make_contract, cont
     lower = make_contract("baseline", (100, 100), operating_points=points, recipe=contract.recipe, temperature=1.5)
     table = (NAMES, LABELS, TEST)
     told = details.of(lower, {"validation": "held-out", "test": "test"}, {"validation": table, "test": table}, (), (NAMES, LABELS, {"clean": TEST}))
-    # Of 51 healthy only the one at .005 lies below.
+    # Of 51 healthy only the one at .005 lies below, and below .001 none.
     text = card_evidence.operating_points(lower, told)
+    lowest = dataclasses.replace(lower, operating_points=(*POINTS, dataclasses.replace(points[-1], threshold=0.001)))
+    told = details.of(lowest, {"validation": "held-out", "test": "test"}, {"validation": table, "test": table})
+    assert "**`recall-1.00`** calls every X-ray PNEUMONIA" in card_evidence.operating_points(lowest, told)
     assert row(text, "`recall-1.00`")[-1] == "50 of 51" and "**`recall-1.00`** calls nearly every X-ray PNEUMONIA" in text
 
 

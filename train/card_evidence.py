@@ -39,7 +39,7 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
     points = [point for point in contract.operating_points if point.recall_promised is not None]
     if not points or "operating_points" not in details:
         return ""
-    rows, broken, idle, every = [], [], [], True
+    rows, broken, say_little, call_all = [], [], [], True
     for point in points:
         validation, test = (Metrics.from_dict(details["operating_points"][point.name][entry]) for entry in ("validation", "test"))
         counts = test.counts
@@ -59,8 +59,8 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
         if test.figures["recall"].value < (point.recall_promised or 0):
             broken.append(f"`{point.name}`")
         if cost.tells_little:
-            idle.append(f"`{point.name}`")
-            every = every and cost.missed == 0 and cost.called_back == cost.healthy
+            say_little.append(f"`{point.name}`")
+            call_all = call_all and cost.missed == 0 and cost.called_back == cost.healthy
     head = (
         "Setting",
         "Threshold",
@@ -73,8 +73,8 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
         "Called back",
     )
     kept = f"**The test folder does not bear out {', '.join(broken)}.**" if broken else "On the test folder every setting kept what it promised."
-    if idle:
-        kept += f" **{', '.join(idle)}** calls {'' if every else 'nearly '}every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
+    if say_little:
+        kept += f" **{', '.join(say_little)}** calls {'' if call_all else 'nearly '}every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
     reasons = "\n".join(f"- `{point.name}`: {point.margin}." for point in points if point.name != "default" and point.margin)
     default = contract.default.recall_target
     rule = (

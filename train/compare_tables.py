@@ -78,14 +78,14 @@ def published(others: Sequence[Published], test: Metrics) -> str:
 
 def settings(found: Sequence[Result]) -> str:
     """What each setting for recall promised, and what the test folder then saw of it; empty where no model promises anything."""
-    rows, idle = [], False
+    rows, some_say_little = [], False
     for result in found:
         assert result.table is not None
         for point in result.contract.operating_points:
             if point.name == "default" or point.recall_promised is None:
                 continue
             seen = outcome(result.table[1], result.table[2], point.threshold)
-            idle |= seen.tells_little
+            some_say_little |= seen.tells_little
             right = {"recall": (seen.ill - seen.missed, seen.ill), "specificity": (seen.healthy - seen.called_back, seen.healthy)}
             right["accuracy"] = (right["recall"][0] + right["specificity"][0], seen.ill + seen.healthy)
             figures = {name: rate(*counts) for name, counts in right.items()}
@@ -106,7 +106,7 @@ def settings(found: Sequence[Result]) -> str:
         f"The settings that the app offers. Promised is the recall on new patients of the same hospital, with {CONFIDENCE:.0%} confidence; the rest is what "
         "the test folder, which chose none of them, then saw, with Wilson's 95% intervals."
     )
-    if idle:
+    if some_say_little:
         note += " Where nearly all of the healthy are called back, everything is called PNEUMONIA, and that answer tells next to nothing."
     return f"{table(head, rows)}\n\n{note}"
 
