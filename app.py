@@ -1,4 +1,5 @@
-"""The page: drop a chest X-ray, see what three networks say, how far to believe it, and what their layers see.
+"""The page: drop a chest X-ray, see what three networks say, how far to believe it, and what their
+layers see.
 
 python app.py [--share] [--host 127.0.0.1] [--port 7860] [--models assets/models] [--mcp]
 """
@@ -18,7 +19,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def _stderr_aside() -> Iterator[None]:
-    """TensorFlow's C++ half greets the terminal before it reads any setting; what it says is shown only if the import fails."""
+    """TensorFlow's C++ half greets the terminal before it reads any setting; what it says is shown
+    only if the import fails.
+    """
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
@@ -34,7 +37,8 @@ def _stderr_aside() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores, on a busy machine they took up to thirty times as long.
+# NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores,
+# on a busy machine they took up to thirty times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 with _stderr_aside():
     import gradio as gr
@@ -59,10 +63,14 @@ TABS = {
 MODULES = {name: importlib.import_module(f"page.{name}") for name in TABS}
 
 # What all tabs share first; then the sheets of single tabs.
-SHEETS: list[str | Path] = [ASSETS / "app.css", *sorted(file for file in ASSETS.glob("*.css") if file.name != "app.css")]
+SHEETS: list[str | Path] = [
+    ASSETS / "app.css",
+    *sorted(file for file in ASSETS.glob("*.css") if file.name != "app.css"),
+]
 
-# An archive of X-rays may be this large; one X-ray has a limit of its own (page.archive). An upload goes as soon as it is decoded, and whatever a request that
-# broke off leaves on disk goes within half an hour (seconds).
+# An archive of X-rays may be this large; one X-ray has a limit of its own (page.archive). An upload
+# goes as soon as it is decoded, and whatever a request that broke off leaves on disk goes within
+# half an hour (seconds).
 MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "100mb", 300, 1800
 
 
@@ -70,13 +78,16 @@ def build_app(models: Path | Models = ASSETS / "models") -> gr.Blocks:
     """The page, not yet served.
 
     Args:
-        models: those that answer, or a folder with one bundle a variant, in folders named as the catalogue names them.
+        models: those that answer, or a folder with one bundle a variant, in folders named as the
+            catalogue names them.
 
     Raises:
         SystemExit: there is no bundle in it; the message says what was expected.
     """
     models = models if isinstance(models, Models) else Models(Path(models))
-    with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)) as page:
+    with gr.Blocks(
+        title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)
+    ) as page:
         gr.HTML(words.HEADER)
         shared = Shared(models, page)
         with gr.Tabs(overflow_behavior="wrap"):
@@ -101,18 +112,26 @@ def launch(
 
     Args:
         page: from :func:`build_app`.
-        host, port: None for Gradio's own choice (``GRADIO_SERVER_NAME``, ``GRADIO_SERVER_PORT``, or 127.0.0.1 and the first free port from 7860).
-        share: ask for a public link; where there is none to be had, one sentence says so and the page stays local.
+        host, port: None for Gradio's own choice (``GRADIO_SERVER_NAME``, ``GRADIO_SERVER_PORT``, or
+            127.0.0.1 and the first free port from 7860).
+        share: ask for a public link; where there is none to be had, one sentence says so and the
+            page stays local.
         wait: blocks while the page is served; for ever if None.
-        mcp: also offer the endpoints as tools to language models, over the Model Context Protocol; needs the packages of ``gradio[mcp]``.
-        warm: load the default one of these models while the first visitor looks around, so that the first answer need not wait for it.
+        mcp: also offer the endpoints as tools to language models, over the Model Context Protocol;
+            needs the packages of ``gradio[mcp]``.
+        warm: load the default one of these models while the first visitor looks around, so that the
+            first answer need not wait for it.
 
     Raises:
         SystemExit: ``mcp`` without its packages; the message says what to install.
     """
     if mcp and importlib.util.find_spec("mcp") is None:
-        raise SystemExit('The MCP server needs packages that are not installed: pip install "gradio[mcp]", or start without --mcp.')
-    # Gradio's own lines on a link that failed are a page long and end in instructions to install a binary by hand.
+        raise SystemExit(
+            'The MCP server needs packages that are not installed: pip install "gradio[mcp]", or'
+            " start without --mcp."
+        )
+    # Gradio's own lines on a link that failed are a page long and end in instructions to install a
+    # binary by hand.
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         _, local, public = page.launch(
@@ -138,7 +157,10 @@ def launch(
     if mcp:
         print(f"Its MCP server is at {local}gradio_api/mcp/", flush=True)
     if share:
-        none = "There is no share link: the service that makes one cannot be reached; the page stays local."
+        none = (
+            "There is no share link: the service that makes one cannot be reached; the page stays"
+            " local."
+        )
         print(f"Anyone can reach it for a week at {public}" if public else none, flush=True)
     if warm is not None:
         threading.Thread(target=warm.warm, daemon=True).start()
@@ -147,16 +169,35 @@ def launch(
 
 def main() -> None:
     """Reads the command line and serves the page."""
-    parser = argparse.ArgumentParser(description="Chest X-ray page: normal or pneumonia? Not a medical device.")
+    parser = argparse.ArgumentParser(
+        description="Chest X-ray page: normal or pneumonia? Not a medical device."
+    )
     parser.add_argument("--share", action="store_true", help="also ask for a public link")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
-    parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of model bundles (default: assets/models)")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=ASSETS / "models",
+        help="folder of model bundles (default: assets/models)",
+    )
     mcp = os.environ.get("PNEUMONIA_MCP") == "1"
-    parser.add_argument("--mcp", action="store_true", default=mcp, help='also be an MCP server (pip install "gradio[mcp]"; or PNEUMONIA_MCP=1)')
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=mcp,
+        help='also be an MCP server (pip install "gradio[mcp]"; or PNEUMONIA_MCP=1)',
+    )
     arguments = parser.parse_args()
     models = Models(arguments.models)
-    launch(build_app(models), arguments.host, arguments.port, arguments.share, mcp=arguments.mcp, warm=models)
+    launch(
+        build_app(models),
+        arguments.host,
+        arguments.port,
+        arguments.share,
+        mcp=arguments.mcp,
+        warm=models,
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ def build(view: View) -> None:
     models = view.models
 
     def text() -> str:
-        return words.ABOUT.format(table=panels.table([models.evidence(name) for name in models.names]))
+        return words.ABOUT.format(
+            table=panels.table([models.evidence(name) for name in models.names])
+        )
 
     # Written again when it is looked at: by then the Hub's weights may answer.
     view.tab.select(text, None, gr.Markdown(text()), api_visibility="private")

@@ -1,6 +1,8 @@
-"""One X-ray and one model to an answer with all that is known of it: numbers and frozen types, no HTML.
+"""One X-ray and one model to an answer with all that is known of it: numbers and frozen types, no
+HTML.
 
-Predict, Compare, the report and the API all come through :func:`read`, so they cannot say different things of one picture.
+Predict, Compare, the report and the API all come through :func:`read`, so they cannot say different
+things of one picture.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ class Reading:
         prediction: at the operating point's threshold.
         point: the operating point asked for, or the model's default where it has none of that name.
         evidence: what is known of the model.
-        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the contract forbids a label.
+        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the contract forbids a
+            label.
         cost: what the point costs on the test set, in people; None where that was not measured.
         seen: uint8 ``(h, w)``, the X-ray as it entered the network.
-        heat: what each place adds to the answer; None before it is drawn, and for networks that end otherwise than this project's.
-        in_lungs: of all that speaks for the answer, the share in the lung fields, and the share of the picture that these cover, 0 to 1; None where the lungs
-            could not be made out, or there is no heat map.
+        heat: what each place adds to the answer; None before it is drawn, and for networks that end
+            otherwise than this project's.
+        in_lungs: of all that speaks for the answer, the share in the lung fields, and the share of
+            the picture that these cover, 0 to 1; None where the lungs could not be made out, or
+            there is no heat map.
     """
 
     shown: Shown
@@ -58,8 +63,9 @@ class Reading:
 
 
 class Cost(TypedDict):
-    """Of ``ill`` X-rays with pneumonia on the test set ``missed`` were called NORMAL, and ``called_back`` of ``healthy`` without it PNEUMONIA. Ends of the
-    95% Wilson intervals are shares, 0 to 1."""
+    """Of ``ill`` X-rays with pneumonia on the test set ``missed`` were called NORMAL, and
+    ``called_back`` of ``healthy`` without it PNEUMONIA. Ends of the 95% Wilson intervals are
+    shares, 0 to 1."""
 
     missed: int
     ill: int
@@ -72,8 +78,10 @@ class Cost(TypedDict):
 
 
 class Answer(TypedDict):
-    """A model's answer. ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``, else NORMAL; ``answer`` is the same, or UNCERTAIN between
-    ``uncertain_from`` and ``uncertain_to``, where a second read is due. ``cost`` is null where it was not measured."""
+    """A model's answer. ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``,
+    else NORMAL; ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and
+    ``uncertain_to``, where a second read is due. ``cost`` is null where it was not measured.
+    """
 
     label: str
     answer: str
@@ -103,13 +111,22 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     Raises:
         gr.Error: there is no such model, or it cannot be loaded.
     """
-    # First the weights, then what is known of them: asking may bring others than those that were bundled.
+    # First the weights, then what is known of them: asking may bring others than those that were
+    # bundled.
     classifier = models[variant]
     known, chosen = models.evidence(variant), point_of(classifier.contract, point)
     prediction = classifier.predict(shown.picture, threshold=chosen.threshold)
     called = call(prediction.probability, chosen.threshold, classifier.contract.uncertainty)
     seen = radiograph.resize(shown.picture, classifier.contract.input_size)
-    return Reading(shown, prediction, chosen, known, called, cost(models, variant, classifier, chosen.threshold), seen)
+    return Reading(
+        shown,
+        prediction,
+        chosen,
+        known,
+        called,
+        cost(models, variant, classifier, chosen.threshold),
+        seen,
+    )
 
 
 def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
@@ -121,57 +138,96 @@ def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
         # A visitor's own network may end otherwise; its answer stands without a map.
         return reading
     fit = lungs.fit(radiograph.resize(reading.shown.picture, radiograph.COPY_SIZE))
-    return replace(reading, heat=heat, in_lungs=inside(heat.towards(reading.towards, fit.distance.shape), fit.distance > 0) if fit.found else None)
+    return replace(
+        reading,
+        heat=heat,
+        in_lungs=(
+            inside(heat.towards(reading.towards, fit.distance.shape), fit.distance > 0)
+            if fit.found
+            else None
+        ),
+    )
 
 
 def inside(shares: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
-    """The share of a map that lies in a mask, and the share of the picture that the mask covers, both 0 to 1; None of a map of zeros.
+    """The share of a map that lies in a mask, and the share of the picture that the mask covers,
+    both 0 to 1; None of a map of zeros.
 
     Args:
         shares: float ``(H, W)``, 0 or more.
         mask: bool ``(H, W)``.
     """
     total = float(shares.sum(dtype=np.float64))
-    return (float(shares[mask].sum(dtype=np.float64)) / total, float(mask.mean())) if total else None
+    return (
+        (float(shares[mask].sum(dtype=np.float64)) / total, float(mask.mean())) if total else None
+    )
 
 
 def points(contract: Contract) -> list[OperatingPoint]:
-    """The operating points worth offering: one a threshold, the default in place of its equal, from the lowest recall to the highest."""
-    chosen = {point.threshold: point for point in (*(other for other in contract.operating_points if other.name != "default"), contract.default)}
+    """The operating points worth offering: one a threshold, the default in place of its equal, from
+    the lowest recall to the highest.
+    """
+    chosen = {
+        point.threshold: point
+        for point in (
+            *(other for other in contract.operating_points if other.name != "default"),
+            contract.default,
+        )
+    }
     return [chosen[threshold] for threshold in sorted(chosen, reverse=True)]
 
 
 def point_of(contract: Contract, name: str) -> OperatingPoint:
     """The operating point of a name; the default where the contract has none of it."""
-    return next((point for point in contract.operating_points if point.name == name), contract.default)
+    return next(
+        (point for point in contract.operating_points if point.name == name), contract.default
+    )
 
 
 def call(probability: float, threshold: float, uncertainty: float) -> str:
-    """NORMAL, PNEUMONIA, or UNCERTAIN where the probability's logit lies nearer to the threshold's than ``uncertainty`` logits."""
+    """NORMAL, PNEUMONIA, or UNCERTAIN where the probability's logit lies nearer to the threshold's
+    than ``uncertainty`` logits.
+    """
     low, high = uncertain_between(threshold, uncertainty)
     if low < probability < high:
         return "UNCERTAIN"
     return "PNEUMONIA" if probability >= threshold else "NORMAL"
 
 
-def cost(models: Models, variant: str, classifier: PneumoniaClassifier, threshold: float) -> Outcome | None:
-    """What a threshold costs on the test set, counted in the predictions that were published with these very weights; None where there are none.
+def cost(
+    models: Models, variant: str, classifier: PneumoniaClassifier, threshold: float
+) -> Outcome | None:
+    """What a threshold costs on the test set, counted in the predictions that were published with
+    these very weights; None where there are none.
 
-    Weights from the Hub come without that table; if the bundled ones have the same sha256, theirs is the same.
+    Weights from the Hub come without that table; if the bundled ones have the same sha256, theirs
+    is the same.
     """
     folders = [classifier.folder] if classifier.folder else []
     bundled = models.folder / variant
-    if variant in models.names and (bundled / bundle.CONTRACT).is_file() and bundle.read_contract(bundled).weights_sha256 == classifier.contract.weights_sha256:
+    if (
+        variant in models.names
+        and (bundled / bundle.CONTRACT).is_file()
+        and bundle.read_contract(bundled).weights_sha256 == classifier.contract.weights_sha256
+    ):
         folders.append(bundled)
     for folder in folders:
         if (folder / PREDICTIONS).is_file():
-            labels, probabilities = _predictions(folder / PREDICTIONS, (folder / PREDICTIONS).stat().st_mtime_ns)
+            labels, probabilities = _predictions(
+                folder / PREDICTIONS, (folder / PREDICTIONS).stat().st_mtime_ns
+            )
             return outcome(labels, probabilities, threshold)
     test = classifier.metrics.get("test")
     if test is None or test.threshold != threshold:
         return None
     missed, called_back = test.counts["false_negative"], test.counts["false_positive"]
-    return Outcome(threshold, missed, missed + test.counts["true_positive"], called_back, called_back + test.counts["true_negative"])
+    return Outcome(
+        threshold,
+        missed,
+        missed + test.counts["true_positive"],
+        called_back,
+        called_back + test.counts["true_negative"],
+    )
 
 
 def typed(reading: Reading) -> Answer:
@@ -180,7 +236,10 @@ def typed(reading: Reading) -> Answer:
     low, high = uncertain_between(reading.point.threshold, contract.uncertainty)
     people = None
     if counted is not None:
-        (missed_low, missed_high), (back_low, back_high) = counted.missed_interval, counted.called_back_interval
+        (missed_low, missed_high), (back_low, back_high) = (
+            counted.missed_interval,
+            counted.called_back_interval,
+        )
         people = Cost(
             missed=counted.missed,
             ill=counted.ill,
@@ -216,12 +275,18 @@ def must_be_answered(shown: Shown, overrule: bool) -> Shown:
         gr.Error: the reasons, and how to overrule them.
     """
     if shown.refusal and not overrule:
-        raise gr.Error(f"{html.escape(shown.refusal, quote=False)} Send overrule=true to have an answer all the same.", print_exception=False)
+        raise gr.Error(
+            f"{html.escape(shown.refusal, quote=False)} Send overrule=true to have an answer all"
+            " the same.",
+            print_exception=False,
+        )
     return shown
 
 
 def cost_sentence(reading: Reading) -> str:
-    """What the setting costs in people, and whether that leaves an answer any worth; or that it was not measured."""
+    """What the setting costs in people, and whether that leaves an answer any worth; or that it was
+    not measured.
+    """
     counted = reading.cost
     if counted is None:
         return words.NO_COST

@@ -1,4 +1,6 @@
-"""Files and zip archives to one list of pictures, in their order, within limits that are stated; nothing is ever unpacked to disk."""
+"""Files and zip archives to one list of pictures, in their order, within limits that are stated;
+nothing is ever unpacked to disk.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,15 @@ from pathlib import Path, PurePosixPath
 MEGABYTE = 1_000_000
 # Pictures of a batch; bytes of one; bytes of all that a batch unpacks.
 MOST, MOST_BYTES, MOST_UNPACKED = 100, 30 * MEGABYTE, 300 * MEGABYTE
-# Bytes of an archive's table of contents: forty thousand names, more than any folder of X-rays. Python reads it whole before anything can be counted.
+# Bytes of an archive's table of contents: forty thousand names, more than any folder of X-rays.
+# Python reads it whole before anything can be counted.
 MOST_CONTENTS = 4 * MEGABYTE
 
 # What systems and viewers leave in folders beside the pictures.
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"}
 _ZIP, _END, _END_64 = b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x07"
-# The end of a zip file: signature, four counters, size and place of the contents, length of the comment.
+# The end of a zip file: signature, four counters, size and place of the contents, length of the
+# comment.
 _END_RECORD = struct.Struct("<4s4H2LH")
 
 
@@ -42,7 +46,8 @@ class TooMany(ValueError):
 
 
 def opened(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
-    """What a batch holds: how many entries, and the entries one by one; archives are opened where they stand, litter of other systems is left out.
+    """What a batch holds: how many entries, and the entries one by one; archives are opened where
+    they stand, litter of other systems is left out.
 
     Args:
         files: the name and the place of each upload.
@@ -53,11 +58,15 @@ def opened(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
     listed = [(name, file, _contents(file)) for name, file in files]
     total = sum(1 if contents is None else max(1, len(contents[0])) for _, _, contents in listed)
     if total > MOST:
-        raise TooMany(f"These are {total} files, and a batch takes {MOST} at most; send them in parts.")
+        raise TooMany(
+            f"These are {total} files, and a batch takes {MOST} at most; send them in parts."
+        )
     return total, _entries(listed)
 
 
-def _entries(listed: Iterable[tuple[str, Path, tuple[list[zipfile.ZipInfo], str | None] | None]]) -> Iterator[Entry]:
+def _entries(
+    listed: Iterable[tuple[str, Path, tuple[list[zipfile.ZipInfo], str | None] | None]],
+) -> Iterator[Entry]:
     left = MOST_UNPACKED
     for name, file, contents in listed:
         if contents is None:
@@ -79,7 +88,9 @@ def _file(name: str, file: Path) -> Entry:
 
 
 def _contents(file: Path) -> tuple[list[zipfile.ZipInfo], str | None] | None:
-    """The pictures listed in an archive and what is wrong with it; None for a file that is no archive."""
+    """The pictures listed in an archive and what is wrong with it; None for a file that is no
+    archive.
+    """
     with file.open("rb") as stream:
         if stream.read(4) not in (_ZIP, _END):
             return None
@@ -87,7 +98,11 @@ def _contents(file: Path) -> tuple[list[zipfile.ZipInfo], str | None] | None:
         return [], "This archive is damaged, or lists more files than can be read here."
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir() and not _is_litter(member.filename)]
+            members = [
+                member
+                for member in archive.infolist()
+                if not member.is_dir() and not _is_litter(member.filename)
+            ]
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return [], "This archive is damaged and cannot be opened."
     return members, None if members else "There is no file in this archive."
@@ -102,13 +117,16 @@ def _has_modest_contents(file: Path) -> bool:
     if at < 0 or len(tail) - at < _END_RECORD.size:
         return False
     _, _, _, _, count, length, _, _ = _END_RECORD.unpack_from(tail, at)
-    # The 64-bit form, for archives beyond 4 GB or 65,535 files, states its true size elsewhere; no batch needs it.
+    # The 64-bit form, for archives beyond 4 GB or 65,535 files, states its true size elsewhere; no
+    # batch needs it.
     return length <= MOST_CONTENTS and count < 65_535 and tail[max(0, at - 20) : at][:4] != _END_64
 
 
 def _is_litter(path: str) -> bool:
     parts = PurePosixPath(path.replace("\\", "/")).parts
-    return any(part in _LITTER or (part.startswith(".") and part not in (".", "..")) for part in parts)
+    return any(
+        part in _LITTER or (part.startswith(".") and part not in (".", "..")) for part in parts
+    )
 
 
 def _member(name: str, file: Path, member: zipfile.ZipInfo, left: int) -> Entry:
@@ -116,15 +134,29 @@ def _member(name: str, file: Path, member: zipfile.ZipInfo, left: int) -> Entry:
     if member.flag_bits & 1:
         return Entry(shown, None, "It is locked with a password.")
     try:
-        # What an archive says of a file's size may be false: no more is unpacked than is allowed, and one byte that tells that there was more.
+        # What an archive says of a file's size may be false: no more is unpacked than is allowed,
+        # and one byte that tells that there was more.
         with zipfile.ZipFile(file) as archive, archive.open(member) as stream:
             content = stream.read(min(MOST_BYTES, left) + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ):
         return Entry(shown, None, "It is damaged inside the archive and cannot be unpacked.")
     if len(content) > MOST_BYTES:
         return Entry(shown, None, f"It is larger than {MOST_BYTES // MEGABYTE} MB unpacked.")
     if len(content) > left:
-        return Entry(shown, None, f"With it, the batch would unpack to more than {MOST_UNPACKED // MEGABYTE} MB; send the rest in another one.")
+        return Entry(
+            shown,
+            None,
+            f"With it, the batch would unpack to more than {MOST_UNPACKED // MEGABYTE} MB; send the"
+            " rest in another one.",
+        )
     if content[:4] == _ZIP:
         return Entry(shown, None, "An archive inside an archive is not opened; send it by itself.")
     return Entry(shown, content)

@@ -45,8 +45,9 @@ class Item:
 
 
 class Row(TypedDict):
-    """One line of the table. ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold for a label), REFUSED (does not look like a frontal chest
-    X-ray; ``remarks`` say why) or UNREADABLE; ``probability`` is null for the last two."""
+    """One line of the table. ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold for
+    a label), REFUSED (does not look like a frontal chest X-ray; ``remarks`` say why) or UNREADABLE;
+    ``probability`` is null for the last two."""
 
     file: str
     answer: str
@@ -72,19 +73,27 @@ def items(entries: Iterable[Entry]) -> Iterator[Item]:
             continue
         try:
             shown = guarded(replace(radiograph.read(entry.content), name=entry.name))
-            # No more of it is kept than the networks look at, and that is enough to ask another of them later.
+            # No more of it is kept than the networks look at, and that is enough to ask another of
+            # them later.
             copy = radiograph.resize(shown.picture, radiograph.COPY_SIZE)
             yield Item(entry.name, Radiograph(copy, entry.name), shown.reasons)
         except UnreadableImage as error:
             # It was handed over as bytes, which have no name of their own.
             about = str(error)
-            yield Item(entry.name, None, (f"It {about.removeprefix('upload ')}" if about.startswith("upload ") else about,))
+            yield Item(
+                entry.name,
+                None,
+                (f"It {about.removeprefix('upload ')}" if about.startswith("upload ") else about,),
+            )
         except Exception:  # Whatever one file brings about, the others are read.
             yield Item(entry.name, None, (words.UNEXPECTED,))
 
 
-def rows(models: Models, variant: str, point: str, batch: Sequence[Item], overrule: bool) -> list[Row]:
-    """Asks a model about decoded files, those that are refused only if ``overrule``; one row a file, in their order.
+def rows(
+    models: Models, variant: str, point: str, batch: Sequence[Item], overrule: bool
+) -> list[Row]:
+    """Asks a model about decoded files, those that are refused only if ``overrule``; one row a
+    file, in their order.
 
     Raises:
         gr.Error: there is no such model, or it cannot be loaded.
@@ -92,15 +101,27 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], overru
     classifier = models[variant]
     contract = classifier.contract
     threshold = answers.point_of(contract, point).threshold
-    asked: list[radiograph.Source] = [item.copy for item in batch if item.copy is not None and (overrule or not item.remarks)]
-    predicted = iter(classifier.predict(asked, threshold=threshold, batch_size=AT_ONCE) if asked else [])
+    asked: list[radiograph.Source] = [
+        item.copy for item in batch if item.copy is not None and (overrule or not item.remarks)
+    ]
+    predicted = iter(
+        classifier.predict(asked, threshold=threshold, batch_size=AT_ONCE) if asked else []
+    )
     found = []
     for item in batch:
         answer, probability = "UNREADABLE" if item.copy is None else "REFUSED", None
         if item.copy is not None and (overrule or not item.remarks):
             probability = next(predicted).probability
             answer = answers.call(probability, threshold, contract.uncertainty)
-        found.append(Row(file=item.name, answer=answer, probability=probability, threshold=threshold, remarks=list(item.remarks)))
+        found.append(
+            Row(
+                file=item.name,
+                answer=answer,
+                probability=probability,
+                threshold=threshold,
+                remarks=list(item.remarks),
+            )
+        )
     return found
 
 
@@ -111,7 +132,15 @@ def as_csv(found: Sequence[Row], variant: str, point: str) -> str:
     writer.writerow(words.COLUMNS)
     for row in found:
         probability = "" if row["probability"] is None else f"{row['probability']:.6f}"
-        cells = (row["file"], row["answer"], probability, f"{row['threshold']:.6g}", variant, point, " ".join(row["remarks"]))
+        cells = (
+            row["file"],
+            row["answer"],
+            probability,
+            f"{row['threshold']:.6g}",
+            variant,
+            point,
+            " ".join(row["remarks"]),
+        )
         writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
     return written.getvalue()
 
@@ -119,8 +148,14 @@ def as_csv(found: Sequence[Row], variant: str, point: str) -> str:
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
     """``/batch``."""
 
-    def batch(images: list[gr.FileData], variant: str = models.default, operating_point: str = "default", overrule: bool = False) -> Batch:
-        """Reads many chest X-rays, or zip archives of them, with one model: one row a file in the order sent, and the same as CSV text.
+    def batch(
+        images: list[gr.FileData],
+        variant: str = models.default,
+        operating_point: str = "default",
+        overrule: bool = False,
+    ) -> Batch:
+        """Reads many chest X-rays, or zip archives of them, with one model: one row a file in the
+        order sent, and the same as CSV text.
 
         Args:
             images: files; at most 100 pictures in all, 30 MB each.
@@ -130,7 +165,12 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         """
         with _files(images) as files:
             found = rows(models, variant, operating_point, list(items(_opened(files)[1])), overrule)
-        return Batch(variant=variant, operating_point=operating_point, rows=found, csv=as_csv(found, variant, operating_point))
+        return Batch(
+            variant=variant,
+            operating_point=operating_point,
+            rows=found,
+            csv=as_csv(found, variant, operating_point),
+        )
 
     return (batch,)
 
@@ -142,14 +182,29 @@ def build(view: View) -> None:
     gr.HTML(words.INTRO)
     with gr.Row(elem_classes="workbench"):
         with gr.Column(scale=2, min_width=300):
-            upload = gr.File(label=words.UPLOAD, file_count="multiple", type="filepath", height=170, elem_id="batch-upload")
+            upload = gr.File(
+                label=words.UPLOAD,
+                file_count="multiple",
+                type="filepath",
+                height=170,
+                elem_id="batch-upload",
+            )
         with gr.Column(scale=3, min_width=320):
             view.model_radio("batch-model")
-            point = gr.Radio(_points(models, models.default), value="default", label=words.POINT, elem_id="batch-point")
-            overrule = gr.Checkbox(label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-overrule")
+            point = gr.Radio(
+                _points(models, models.default),
+                value="default",
+                label=words.POINT,
+                elem_id="batch-point",
+            )
+            overrule = gr.Checkbox(
+                label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-overrule"
+            )
     table = gr.HTML(words.EMPTY, elem_id="batch-table", min_height=240)
 
-    def of_upload(paths: list[str] | None, variant: str, point: str, overrule: bool) -> Iterator[tuple[Any, list[Item] | None, str]]:
+    def of_upload(
+        paths: list[str] | None, variant: str, point: str, overrule: bool
+    ) -> Iterator[tuple[Any, list[Item] | None, str]]:
         done: list[Item] = []
         found: list[Row] = []
         with _files(paths or []) as files:
@@ -162,14 +217,31 @@ def build(view: View) -> None:
                 yield gr.skip(), None, _table(found, variant, point, total)
         yield None, done, _table(found, variant, point)
 
-    def again(batch: list[Item] | None, variant: str, point: str, overrule: bool) -> tuple[gr.Radio, str]:
+    def again(
+        batch: list[Item] | None, variant: str, point: str, overrule: bool
+    ) -> tuple[gr.Radio, str]:
         offered = _points(models, variant)
         point = point if point in [name for _, name in offered] else "default"
-        drawn = _table(rows(models, variant, point, batch, overrule), variant, point) if batch else words.EMPTY
+        drawn = (
+            _table(rows(models, variant, point, batch, overrule), variant, point)
+            if batch
+            else words.EMPTY
+        )
         return gr.Radio(offered, value=point), drawn
 
-    upload.upload(of_upload, [upload, view.variant, point, overrule], [upload, decoded, table], show_progress_on=table, **ONE_BY_ONE)
-    view.follow(again, [decoded, view.variant, point, overrule], [point, table], on=[point.input, overrule.input])
+    upload.upload(
+        of_upload,
+        [upload, view.variant, point, overrule],
+        [upload, decoded, table],
+        show_progress_on=table,
+        **ONE_BY_ONE,
+    )
+    view.follow(
+        again,
+        [decoded, view.variant, point, overrule],
+        [point, table],
+        on=[point.input, overrule.input],
+    )
 
 
 class _files:
@@ -195,27 +267,50 @@ def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
 
 
 def _points(models: Models, variant: str) -> list[tuple[str, str]]:
-    return [(said.point_name(offer), offer.name) for offer in answers.points(models.evidence(variant).contract)]
+    return [
+        (said.point_name(offer), offer.name)
+        for offer in answers.points(models.evidence(variant).contract)
+    ]
 
 
 def _table(found: Sequence[Row], variant: str, point: str, total: int | None = None) -> str:
     if total is None:
         counts = Counter(row["answer"] for row in found)
-        listed = ", ".join(f"{counts[outcome]} {name}" for outcome, name in words.OUTCOMES.items() if counts[outcome])
+        listed = ", ".join(
+            f"{counts[outcome]} {name}"
+            for outcome, name in words.OUTCOMES.items()
+            if counts[outcome]
+        )
         content = base64.b64encode(as_csv(found, variant, point).encode("utf-8-sig")).decode()
-        link = f"<a class='csv' download='{words.CSV_NAME}' href='data:text/csv;charset=utf-8;base64,{content}'>{words.CSV}</a>"
+        link = (
+            f"<a class='csv' download='{words.CSV_NAME}'"
+            f" href='data:text/csv;charset=utf-8;base64,{content}'>{words.CSV}</a>"
+        )
         top = f"<p>{words.DONE.format(of=len(found), counts=listed)}</p>{link}"
     else:
-        top = f"<p>{words.WORKING.format(done=len(found), of=total)}</p><progress max='{total}' value='{len(found)}' aria-label='{words.TABLE}'></progress>"
+        top = (
+            f"<p>{words.WORKING.format(done=len(found), of=total)}</p><progress max='{total}'"
+            f" value='{len(found)}' aria-label='{words.TABLE}'></progress>"
+        )
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.HEAD)
     body = "".join(_line(place, row) for place, row in enumerate(found, start=1))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    scroller = f"<div class='scroller' tabindex='0' role='region' aria-label='{words.TABLE}'>{table}</div>"
-    return f"<div class='batch' aria-live='polite'><div class='batch-top'>{top}</div>{scroller}</div>"
+    scroller = (
+        f"<div class='scroller' tabindex='0' role='region' aria-label='{words.TABLE}'>{table}</div>"
+    )
+    return (
+        f"<div class='batch' aria-live='polite'><div class='batch-top'>{top}</div>{scroller}</div>"
+    )
 
 
 def _line(place: int, row: Row) -> str:
     probability = "" if row["probability"] is None else panels.percent(row["probability"])
-    cells = (f"<td class='name'>{panels.escaped(row['file'])}</td>", f"<td class='outcome {row['answer'].lower()}'>{words.OUTCOMES[row['answer']]}</td>")
-    rest = f"<td>{probability}</td><td>{panels.percent(row['threshold'])}</td><td class='remarks'>{panels.escaped(' '.join(row['remarks']))}</td>"
+    cells = (
+        f"<td class='name'>{panels.escaped(row['file'])}</td>",
+        f"<td class='outcome {row['answer'].lower()}'>{words.OUTCOMES[row['answer']]}</td>",
+    )
+    rest = (
+        f"<td>{probability}</td><td>{panels.percent(row['threshold'])}</td><td"
+        f" class='remarks'>{panels.escaped(' '.join(row['remarks']))}</td>"
+    )
     return f"<tr><th scope='row'>{place}</th>{''.join(cells)}{rest}</tr>"

@@ -27,7 +27,14 @@ def compared(models: Models, shown: Shown | None, point: str) -> Iterator[list[s
     """What all say, then one card a model; again each time an answer or a heat map has come."""
     cards = [card(models, name) for name in models.names]
     if shown is None or shown.refusal:
-        yield [f"<p class='agreement idle'>{words.IDLE}</p>" if shown is None else verdicts.refused(shown), *cards]
+        yield [
+            (
+                f"<p class='agreement idle'>{words.IDLE}</p>"
+                if shown is None
+                else verdicts.refused(shown)
+            ),
+            *cards,
+        ]
         return
     heading = "<p class='agreement' aria-live='polite'>{}</p>"
     readings: dict[str, Reading] = {}
@@ -44,7 +51,9 @@ def compared(models: Models, shown: Shown | None, point: str) -> Iterator[list[s
 
 def agreement(readings: dict[str, Reading]) -> str:
     """Whether the models agree, in words."""
-    return words.agreement({reading.evidence.title: reading.called for reading in readings.values()})
+    return words.agreement(
+        {reading.evidence.title: reading.called for reading in readings.values()}
+    )
 
 
 def card(models: Models, name: str, state: str = "") -> str:
@@ -53,8 +62,8 @@ def card(models: Models, name: str, state: str = "") -> str:
     note = f"<p class='idle'>{panels.escaped(evidence.title)} {state}</p>" if state else ""
     spin = " busy" if state == words.ASKING else ""
     return (
-        f"<article class='answer card{spin}'><h2>{panels.escaped(evidence.title)}</h2><div class='verdict-box'>{note}</div>"
-        f"{verdicts.EMPTY_FRAME}{panels.facts(evidence)}</article>"
+        f"<article class='answer card{spin}'><h2>{panels.escaped(evidence.title)}</h2><div"
+        f" class='verdict-box'>{note}</div>{verdicts.EMPTY_FRAME}{panels.facts(evidence)}</article>"
     )
 
 
@@ -62,7 +71,8 @@ def filled(name: str, reading: Reading, drawing: bool = False) -> str:
     """A model's place with its answer in it."""
     return (
         f"<article class='answer card'><h2>{panels.escaped(reading.evidence.title)}</h2>"
-        f"<div class='verdict-box'>{verdicts.head(reading)}{verdicts.cost(reading)}</div>{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
+        "<div"
+        f" class='verdict-box'>{verdicts.head(reading)}{verdicts.cost(reading)}</div>{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
         f"{panels.facts(reading.evidence)}</article>"
     )
 
@@ -73,10 +83,16 @@ def build(view: View) -> None:
     gr.HTML(f"<p class='credit'>{words.INTRO}</p>")
     view.chooser("compare")
     offered = {
-        point.name: said.point_name(point) for name in models.names for point in answers.points(models.evidence(name).contract) if point.name != "default"
+        point.name: said.point_name(point)
+        for name in models.names
+        for point in answers.points(models.evidence(name).contract)
+        if point.name != "default"
     }
     point = gr.Radio(
-        [("each model's default", "default"), *((title, name) for name, title in sorted(offered.items()))],
+        [
+            ("each model's default", "default"),
+            *((title, name) for name, title in sorted(offered.items())),
+        ],
         value="default",
         label=words.POINT,
         info=words.POINT_HELP,
@@ -97,16 +113,25 @@ def build(view: View) -> None:
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
     """``/compare``."""
 
-    def compare(image: gr.FileData, operating_point: str = "default", overrule: bool = False) -> Comparison:
-        """Reads one chest X-ray with every model: each one's label, probability, threshold and its cost in people, and whether they agree.
+    def compare(
+        image: gr.FileData, operating_point: str = "default", overrule: bool = False
+    ) -> Comparison:
+        """Reads one chest X-ray with every model: each one's label, probability, threshold and its
+        cost in people, and whether they agree.
 
         Args:
             image: an X-ray file.
-            operating_point: default, or such as recall-0.98; a model that does not have it answers at its default.
+            operating_point: default, or such as recall-0.98; a model that does not have it answers
+                at its default.
             overrule: answer also on what does not look like a frontal chest X-ray.
         """
         shown = answers.must_be_answered(received(image), overrule)
-        readings = {name: answers.read(models, name, shown, operating_point) for name in models.names}
-        return Comparison(answers=[answers.typed(reading) for reading in readings.values()], agreement=agreement(readings))
+        readings = {
+            name: answers.read(models, name, shown, operating_point) for name in models.names
+        }
+        return Comparison(
+            answers=[answers.typed(reading) for reading in readings.values()],
+            agreement=agreement(readings),
+        )
 
     return (compare,)

@@ -6,10 +6,17 @@ import gradio as gr
 
 
 def theme() -> gr.themes.Base:
-    """Slate and teal, like a film on a light box; fonts of the visitor's own system, so that the page asks nobody for one."""
-    fonts = [gr.themes.Font(name) for name in ("Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")]
+    """Slate and teal, like a film on a light box; fonts of the visitor's own system, so that the
+    page asks nobody for one.
+    """
+    fonts = [
+        gr.themes.Font(name)
+        for name in ("Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+    ]
     mono = [gr.themes.Font(name) for name in ("Consolas", "Menlo", "monospace")]
-    return gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", font=fonts, font_mono=mono).set(
+    return gr.themes.Base(
+        primary_hue="teal", neutral_hue="slate", radius_size="lg", font=fonts, font_mono=mono
+    ).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="#0b1220",
         background_fill_primary_dark="#111a2b",

@@ -1,4 +1,6 @@
-"""The Figures tab: the tables and pictures that lie beside the models, the source's claims beside them, and a ROC curve to walk along."""
+"""The Figures tab: the tables and pictures that lie beside the models, the source's claims beside
+them, and a ROC curve to walk along.
+"""
 
 from __future__ import annotations
 
@@ -36,23 +38,50 @@ def build(view: View) -> None:
     rest = gr.HTML(elem_id="figures-pictures", min_height=420)
 
     def show(variant: str) -> tuple[str, str, str]:
-        return f"{compared(models)}{published(RESULTS / PUBLISHED)}", walk(models, variant), stress(models, variant) + pictures(models, variant)
+        return (
+            f"{compared(models)}{published(RESULTS / PUBLISHED)}",
+            walk(models, variant),
+            stress(models, variant) + pictures(models, variant),
+        )
 
     view.follow(show, [view.variant], [tables, curve, rest])
 
 
 def compared(models: Models) -> str:
     """Every model and every further run that was measured, with the source's claim beside it."""
-    listed = [(models.title(name), models.evidence(name).contract, models.evidence(name).metrics.get("test")) for name in models.names]
+    listed = [
+        (
+            models.title(name),
+            models.evidence(name).contract,
+            models.evidence(name).metrics.get("test"),
+        )
+        for name in models.names
+    ]
     on_duty = {contract.weights_sha256 for _, contract, _ in listed}
-    folders = {file.parent: bundle.read_contract(file.parent) for file in sorted(RESULTS.glob(f"*/{bundle.CONTRACT}"))}
-    further = {folder: contract for folder, contract in folders.items() if contract.weights_sha256 not in on_duty}
+    folders = {
+        file.parent: bundle.read_contract(file.parent)
+        for file in sorted(RESULTS.glob(f"*/{bundle.CONTRACT}"))
+    }
+    further = {
+        folder: contract
+        for folder, contract in folders.items()
+        if contract.weights_sha256 not in on_duty
+    }
     suffixes = rounds([contract for _, contract, _ in listed], list(further.values()))
     # What repeats the source stands straight below what answers, earlier rounds come last.
     order = list(CATALOGUE)
-    placed = sorted(zip(further.items(), suffixes, strict=True), key=lambda entry: (bool(entry[1]), order.index(entry[0][1].variant)))
+    placed = sorted(
+        zip(further.items(), suffixes, strict=True),
+        key=lambda entry: (bool(entry[1]), order.index(entry[0][1].variant)),
+    )
     for (folder, contract), suffix in placed:
-        listed.append((f"{CATALOGUE[contract.variant].title}{suffix}", contract, bundle.read_metrics(folder).get("test")))
+        listed.append(
+            (
+                f"{CATALOGUE[contract.variant].title}{suffix}",
+                contract,
+                bundle.read_metrics(folder).get("test"),
+            )
+        )
     rows = [_measured(title, contract, test) for title, contract, test in listed]
     return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
 
@@ -79,32 +108,61 @@ def walk(models: Models, variant: str) -> str:
     for name in dict.fromkeys((*models.names, variant)):
         if folder := _evidence_folder(models, name):
             _, labels, probabilities = read_predictions(folder / PREDICTIONS)
-            curves[name] = roc.curve(labels, probabilities, [point.threshold for point in models.evidence(name).contract.operating_points])
+            curves[name] = roc.curve(
+                labels,
+                probabilities,
+                [point.threshold for point in models.evidence(name).contract.operating_points],
+            )
     contract, title = models.evidence(variant).contract, models.title(variant)
     heading = f"<h2 class='minor'>{panels.escaped(words.ROC.format(title=title))}</h2>"
     if variant not in curves:
         return f"{heading}<p class='credit'>{words.NO_TABLE}</p>"
     points = [(said.point_name(point), point) for point in answers.points(contract)]
-    return heading + roc.drawing(curves, {name: models.title(name) for name in curves}, variant, points, contract.default.threshold)
+    return heading + roc.drawing(
+        curves,
+        {name: models.title(name) for name in curves},
+        variant,
+        points,
+        contract.default.threshold,
+    )
 
 
 def stress(models: Models, variant: str) -> str:
-    """How the model fares on altered X-rays, where that was measured of these very weights at this very threshold."""
+    """How the model fares on altered X-rays, where that was measured of these very weights at this
+    very threshold.
+    """
     folder = _evidence_folder(models, variant)
     if folder is None or not (folder / STRESS).is_file():
         return ""
     try:
         values = json.loads((folder / STRESS).read_text(encoding="utf-8"))
-        measured = {name: {key: Figure(**figure) for key, figure in figures.items()} for name, figures in values["figures"]["test"].items()}
+        measured = {
+            name: {key: Figure(**figure) for key, figure in figures.items()}
+            for name, figures in values["figures"]["test"].items()
+        }
         titles = [(condition["name"], condition["title"]) for condition in values["conditions"]]
-        note = words.STRESS_NOTE.format(threshold=f"{values['threshold']:.3g}", images=values["images"]["test"])
+        note = words.STRESS_NOTE.format(
+            threshold=f"{values['threshold']:.3g}", images=values["images"]["test"]
+        )
         contract = models.evidence(variant).contract
-        if (values["weights_sha256"], values["threshold"]) != (contract.weights_sha256, contract.default.threshold):
+        if (values["weights_sha256"], values["threshold"]) != (
+            contract.weights_sha256,
+            contract.default.threshold,
+        ):
             return ""
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ContractError(f"{STRESS} of {variant} cannot be read; write it again with python -m train stress.") from None
+        raise ContractError(
+            f"{STRESS} of {variant} cannot be read; write it again with python -m train stress."
+        ) from None
     columns = ("auc", "accuracy", "recall", "specificity")
-    rows = [[panels.escaped(text), *(panels.cell(measured[name].get(column), column) for column in columns)] for name, text in titles if name in measured]
+    rows = [
+        [
+            panels.escaped(text),
+            *(panels.cell(measured[name].get(column), column) for column in columns),
+        ]
+        for name, text in titles
+        if name in measured
+    ]
     title = words.STRESS.format(title=models.title(variant))
     return f"<h2 class='minor'>{panels.escaped(title)}</h2>{_table(title, words.STRESS_HEAD, rows)}{note}"
 
@@ -112,26 +170,44 @@ def stress(models: Models, variant: str) -> str:
 def pictures(models: Models, variant: str) -> str:
     """The pictures of a model's bundle, to be enlarged."""
     folder = models.folder / variant
-    files = [folder / f"{name}.png" for name in words.CAPTIONS if (folder / f"{name}.png").is_file()] if variant in models.names else []
+    files = (
+        [folder / f"{name}.png" for name in words.CAPTIONS if (folder / f"{name}.png").is_file()]
+        if variant in models.names
+        else []
+    )
     if not files:
         return ""
-    note = "" if _evidence_folder(models, variant) else f"<p class='credit'>{words.OTHER_WEIGHTS}</p>"
+    note = (
+        "" if _evidence_folder(models, variant) else f"<p class='credit'>{words.OTHER_WEIGHTS}</p>"
+    )
     tiles = []
     for file in files:
         with Image.open(file) as image:
             tiles.append(
-                tile([Part(image.convert("RGB").quantize(64), words.CAPTIONS[file.stem])], file.stem.replace("_", " "), words.CAPTIONS[file.stem], "plot")
+                tile(
+                    [Part(image.convert("RGB").quantize(64), words.CAPTIONS[file.stem])],
+                    file.stem.replace("_", " "),
+                    words.CAPTIONS[file.stem],
+                    "plot",
+                )
             )
     title = words.PICTURES.format(title=models.title(variant))
     return f"<h2 class='minor'>{panels.escaped(title)}</h2>{note}{grid(tiles, 1)}"
 
 
 def _evidence_folder(models: Models, variant: str) -> Path | None:
-    """The bundle with a table of predictions of the very weights that answer; weights from the Hub come without one, unless they are the bundled ones."""
+    """The bundle with a table of predictions of the very weights that answer; weights from the Hub
+    come without one, unless they are the bundled ones.
+    """
     folder = models.folder / variant
     if variant not in models.names or not (folder / PREDICTIONS).is_file():
         return None
-    return folder if bundle.read_contract(folder).weights_sha256 == models.evidence(variant).contract.weights_sha256 else None
+    return (
+        folder
+        if bundle.read_contract(folder).weights_sha256
+        == models.evidence(variant).contract.weights_sha256
+        else None
+    )
 
 
 def _measured(title: str, contract: Contract, test: Metrics | None) -> list[str]:
@@ -143,14 +219,26 @@ def _measured(title: str, contract: Contract, test: Metrics | None) -> list[str]
     claimed = f"{claim:.0%}" if claim else ""
     cells = [panels.cell(test.figures.get(name) if test else None, name) for name in _COLUMNS]
     counts = test.counts if test else {}
-    missed = f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}" if counts else ""
-    back = f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}" if counts else ""
+    missed = (
+        f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}"
+        if counts
+        else ""
+    )
+    back = (
+        f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}"
+        if counts
+        else ""
+    )
     return [panels.escaped(title), recipe, claimed, *cells, missed, back]
 
 
 def _linked(name: str, address: str | None) -> str:
     text = panels.escaped(name)
-    return f"<a href='{panels.escaped(address)}' target='_blank' rel='noopener'>{text}</a>" if address else text
+    return (
+        f"<a href='{panels.escaped(address)}' target='_blank' rel='noopener'>{text}</a>"
+        if address
+        else text
+    )
 
 
 def _share(text: str, name: str) -> str:
@@ -161,6 +249,12 @@ def _share(text: str, name: str) -> str:
 
 def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(f"<th scope='col'>{name}</th>" for name in head)
-    body = "".join(f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
+    body = "".join(
+        f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class='scroller' tabindex='0' role='region' aria-label='{panels.escaped(label)}'>{table}</div>"
+    return (
+        "<div class='scroller' tabindex='0' role='region'"
+        f" aria-label='{panels.escaped(label)}'>{table}</div>"
+    )

@@ -22,12 +22,15 @@ from pneumonia.contract import OperatingPoint
 THUMBNAIL_SIDE = 96
 # Pixels of the 224-pixel copy: the patch, and from one patch to the next.
 WINDOW, STRIDE = 32, 24
-# A fall of the probability below it is drawn pale: or the noise of a sure answer would glow like its cause.
+# A fall of the probability below it is drawn pale: or the noise of a sure answer would glow like
+# its cause.
 FULL_COLOUR = 0.1
 
 
 class Moved(TypedDict):
-    """The probability of pneumonia under one probe, 0 to 1, and its difference from that of the untouched X-ray."""
+    """The probability of pneumonia under one probe, 0 to 1, and its difference from that of the
+    untouched X-ray.
+    """
 
     probe: str
     kind: str
@@ -38,10 +41,11 @@ class Moved(TypedDict):
 class Explanation(TypedDict):
     """Why a model answers as it does.
 
-    ``cells`` holds ``height`` rows of ``width`` numbers: what each cell of ``layer`` adds to the logit of PNEUMONIA; with a constant they make up ``logit``.
-    ``in_lungs`` is the share of what speaks for ``towards`` that lies in the lung fields, which cover ``lung_area`` of the picture; null where they could not
-    be made out. ``picture`` is the X-ray under that map, as a data address. ``moved`` are the probes, the untouched X-ray first, and
-    ``sentence`` sums them up.
+    ``cells`` holds ``height`` rows of ``width`` numbers: what each cell of ``layer`` adds to the
+    logit of PNEUMONIA; with a constant they make up ``logit``. ``in_lungs`` is the share of what
+    speaks for ``towards`` that lies in the lung fields, which cover ``lung_area`` of the picture;
+    null where they could not be made out. ``picture`` is the X-ray under that map, as a data
+    address. ``moved`` are the probes, the untouched X-ray first, and ``sentence`` sums them up.
     """
 
     variant: str
@@ -68,27 +72,46 @@ def moved(models: Models, shown: Shown | None, variant: str) -> Iterator[tuple[s
         return
     classifier = models[variant]
     results = probes.run(classifier, shown.picture)
-    yield patches_waiting(), chart(results, classifier.contract.default, models.title(variant), classifier.contract.uncertainty)
+    yield (
+        patches_waiting(),
+        chart(
+            results,
+            classifier.contract.default,
+            models.title(variant),
+            classifier.contract.uncertainty,
+        ),
+    )
 
 
 def waiting() -> str:
     """The chart's place before there is a picture."""
-    return f"<section class='answer moves empty'><div class='verdict-box'><p class='idle'>{words.IDLE}</p></div></section>"
+    return (
+        "<section class='answer moves empty'><div class='verdict-box'><p"
+        f" class='idle'>{words.IDLE}</p></div></section>"
+    )
 
 
-def chart(results: Sequence[probes.Probed], point: OperatingPoint, title: str, uncertainty: float = 0.0) -> str:
-    """The probes as a table that is its own chart: a bar a row, all on one scale, with the threshold as a line through them."""
+def chart(
+    results: Sequence[probes.Probed], point: OperatingPoint, title: str, uncertainty: float = 0.0
+) -> str:
+    """The probes as a table that is its own chart: a bar a row, all on one scale, with the
+    threshold as a line through them.
+    """
     threshold = point.threshold
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.COLUMNS)
     groups = []
     for kind, group in groupby(results, key=lambda result: result.probe.kind):
         rows = "".join(_row(result, threshold) for result in group)
-        groups.append(f"<tbody><tr class='kind'><th colspan='5' scope='rowgroup'>{words.KINDS[kind]}</th></tr>{rows}</tbody>")
+        groups.append(
+            "<tbody><tr class='kind'><th colspan='5'"
+            f" scope='rowgroup'>{words.KINDS[kind]}</th></tr>{rows}</tbody>"
+        )
     caption = words.CAPTION.format(threshold=f"{threshold * 100:.3g}%")
     sentence = escaped(f"{title}: {probes.sentence(results, threshold, uncertainty)}")
     return (
         f"<section class='answer moves' aria-live='polite'><p class='sentence'>{sentence}</p>"
-        f"<table class='probes'><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table></section>"
+        "<table"
+        f" class='probes'><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table></section>"
     )
 
 
@@ -97,19 +120,32 @@ def _row(result: probes.Probed, threshold: float) -> str:
     label = LABELS[int(result.probability >= threshold)].lower()
     image = figures.data_uri(figures.reduced(result.radiograph.to_pil(), THUMBNAIL_SIDE), "JPEG")
     note = f"<br><span class='interval'>{escaped(result.note)}</span>" if result.note else ""
-    change = "" if untouched else "0.0" if abs(result.change) < 0.0005 else f"{result.change * 100:+.1f}".replace("-", "−")
+    change = (
+        ""
+        if untouched
+        else (
+            "0.0"
+            if abs(result.change) < 0.0005
+            else f"{result.change * 100:+.1f}".replace("-", "−")
+        )
+    )
     return (
-        f"<tr class='{label}'><td class='shot'><img src='{image}' alt='The X-ray, {escaped(probe.title)}' width='52' height='52'></td>"
-        f"<th scope='row'>{escaped(probe.title)}{note}</th>"
-        f"<td class='chart'><div class='bar {label}' aria-hidden='true'><div class='fill' style='width:{result.probability * 100:.2f}%'></div>"
-        f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div></td>"
-        f"<td class='number'>{percent(result.probability)}</td><td class='number'>{change}</td></tr>"
+        f"<tr class='{label}'><td class='shot'><img src='{image}' alt='The X-ray,"
+        f" {escaped(probe.title)}' width='52' height='52'></td><th"
+        f" scope='row'>{escaped(probe.title)}{note}</th><td class='chart'><div class='bar {label}'"
+        " aria-hidden='true'><div class='fill'"
+        f" style='width:{result.probability * 100:.2f}%'></div><div class='mark'"
+        f" style='left:{threshold * 100:.2f}%'></div></div></td><td"
+        f" class='number'>{percent(result.probability)}</td><td class='number'>{change}</td></tr>"
     )
 
 
 def patches_waiting() -> str:
     """The place of the patches before they are asked for."""
-    return f"<section class='answer patches'><p class='where'>{words.OCCLUSION_IDLE}</p>{verdicts.EMPTY_FRAME}</section>"
+    return (
+        "<section class='answer patches'><p"
+        f" class='where'>{words.OCCLUSION_IDLE}</p>{verdicts.EMPTY_FRAME}</section>"
+    )
 
 
 def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
@@ -122,19 +158,37 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
     """
     scale = max(float(np.abs(falls).max()), FULL_COLOUR)
     side = radiograph.COPY_SIZE[0]
-    # The last patch lies at the edge, nearer to its neighbour than the others; where they divide the side evenly, as here, it does not.
-    grid = ((side - WINDOW) / (falls.shape[0] - 1), (WINDOW - 1) / 2), ((side - WINDOW) / (falls.shape[1] - 1), (WINDOW - 1) / 2)
+    # The last patch lies at the edge, nearer to its neighbour than the others; where they divide
+    # the side evenly, as here, it does not.
+    grid = (
+        ((side - WINDOW) / (falls.shape[0] - 1), (WINDOW - 1) / 2),
+        ((side - WINDOW) / (falls.shape[1] - 1), (WINDOW - 1) / 2),
+    )
     height, width = picture.size
     shrink = verdicts.FILM_SIDE / max(height, width)
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
     films = []
     for label, sign in (("PNEUMONIA", 1), ("NORMAL", -1)):
-        shares = heatmaps.spread(np.clip(sign * falls, 0, None) / scale, grid, radiograph.COPY_SIZE, size)
+        shares = heatmaps.spread(
+            np.clip(sign * falls, 0, None) / scale, grid, radiograph.COPY_SIZE, size
+        )
         films.append((label, figures.film(shares, heatmaps.COLOURMAPS[label])))
     labels = {"PNEUMONIA": words.FALLS, "NORMAL": words.RISES}
     text = _in_words(falls, before)
-    figure = verdicts.curtained(picture, films, "PNEUMONIA", "patches-side", words.OCCLUSION_CAPTION, labels, {label: text for label in LABELS}, words.SHOWN)
-    return f"<section class='answer patches' aria-live='polite'><p class='where'>{escaped(text)}</p>{figure}</section>"
+    figure = verdicts.curtained(
+        picture,
+        films,
+        "PNEUMONIA",
+        "patches-side",
+        words.OCCLUSION_CAPTION,
+        labels,
+        {label: text for label in LABELS},
+        words.SHOWN,
+    )
+    return (
+        "<section class='answer patches' aria-live='polite'><p"
+        f" class='where'>{escaped(text)}</p>{figure}</section>"
+    )
 
 
 def _in_words(falls: np.ndarray, before: float) -> str:
@@ -148,9 +202,18 @@ def _in_words(falls: np.ndarray, before: float) -> str:
     parts = []
     if fall > 0:
         after = percent(before - fall)
-        parts.append(words.OCCLUSION_FALL.format(place=at(int(falls.argmax())), points=f"{fall * 100:.1f}", before=percent(before), after=after))
+        parts.append(
+            words.OCCLUSION_FALL.format(
+                place=at(int(falls.argmax())),
+                points=f"{fall * 100:.1f}",
+                before=percent(before),
+                after=after,
+            )
+        )
     if rise > 0.01:
-        parts.append(words.OCCLUSION_RISE.format(place=at(int(falls.argmin())), points=f"{rise * 100:.1f}"))
+        parts.append(
+            words.OCCLUSION_RISE.format(place=at(int(falls.argmin())), points=f"{rise * 100:.1f}")
+        )
     return " ".join(parts)
 
 
@@ -171,18 +234,29 @@ def build(view: View) -> None:
         classifier = models[variant]
         before = classifier.predict(shown.picture).probability
         progress((0, 81), desc=words.PATCHES)
-        falls = probes.occlusion(classifier, shown.picture, WINDOW, STRIDE, lambda done, of: progress((done, of), desc=words.PATCHES))
+        falls = probes.occlusion(
+            classifier,
+            shown.picture,
+            WINDOW,
+            STRIDE,
+            lambda done, of: progress((done, of), desc=words.PATCHES),
+        )
         return patches(shown.picture, falls, before)
 
     view.follow(partial(moved, models), [view.shown, view.variant], [covered, panel])
-    cover.click(occluded, [view.shown, view.variant], covered, show_progress_on=covered, **ONE_BY_ONE)
+    cover.click(
+        occluded, [view.shown, view.variant], covered, show_progress_on=covered, **ONE_BY_ONE
+    )
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
     """``/explain``."""
 
-    def explain(image: gr.FileData, variant: str = models.default, overrule: bool = False) -> Explanation:
-        """Why a model answers as it does: what each place of the X-ray adds to its logit, a picture of that, and what moves its answer.
+    def explain(
+        image: gr.FileData, variant: str = models.default, overrule: bool = False
+    ) -> Explanation:
+        """Why a model answers as it does: what each place of the X-ray adds to its logit, a picture
+        of that, and what moves its answer.
 
         Args:
             image: an X-ray file.
@@ -194,7 +268,10 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         if reading.heat is None:
             raise gr.Error(said.NOTHING_TO_SHOW, print_exception=False)
         towards = reading.towards
-        small = Radiograph(np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)), shown.picture.name)
+        small = Radiograph(
+            np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
+            shown.picture.name,
+        )
         results = probes.run(models[variant], shown.picture)
         height, width = reading.heat.cells.shape
         return Explanation(
@@ -208,11 +285,23 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             strongest=verdicts.strongest(reading.heat, towards),
             in_lungs=reading.in_lungs[0] if reading.in_lungs else None,
             lung_area=reading.in_lungs[1] if reading.in_lungs else None,
-            picture=figures.data_uri(heatmaps.overlay(small, reading.heat.towards(towards), 0.7, towards), "JPEG"),
+            picture=figures.data_uri(
+                heatmaps.overlay(small, reading.heat.towards(towards), 0.7, towards), "JPEG"
+            ),
             probability=reading.prediction.probability,
             threshold=reading.prediction.threshold,
-            moved=[Moved(probe=one.probe.name, kind=one.probe.kind, probability=one.probability, change=one.change) for one in results],
-            sentence=probes.sentence(results, reading.prediction.threshold, reading.evidence.contract.uncertainty),
+            moved=[
+                Moved(
+                    probe=one.probe.name,
+                    kind=one.probe.kind,
+                    probability=one.probability,
+                    change=one.change,
+                )
+                for one in results
+            ],
+            sentence=probes.sentence(
+                results, reading.prediction.threshold, reading.evidence.contract.uncertainty
+            ),
         )
 
     return (explain,)

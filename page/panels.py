@@ -1,7 +1,7 @@
 """What is said of a prediction and of a model, as HTML: the frozen types in, text out.
 
-Every text that comes from outside (file names, recipe names) is escaped. Pictures are ``data:`` addresses, so that nothing a person uploads is written to
-disk to be shown.
+Every text that comes from outside (file names, recipe names) is escaped. Pictures are ``data:``
+addresses, so that nothing a person uploads is written to disk to be shown.
 """
 
 from __future__ import annotations
@@ -48,16 +48,28 @@ class Evidence:
             BundleError: the folder has no contract.
             ContractError: the contract or the metrics cannot be read.
         """
-        return cls(title, f"bundle {folder.name}", bundle.read_contract(folder), bundle.read_metrics(folder), why)
+        return cls(
+            title,
+            f"bundle {folder.name}",
+            bundle.read_contract(folder),
+            bundle.read_metrics(folder),
+            why,
+        )
 
 
 def escaped(text: object) -> str:
-    """Text that is safe inside HTML, and inside the page's templates, which give ``$`` and braces a meaning."""
-    return html.escape(str(text)).replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;")
+    """Text that is safe inside HTML, and inside the page's templates, which give ``$`` and braces a
+    meaning.
+    """
+    return (
+        html.escape(str(text)).replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;")
+    )
 
 
 def percent(value: float) -> str:
-    """A probability as per cent with one decimal; never 0% or 100%, for a network's float reaches 1 long before anybody can be certain."""
+    """A probability as per cent with one decimal; never 0% or 100%, for a network's float reaches 1
+    long before anybody can be certain.
+    """
     if value < 0.001:
         return "under 0.1%"
     if value > 0.999:
@@ -69,7 +81,10 @@ def with_interval(figure: Figure | None) -> str:
     """A figure with its 95% interval, or that it was not measured."""
     if figure is None:
         return "not measured"
-    return f"{figure.value * 100:.1f}% <span class='interval'>(95% interval {figure.low * 100:.1f}–{figure.high * 100:.1f}%)</span>"
+    return (
+        f"{figure.value * 100:.1f}% <span class='interval'>(95% interval"
+        f" {figure.low * 100:.1f}–{figure.high * 100:.1f}%)</span>"
+    )
 
 
 def xray(picture: Radiograph, caption: str, alt: str) -> str:
@@ -80,9 +95,15 @@ def xray(picture: Radiograph, caption: str, alt: str) -> str:
 def thumbnail(picture: Radiograph | None, name: str = "") -> str:
     """The chosen X-ray, small, with its name; or that there is none yet."""
     if picture is None:
-        return f"<div class='chosen none'><span class='thumb' aria-hidden='true'></span><span>{words.NOTHING_CHOSEN}</span></div>"
+        return (
+            "<div class='chosen none'><span class='thumb'"
+            f" aria-hidden='true'></span><span>{words.NOTHING_CHOSEN}</span></div>"
+        )
     image = figures.data_uri(figures.reduced(picture.to_pil(), THUMB_SIDE), "JPEG")
-    return f"<div class='chosen'><img class='thumb' src='{image}' alt='The chosen X-ray'><span class='name'>{escaped(name or picture.name)}</span></div>"
+    return (
+        f"<div class='chosen'><img class='thumb' src='{image}' alt='The chosen X-ray'><span"
+        f" class='name'>{escaped(name or picture.name)}</span></div>"
+    )
 
 
 def facts(evidence: Evidence) -> str:
@@ -92,55 +113,102 @@ def facts(evidence: Evidence) -> str:
     rows = {
         "Recall on the test set": with_interval(figures_of.get("recall")) + _missed(test),
         "Accuracy on the test set": with_interval(figures_of.get("accuracy")) + _called_back(test),
-        "Weights": f"{escaped(evidence.source)}, sha256 <code>{contract.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}",
-        "Trained by": f"recipe <code>{escaped(contract.recipe.get('name', 'unknown'))}</code> at {_commit(contract)}",
+        "Weights": (
+            f"{escaped(evidence.source)}, sha256"
+            f" <code>{contract.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}"
+        ),
+        "Trained by": (
+            f"recipe <code>{escaped(contract.recipe.get('name', 'unknown'))}</code> at"
+            f" {_commit(contract)}"
+        ),
     }
-    return "<dl class='facts'>" + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in rows.items()) + "</dl>"
+    return (
+        "<dl class='facts'>"
+        + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in rows.items())
+        + "</dl>"
+    )
 
 
 def table(evidence: list[Evidence]) -> str:
     """The test figures of several models side by side, with intervals."""
     columns = ("recall", "specificity", "accuracy", "auc")
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Model", "Recall", "Specificity", "Accuracy", "AUC", "X-rays", "Threshold", "Recipe"))
+    head = "".join(
+        f"<th scope='col'>{name}</th>"
+        for name in (
+            "Model",
+            "Recall",
+            "Specificity",
+            "Accuracy",
+            "AUC",
+            "X-rays",
+            "Threshold",
+            "Recipe",
+        )
+    )
     rows = []
     for model in evidence:
         test = model.metrics.get("test")
-        cells = "".join(f"<td>{cell(test.figures.get(name) if test else None, name)}</td>" for name in columns)
+        cells = "".join(
+            f"<td>{cell(test.figures.get(name) if test else None, name)}</td>" for name in columns
+        )
         recipe = escaped(model.contract.recipe.get("name", "unknown"))
         images = test.images if test else "none"
         threshold = f"{model.contract.default.threshold:.3g}"
-        rows.append(f"<tr><th scope='row'>{escaped(model.title)}</th>{cells}<td>{images}</td><td>{threshold}</td><td><code>{recipe}</code></td></tr>")
+        rows.append(
+            "<tr><th"
+            f" scope='row'>{escaped(model.title)}</th>{cells}<td>{images}</td><td>{threshold}</td><td><code>{recipe}</code></td></tr>"
+        )
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f"<div class='scroller' tabindex='0' role='region' aria-label='Test figures'>{body}</div>"
+    return (
+        f"<div class='scroller' tabindex='0' role='region' aria-label='Test figures'>{body}</div>"
+    )
 
 
 def _figure(image: Image.Image, caption: str, alt: str, form: str) -> str:
     size = f"width='{image.width}' height='{image.height}'"
-    return f"<figure><div class='frame'><img src='{figures.data_uri(image, form)}' alt='{alt}' {size}></div><figcaption>{caption}</figcaption></figure>"
+    return (
+        f"<figure><div class='frame'><img src='{figures.data_uri(image, form)}' alt='{alt}'"
+        f" {size}></div><figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _missed(test: Metrics | None) -> str:
     if test is None:
         return ""
-    missed, all_ = test.counts.get("false_negative", 0), test.counts.get("false_negative", 0) + test.counts.get("true_positive", 0)
+    missed, all_ = (
+        test.counts.get("false_negative", 0),
+        test.counts.get("false_negative", 0) + test.counts.get("true_positive", 0),
+    )
     return f"<br>{missed} of {all_} pneumonias missed"
 
 
 def _called_back(test: Metrics | None) -> str:
     if test is None:
         return ""
-    alarms, all_ = test.counts.get("false_positive", 0), test.counts.get("false_positive", 0) + test.counts.get("true_negative", 0)
+    alarms, all_ = (
+        test.counts.get("false_positive", 0),
+        test.counts.get("false_positive", 0) + test.counts.get("true_negative", 0),
+    )
     return f"<br>{alarms} of {all_} healthy called ill"
 
 
 def cell(figure: Figure | None, name: str) -> str:
-    """A figure of a table with its interval below it; shares as per cent, an area under a curve as it is."""
+    """A figure of a table with its interval below it; shares as per cent, an area under a curve as
+    it is.
+    """
     if figure is None:
         return "not measured"
     # An area under a curve is no share of anything.
-    value, low, high = (f"{part:.3f}" if name == "auc" else f"{part * 100:.1f}" for part in (figure.value, figure.low, figure.high))
+    value, low, high = (
+        f"{part:.3f}" if name == "auc" else f"{part * 100:.1f}"
+        for part in (figure.value, figure.low, figure.high)
+    )
     return f"{value}{'' if name == 'auc' else '%'}<br><span class='interval'>{low}–{high}</span>"
 
 
 def _commit(contract: Contract) -> str:
-    return "a commit that was not recorded" if contract.commit == "unknown" else f"commit <code>{escaped(contract.commit[:7])}</code>"
+    return (
+        "a commit that was not recorded"
+        if contract.commit == "unknown"
+        else f"commit <code>{escaped(contract.commit[:7])}</code>"
+    )

@@ -20,11 +20,18 @@ from pneumonia import figures
 # Pixels of a thumbnail's longer side.
 THUMBNAIL_SIDE = 240
 # On a phone the answer stands below the examples, out of sight.
-TO_THE_ANSWER = "() => { if (window.innerWidth < 700) document.querySelector('#model').scrollIntoView({ block: 'start' }); }"
+TO_THE_ANSWER = (
+    "() => { if (window.innerWidth < 700) document.querySelector('#model').scrollIntoView({ block:"
+    " 'start' }); }"
+)
 
 
-def answered(models: Models, shown: Shown | None, variant: str, point: str, problem: str | None = None) -> Iterator[str]:
-    """The panel for a picture: first the answer, then the same with its heat map; or the invitation to choose one, or why it is refused."""
+def answered(
+    models: Models, shown: Shown | None, variant: str, point: str, problem: str | None = None
+) -> Iterator[str]:
+    """The panel for a picture: first the answer, then the same with its heat map; or the invitation
+    to choose one, or why it is refused.
+    """
     if shown is None:
         yield verdicts.waiting(models.evidence(variant), problem)
         return
@@ -51,10 +58,15 @@ def settings(models: Models, variant: str, point: str) -> gr.Radio:
 
 
 def _button(name: str, file: Path, classes: list[str]) -> gr.Button:
-    # As a data address, which Button takes though its type does not say so: a file would be copied to Gradio's cache and deleted there when it grows old,
-    # or earlier when a visitor uploads the very example, because the cache stores files under their content.
-    address = figures.data_uri(figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG")
-    return gr.Button(name, icon={"path": address, "url": address}, min_width=90, elem_classes=classes)  # type: ignore[arg-type]
+    # As a data address, which Button takes though its type does not say so: a file would be copied
+    # to Gradio's cache and deleted there when it grows old, or earlier when a visitor uploads the
+    # very example, because the cache stores files under their content.
+    address = figures.data_uri(
+        figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
+    )
+    return gr.Button(
+        name, icon={"path": address, "url": address}, min_width=90, elem_classes=classes
+    )  # type: ignore[arg-type]
 
 
 def build(view: View) -> None:
@@ -78,17 +90,29 @@ def build(view: View) -> None:
                 clear = gr.Button(words.CLEAR, elem_id="clear", scale=1, min_width=90)
             point = settings(models, models.default, "default")
             if models.any_repo:
-                with gr.Accordion(words.GUEST, open=False, elem_id="guest"), gr.Row(equal_height=True):
-                    repo = gr.Textbox(label=words.GUEST_LABEL, info=words.GUEST_HELP, placeholder="me/pneumonia-xray-xception", max_lines=1, scale=4)
+                with (
+                    gr.Accordion(words.GUEST, open=False, elem_id="guest"),
+                    gr.Row(equal_height=True),
+                ):
+                    repo = gr.Textbox(
+                        label=words.GUEST_LABEL,
+                        info=words.GUEST_HELP,
+                        placeholder="me/pneumonia-xray-xception",
+                        max_lines=1,
+                        scale=4,
+                    )
                     load = gr.Button(words.GUEST_BUTTON, scale=1, min_width=90)
-            panel = verdicts.panel(view, verdicts.waiting(models.evidence(models.default)), "answer")
+            panel = verdicts.panel(
+                view, verdicts.waiting(models.evidence(models.default)), "answer"
+            )
             report.button(view, point)
 
     def of_upload(path: str | None) -> tuple[None, Shown | None, str | None]:
         try:
             return None, received(path), None
         except gr.Error as error:
-            # In the panel, so that no earlier answer stands beside a picture that could not be read.
+            # In the panel, so that no earlier answer stands beside a picture that could not be
+            # read.
             return None, None, html.unescape(error.message)
 
     def of_example(file: Path) -> tuple[Shown, None]:
@@ -98,13 +122,23 @@ def build(view: View) -> None:
         name = models.invite(repo)
         return gr.Radio(models.choices, value=name), name
 
-    asked = [upload.upload(of_upload, upload, [upload, shown, problem], show_progress_on=panel, **ONE_BY_ONE)]
-    asked += [button.click(partial(of_example, file), None, [shown, problem], **AT_ONCE) for button, file in buttons]
+    asked = [
+        upload.upload(
+            of_upload, upload, [upload, shown, problem], show_progress_on=panel, **ONE_BY_ONE
+        )
+    ]
+    asked += [
+        button.click(partial(of_example, file), None, [shown, problem], **AT_ONCE)
+        for button, file in buttons
+    ]
     for event in asked:
         event.then(None, js=TO_THE_ANSWER, api_visibility="private")
     asked.append(clear.click(lambda: (None, None, None), None, [upload, shown, problem], **AT_ONCE))
     if models.any_repo:
-        asked += [event(of_guest, repo, [variant, view.variant], show_progress_on=panel, **ONE_BY_ONE) for event in (load.click, repo.submit)]
+        asked += [
+            event(of_guest, repo, [variant, view.variant], show_progress_on=panel, **ONE_BY_ONE)
+            for event in (load.click, repo.submit)
+        ]
     asked.append(point.input(lambda: None, None, None, **AT_ONCE))
     for event in asked:
         view.changed(event)
@@ -115,8 +149,14 @@ def build(view: View) -> None:
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
     """``/predict``."""
 
-    def predict(image: gr.FileData, variant: str = models.default, operating_point: str = "default", overrule: bool = False) -> Answer:
-        """Reads one chest X-ray with one model: label, calibrated probability of pneumonia, threshold and what that costs in people on the test set.
+    def predict(
+        image: gr.FileData,
+        variant: str = models.default,
+        operating_point: str = "default",
+        overrule: bool = False,
+    ) -> Answer:
+        """Reads one chest X-ray with one model: label, calibrated probability of pneumonia,
+        threshold and what that costs in people on the test set.
 
         Args:
             image: an X-ray file.
@@ -124,6 +164,13 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             operating_point: default, or such as recall-0.98 where the model has it.
             overrule: answer also on what does not look like a frontal chest X-ray.
         """
-        return answers.typed(answers.read(models, variant, answers.must_be_answered(received(image), overrule), operating_point))
+        return answers.typed(
+            answers.read(
+                models,
+                variant,
+                answers.must_be_answered(received(image), overrule),
+                operating_point,
+            )
+        )
 
     return (predict,)

@@ -1,4 +1,6 @@
-"""The Read first tab: a visitor decides on each example before the models and the data set say what they think."""
+"""The Read first tab: a visitor decides on each example before the models and the data set say what
+they think.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ class Game:
 
 
 def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, int, int]:
-    """How many were right, missed (pneumonia called NORMAL), called back (healthy called PNEUMONIA), left uncertain; what was not answered counts nowhere."""
+    """How many were right, missed (pneumonia called NORMAL), called back (healthy called
+    PNEUMONIA), left uncertain; what was not answered counts nowhere.
+    """
     pairs = list(zip(said, truths, strict=True))
     return (
         sum(one == truth for one, truth in pairs),
@@ -100,7 +104,15 @@ def build(view: View) -> None:
         with gr.Column(scale=2, min_width=300):
             gr.HTML(f"<h2 class='minor'>{words.QUESTION}</h2>")
             with gr.Row(elem_classes="quiz-choices"):
-                choices = [gr.Button(words.CHOICES[label], elem_id=f"quiz-{label.lower()}", elem_classes=label.lower(), min_width=120) for label in LABELS]
+                choices = [
+                    gr.Button(
+                        words.CHOICES[label],
+                        elem_id=f"quiz-{label.lower()}",
+                        elem_classes=label.lower(),
+                        min_width=120,
+                    )
+                    for label in LABELS
+                ]
             further = gr.Button(words.NEXT, elem_id="quiz-next", interactive=False)
             reveal = gr.HTML(elem_id="quiz-reveal", min_height=220)
             score = gr.HTML(elem_id="quiz-score", min_height=190)
@@ -111,7 +123,14 @@ def build(view: View) -> None:
         over, last = game.turn == len(game.order), game.turn == len(game.order) - 1
         buttons = [gr.Button(interactive=not (over or game.decided)) for _ in LABELS]
         label = words.AGAIN if over else words.LAST if last and game.decided else words.NEXT
-        return game, _picture(game), *buttons, gr.Button(label, interactive=over or game.decided), _reveal(models, game), _score(models, game)
+        return (
+            game,
+            _picture(game),
+            *buttons,
+            gr.Button(label, interactive=over or game.decided),
+            _reveal(models, game),
+            _score(models, game),
+        )
 
     def opened(game: Game | None) -> tuple[Any, ...]:
         return drawn(game or Game.shuffled())
@@ -128,47 +147,77 @@ def build(view: View) -> None:
 
     view.tab.select(opened, state, outputs, **AT_ONCE)
     for label, button in zip(LABELS, choices, strict=True):
-        answered = button.click(partial(decide, label), state, outputs, show_progress_on=reveal, **ONE_BY_ONE)
+        answered = button.click(
+            partial(decide, label), state, outputs, show_progress_on=reveal, **ONE_BY_ONE
+        )
         answered.then(None, js=TO_NEXT, api_visibility="private")
-    further.click(go_on, state, outputs, **AT_ONCE).then(None, js=TO_CHOICES, api_visibility="private")
+    further.click(go_on, state, outputs, **AT_ONCE).then(
+        None, js=TO_CHOICES, api_visibility="private"
+    )
 
 
 def _picture(game: Game) -> str:
     place = min(game.turn, len(game.order) - 1)
     # Neither the file's name nor anything else here says which class it is.
     name = words.PLACE.format(place=place + 1, of=len(game.order))
-    return f"<div class='quiz-picture'>{panels.xray(example(game.order[place]).picture, name, name)}</div>"
+    return (
+        "<div"
+        f" class='quiz-picture'>{panels.xray(example(game.order[place]).picture, name, name)}</div>"
+    )
 
 
 def _reveal(models: Models, game: Game) -> str:
     if game.turn == len(game.order):
         right = tally(game.mine, game.truths)[0]
-        return f"<div class='reveal' aria-live='polite'><p class='reveal-head'>{words.DONE.format(right=right, of=len(game.order))}</p></div>"
+        return (
+            "<div class='reveal' aria-live='polite'><p"
+            f" class='reveal-head'>{words.DONE.format(right=right, of=len(game.order))}</p></div>"
+        )
     if not game.decided:
         return f"<div class='reveal waiting' aria-live='polite'><p>{words.ASK}</p></div>"
     mine, truth, theirs = game.mine[game.turn], game.truths[game.turn], game.theirs[game.turn]
     head = words.RIGHT if mine == truth else words.WRONG
-    rows = "".join(f"<tr><th scope='row'>{panels.escaped(models.title(name))}</th>{_said(theirs.get(name), truth)}</tr>" for name in models.names)
+    rows = "".join(
+        "<tr><th"
+        f" scope='row'>{panels.escaped(models.title(name))}</th>{_said(theirs.get(name), truth)}</tr>"
+        for name in models.names
+    )
     return (
-        f"<div class='reveal' aria-live='polite'><p class='reveal-head {'right' if mine == truth else 'wrong'}'>{head}</p>"
-        f"<p>{words.TRUTH.format(truth=truth, mine=mine)}</p><div class='scroller'><table>{rows}</table></div></div>"
+        "<div class='reveal' aria-live='polite'><p class='reveal-head"
+        f" {'right' if mine == truth else 'wrong'}'>{head}</p><p>{words.TRUTH.format(truth=truth, mine=mine)}</p><div"
+        f" class='scroller'><table>{rows}</table></div></div>"
     )
 
 
 def _said(said: Said | None, truth: str) -> str:
     if said is None:
         return f"<td colspan='3'>{words.UNAVAILABLE}</td>"
-    probability, threshold = panels.percent(said.prediction.probability), panels.percent(said.prediction.threshold)
+    probability, threshold = (
+        panels.percent(said.prediction.probability),
+        panels.percent(said.prediction.threshold),
+    )
     mark = "✓" if said.called == truth else "?" if said.called == "UNCERTAIN" else "✗"
-    return f"<td>{mark} {said.called}</td><td>{probability} <span class='interval'>(threshold {threshold})</span></td>"
+    return (
+        f"<td>{mark} {said.called}</td><td>{probability} <span class='interval'>(threshold"
+        f" {threshold})</span></td>"
+    )
 
 
 def _score(models: Models, game: Game) -> str:
     rows = {words.YOU: tally(game.mine, game.truths)}
     for name in models.names:
-        rows[models.title(name)] = tally([said[name].called if name in said else None for said in game.theirs], game.truths)
+        rows[models.title(name)] = tally(
+            [said[name].called if name in said else None for said in game.theirs], game.truths
+        )
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.SCORE_HEAD)
-    body = "".join(f"<tr><th scope='row'>{panels.escaped(who)}</th>{''.join(f'<td>{count}</td>' for count in counts)}</tr>" for who, counts in rows.items())
+    body = "".join(
+        "<tr><th"
+        f" scope='row'>{panels.escaped(who)}</th>{''.join(f'<td>{count}</td>' for count in counts)}</tr>"
+        for who, counts in rows.items()
+    )
     title = f"<h2 class='minor'>{words.SCORE_TITLE}: {len(game.mine)} of {len(game.order)}</h2>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"{title}<div class='scroller' tabindex='0' role='region' aria-label='{words.SCORE_TITLE}'>{table}</div>"
+    return (
+        f"{title}<div class='scroller' tabindex='0' role='region'"
+        f" aria-label='{words.SCORE_TITLE}'>{table}</div>"
+    )

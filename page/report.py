@@ -1,6 +1,8 @@
-"""One page of HTML to keep: an answer with everything needed to judge it, in one file that asks for nothing else.
+"""One page of HTML to keep: an answer with everything needed to judge it, in one file that asks for
+nothing else.
 
-It is handed to the visitor's browser as text and saved there; no file of it is ever written on the server.
+It is handed to the visitor's browser as text and saved there; no file of it is ever written on the
+server.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ SAVE = """(name, text) => {
 }"""
 
 
-def page(reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime | None = None) -> str:
+def page(
+    reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime | None = None
+) -> str:
     """The report.
 
     Args:
@@ -71,13 +75,24 @@ def page(reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime |
     goal = "" if target is None else f", chosen to find {target * 100:.3g}% of pneumonias"
     rows = {
         "X-ray": f"{escaped(prediction.name)}, {width} × {height} pixels",
-        "Probability of pneumonia": f"{percent(prediction.probability)} ({said.calibration(contract.temperature)})",
+        "Probability of pneumonia": (
+            f"{percent(prediction.probability)} ({said.calibration(contract.temperature)})"
+        ),
         "Threshold": f"{prediction.threshold * 100:.3g}%, {escaped(reading.point.name)}{goal}",
-        "Uncertain": f"from {percent(low)} to {percent(high)}" if high > low else "no such range was measured for this model",
-        "Cost of this setting": f"{answers.cost_sentence(reading)} {escaped(said.promised(reading.point))}",
+        "Uncertain": (
+            f"from {percent(low)} to {percent(high)}"
+            if high > low
+            else "no such range was measured for this model"
+        ),
+        "Cost of this setting": (
+            f"{answers.cost_sentence(reading)} {escaped(said.promised(reading.point))}"
+        ),
         "Model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}",
         "Weights, sha256": f"<code>{contract.weights_sha256}</code>",
-        "Code, commit": f"<code>{escaped(contract.commit)}</code>, recipe {escaped(contract.recipe.get('name', 'unknown'))}",
+        "Code, commit": (
+            f"<code>{escaped(contract.commit)}</code>, recipe"
+            f" {escaped(contract.recipe.get('name', 'unknown'))}"
+        ),
         "Lungs": verdicts.inside(reading) or said.NOTHING_TO_SHOW,
         "Made": f"{made:%Y-%m-%d %H:%M} UTC",
     }
@@ -85,31 +100,43 @@ def page(reading: Reading, moved: Sequence[probes.Probed] = (), made: datetime |
         rows["Overruled"] = escaped(said.OVERRULED.format(reasons=" ".join(reading.shown.reasons)))
     facts = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in rows.items())
     return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{words.TITLE}</title>"
-        f"<style>{STYLE}</style></head><body><h1>{words.TITLE}</h1><p class='disclaimer'>{words.DISCLAIMER}</p>"
-        f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p><div class='pictures'>{_pictures(reading)}</div><dl>{facts}</dl>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport'"
+        f" content='width=device-width'><title>{words.TITLE}</title>"
+        f"<style>{STYLE}</style></head><body><h1>{words.TITLE}</h1><p"
+        f" class='disclaimer'>{words.DISCLAIMER}</p>"
+        f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p><div"
+        f" class='pictures'>{_pictures(reading)}</div><dl>{facts}</dl>"
         f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold, contract.uncertainty)}</body></html>"
     )
 
 
 def file_name(reading: Reading) -> str:
     """What the browser saves it as: letters, digits, dots and dashes only."""
-    stem = re.sub(r"[^A-Za-z0-9.-]+", "-", PurePath(reading.prediction.name).stem).strip("-.")[:60] or "x-ray"
+    stem = (
+        re.sub(r"[^A-Za-z0-9.-]+", "-", PurePath(reading.prediction.name).stem).strip("-.")[:60]
+        or "x-ray"
+    )
     return f"report-{stem}-{reading.prediction.variant}.html"
 
 
 def button(view: View, point: gr.Radio) -> None:
     """The button that makes the report of what the Predict tab shows, probes included."""
     make = gr.Button(words.BUTTON, elem_id="report")
-    name, text = (gr.Textbox(visible="hidden", elem_id=f"report-{part}") for part in ("name", "text"))
+    name, text = (
+        gr.Textbox(visible="hidden", elem_id=f"report-{part}") for part in ("name", "text")
+    )
 
     def made(shown: Shown | None, variant: str, point: str) -> tuple[str, str]:
         if shown is None or shown.refusal:
             raise gr.Error(words.NOTHING, print_exception=False)
-        reading = answers.with_heat(view.models, variant, answers.read(view.models, variant, shown, point))
+        reading = answers.with_heat(
+            view.models, variant, answers.read(view.models, variant, shown, point)
+        )
         return file_name(reading), page(reading, probes.run(view.models[variant], shown.picture))
 
-    event = make.click(made, [view.shown, view.variant, point], [name, text], show_progress_on=make, **ONE_BY_ONE)
+    event = make.click(
+        made, [view.shown, view.variant, point], [name, text], show_progress_on=make, **ONE_BY_ONE
+    )
     event.success(None, [name, text], [name, text], js=SAVE, api_visibility="private")
 
 
@@ -120,22 +147,42 @@ def _pictures(reading: Reading) -> str:
     if reading.heat is not None:
         laid = heatmaps.overlay(small, reading.heat.towards(side), 0.7, side)
         shown.append(
-            _figure(figures.data_uri(laid, "JPEG"), f"What speaks for {side}, at layer {escaped(reading.heat.layer)}", verdicts.strongest(reading.heat, side))
+            _figure(
+                figures.data_uri(laid, "JPEG"),
+                f"What speaks for {side}, at layer {escaped(reading.heat.layer)}",
+                verdicts.strongest(reading.heat, side),
+            )
         )
     height, width = reading.seen.shape
-    shown.append(_figure(figures.data_uri(Radiograph(reading.seen, "").to_pil()), f"As the model saw it, {width} × {height}", "The X-ray squeezed to a square"))
+    shown.append(
+        _figure(
+            figures.data_uri(Radiograph(reading.seen, "").to_pil()),
+            f"As the model saw it, {width} × {height}",
+            "The X-ray squeezed to a square",
+        )
+    )
     return "".join(shown)
 
 
 def _figure(source: str, caption: str, alt: str) -> str:
-    return f"<figure><img src='{source}' alt='{escaped(alt)}'><figcaption>{caption}</figcaption></figure>"
+    return (
+        f"<figure><img src='{source}'"
+        f" alt='{escaped(alt)}'><figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _moved(moved: Sequence[probes.Probed], threshold: float, uncertainty: float) -> str:
     if not moved:
         return ""
-    labelled = [(result, answers.call(result.probability, threshold, uncertainty)) for result in moved]
+    labelled = [
+        (result, answers.call(result.probability, threshold, uncertainty)) for result in moved
+    ]
     rows = "".join(
-        f"<tr><th scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}</td><td>{label}</td></tr>" for result, label in labelled
+        "<tr><th"
+        f" scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}</td><td>{label}</td></tr>"
+        for result, label in labelled
     )
-    return f"<h2>{words.MOVED}</h2><p>{escaped(probes.sentence(moved, threshold, uncertainty))}</p><div class='columns'><table>{rows}</table></div>"
+    return (
+        f"<h2>{words.MOVED}</h2><p>{escaped(probes.sentence(moved, threshold, uncertainty))}</p><div"
+        f" class='columns'><table>{rows}</table></div>"
+    )

@@ -1,4 +1,6 @@
-"""What the tabs stand on: the models of a folder, the examples, and uploads. Errors leave here as one sentence for the visitor."""
+"""What the tabs stand on: the models of a folder, the examples, and uploads. Errors leave here as
+one sentence for the visitor.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +21,49 @@ import gradio as gr
 from page import panels
 from page.archive import MEGABYTE, MOST_BYTES
 from page.words import WAITING_FOR_THE_HUB
-from pneumonia import LABELS, BundleError, ContractError, HubError, PneumoniaClassifier, Radiograph, UnreadableImage, guard, radiograph
+from pneumonia import (
+    LABELS,
+    BundleError,
+    ContractError,
+    HubError,
+    PneumoniaClassifier,
+    Radiograph,
+    UnreadableImage,
+    guard,
+    radiograph,
+)
 from pneumonia.architectures import CATALOGUE
 from pneumonia.weights import Origin, Weights
 
 ASSETS = Path(__file__).parent.parent / "assets"
-EXAMPLES = {label: tuple(sorted((ASSETS / "examples").glob(pattern))) for label, pattern in zip(LABELS, ("NORMAL*.jpeg", "person*.jpeg"), strict=True)}
+EXAMPLES = {
+    label: tuple(sorted((ASSETS / "examples").glob(pattern)))
+    for label, pattern in zip(LABELS, ("NORMAL*.jpeg", "person*.jpeg"), strict=True)
+}
 # Xception is the one a visitor sees first; the order of the catalogue otherwise.
 PREFERRED = "xception"
 # Models of visitors that stay in memory, 100 MB each at most.
 MOST_GUESTS = 3
-# One picture at a time: two cores gain nothing from more, and a person's clicks are answered in the order they were made.
-ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private", "trigger_mode": "multiple"}
+# One picture at a time: two cores gain nothing from more, and a person's clicks are answered in the
+# order they were made.
+ONE_BY_ONE: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 1,
+    "api_visibility": "private",
+    "trigger_mode": "multiple",
+}
 
 
 class Models:
-    """The models a visitor may ask: evidence at once, weights when they are first asked for, each loaded once.
+    """The models a visitor may ask: evidence at once, weights when they are first asked for, each
+    loaded once.
 
     Attributes:
         folder: with one bundle a variant.
         names: the variants that can be asked.
-        any_repo: whether a visitor may name a repository of their own. Off where ``SPACE_ID`` is set, for there strangers would fill the disk and the memory
-            of a Space; ``PNEUMONIA_ANY_REPO=1`` or ``0`` overrules.
+        any_repo: whether a visitor may name a repository of their own. Off where ``SPACE_ID`` is
+            set, for there strangers would fill the disk and the memory of a Space;
+            ``PNEUMONIA_ANY_REPO=1`` or ``0`` overrules.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,10 +73,13 @@ class Models:
         self.names = list(CATALOGUE) if self.weights.namespace else bundled
         if not self.names:
             raise SystemExit(
-                f"There is no model in {folder}: expected a bundle in one of its folders {', '.join(CATALOGUE)}; train one, or name another with --models."
+                f"There is no model in {folder}: expected a bundle in one of its folders"
+                f" {', '.join(CATALOGUE)}; train one, or name another with --models."
             )
         self.default = PREFERRED if PREFERRED in self.names else self.names[0]
-        self.any_repo = os.environ.get("PNEUMONIA_ANY_REPO", "0" if os.environ.get("SPACE_ID") else "1") == "1"
+        self.any_repo = (
+            os.environ.get("PNEUMONIA_ANY_REPO", "0" if os.environ.get("SPACE_ID") else "1") == "1"
+        )
         self._loaded: dict[str, tuple[PneumoniaClassifier, Origin]] = {}
         self._guests: list[str] = []
         self._lock = threading.Lock()
@@ -68,22 +94,35 @@ class Models:
         return CATALOGUE[name].title if name in CATALOGUE else name
 
     def evidence(self, name: str) -> panels.Evidence:
-        """What is known of a model; of one that was not asked yet, what its bundled folder says, without its weights."""
+        """What is known of a model; of one that was not asked yet, what its bundled folder says,
+        without its weights.
+        """
         with _said_plainly(name):
             loaded = self._loaded.get(self._known(name))
             if loaded is None and (self.folder / name / "contract.json").is_file():
-                return panels.Evidence.bundled(self.folder / name, self.title(name), WAITING_FOR_THE_HUB if self.weights.namespace else "")
+                return panels.Evidence.bundled(
+                    self.folder / name,
+                    self.title(name),
+                    WAITING_FOR_THE_HUB if self.weights.namespace else "",
+                )
             classifier, origin = loaded or self._load(name)
             # Without a namespace nobody wonders why the bundled weights answer.
             why = origin.why if self.weights.namespace or name in self._guests else ""
-            return panels.Evidence(self.title(name), _source(origin, name), classifier.contract, classifier.metrics, why)
+            return panels.Evidence(
+                self.title(name),
+                _source(origin, name),
+                classifier.contract,
+                classifier.metrics,
+                why,
+            )
 
     def __getitem__(self, name: str) -> PneumoniaClassifier:
         with _said_plainly(name):
             return self._load(self._known(name))[0]
 
     def invite(self, repo: str) -> str:
-        """Loads a repository that a visitor names and offers it from then on, in place of the oldest such guest; returns its name.
+        """Loads a repository that a visitor names and offers it from then on, in place of the
+        oldest such guest; returns its name.
 
         Raises:
             gr.Error: guests are not allowed here, or the repository cannot be had or is refused.
@@ -100,7 +139,9 @@ class Models:
         return name
 
     def warm(self) -> None:
-        """Loads the default model and asks it once, so that the next who asks need not wait; a model that cannot be loaded is left for them to hear of."""
+        """Loads the default model and asks it once, so that the next who asks need not wait; a
+        model that cannot be loaded is left for them to hear of.
+        """
         with contextlib.suppress(gr.Error):
             self[self.default].predict(example(EXAMPLES[LABELS[0]][0]).picture)
 
@@ -112,24 +153,35 @@ class Models:
 
     def _known(self, name: str) -> str:
         if name not in (*self.names, *self._guests):
-            raise gr.Error(f"There is no model {html.escape(str(name)[:40])!r} here; choose one of {', '.join(self.names)}.", print_exception=False)
+            raise gr.Error(
+                f"There is no model {html.escape(str(name)[:40])!r} here; choose one of"
+                f" {', '.join(self.names)}.",
+                print_exception=False,
+            )
         return name
 
 
 def _source(origin: Origin, name: str) -> str:
-    return f"bundle {name}" if origin.repo is None else f"{origin.repo} at {(origin.commit or '')[:7]}"
+    return (
+        f"bundle {name}" if origin.repo is None else f"{origin.repo} at {(origin.commit or '')[:7]}"
+    )
 
 
 @contextlib.contextmanager
 def _said_plainly(name: str) -> Iterator[None]:
-    """A bundle's own message names folders of this machine: it goes to the terminal, and the visitor gets a sentence. The Hub's are sentences already."""
+    """A bundle's own message names folders of this machine: it goes to the terminal, and the
+    visitor gets a sentence. The Hub's are sentences already.
+    """
     try:
         yield
     except HubError as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
     except (BundleError, ContractError, FileNotFoundError) as error:
         logging.getLogger(__name__).error("%s", error)
-        raise gr.Error(f"The model {name} cannot be loaded on this server; choose another one.", print_exception=False) from None
+        raise gr.Error(
+            f"The model {name} cannot be loaded on this server; choose another one.",
+            print_exception=False,
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -140,7 +192,8 @@ class Shown:
         picture: decoded.
         truth: the class the data set gives it, where it is an example.
         file: the example's; None for a visitor's own, whose file is gone by now.
-        reasons: why it should not be answered, a sentence each; none where it looks like a frontal chest X-ray.
+        reasons: why it should not be answered, a sentence each; none where it looks like a frontal
+            chest X-ray.
         overruled: whether the visitor asked for an answer all the same.
         key: the same for the same pixels and the same wish, so that nothing is computed twice.
     """
@@ -154,7 +207,10 @@ class Shown:
     @cached_property
     def key(self) -> str:
         """Name, a hash of the pixels, and whether a refusal was overruled."""
-        return f"{self.picture.name} {self.picture.size} {self.overruled} {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
+        return (
+            f"{self.picture.name} {self.picture.size} {self.overruled}"
+            f" {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
+        )
 
     @property
     def refusal(self) -> str:
@@ -165,12 +221,21 @@ class Shown:
 @cache
 def example(file: Path) -> Shown:
     """An example, decoded once."""
-    return Shown(radiograph.read(file), next(label for label, files in EXAMPLES.items() if file in files), file)
+    return Shown(
+        radiograph.read(file),
+        next(label for label, files in EXAMPLES.items() if file in files),
+        file,
+    )
 
 
 def named_example(name: str) -> Path | None:
-    """The example of a file name, with or without its ending, as a link names it; None where there is none."""
-    return next((file for files in EXAMPLES.values() for file in files if name in (file.name, file.stem)), None)
+    """The example of a file name, with or without its ending, as a link names it; None where there
+    is none.
+    """
+    return next(
+        (file for files in EXAMPLES.values() for file in files if name in (file.name, file.stem)),
+        None,
+    )
 
 
 def guarded(picture: Radiograph) -> Shown:
@@ -189,14 +254,17 @@ def uploaded(upload: Any) -> Path:
         upload: the path, or the dict with it that an endpoint gets.
 
     Raises:
-        gr.Error: it is no upload; only what lies in the upload folder may be read, or a hand-written request could ask for any file of this machine.
+        gr.Error: it is no upload; only what lies in the upload folder may be read, or a
+        hand-written request could ask for any file of this machine.
     """
     path = upload.get("path") if isinstance(upload, dict) else upload
     if not isinstance(path, str):
         raise gr.Error("No file arrived; choose an X-ray and send it again.", print_exception=False)
     file = Path(path).resolve()
     if not file.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):
-        raise gr.Error("That is no uploaded file; upload the X-ray with the request.", print_exception=False)
+        raise gr.Error(
+            "That is no uploaded file; upload the X-ray with the request.", print_exception=False
+        )
     return file
 
 
@@ -212,11 +280,16 @@ def received(upload: Any) -> Shown:
     file = uploaded(upload)
     try:
         if file.stat().st_size > MOST_BYTES:
-            raise UnreadableImage(f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller, 2000 pixels a side are plenty.")
+            raise UnreadableImage(
+                f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller, 2000"
+                " pixels a side are plenty."
+            )
         return guarded(radiograph.read(file))
     except UnreadableImage as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
     except FileNotFoundError:
-        raise gr.Error("The upload is no longer on the server; send it once more.", print_exception=False) from None
+        raise gr.Error(
+            "The upload is no longer on the server; send it once more.", print_exception=False
+        ) from None
     finally:
         file.unlink(missing_ok=True)

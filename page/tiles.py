@@ -24,7 +24,9 @@ class Part:
 
     @classmethod
     def of_map(cls, values: np.ndarray, caption: str) -> Part:
-        """A map, float ``(h, w)`` in 0..1, in its own pixels, which the page draws as squares; a larger one than the page can show is thinned out."""
+        """A map, float ``(h, w)`` in 0..1, in its own pixels, which the page draws as squares; a
+        larger one than the page can show is thinned out.
+        """
         step = -(-max(values.shape) // MAP_SIDE)
         return cls(figures.indexed(values[::step, ::step]), caption)
 
@@ -32,13 +34,16 @@ class Part:
 def tile(parts: Iterable[Part], name: str, note: str, kind: str = "") -> str:
     """A button with one picture or several side by side over a name and a note."""
     pictures = "".join(
-        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(name)}: {escaped(part.caption)}' data-caption='{escaped(part.caption)}' "
-        f"width='{part.image.width}' height='{part.image.height}'>"
+        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(name)}: {escaped(part.caption)}'"
+        f" data-caption='{escaped(part.caption)}' width='{part.image.width}'"
+        f" height='{part.image.height}'>"
         for part in parts
     )
     return (
-        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}' aria-label='{escaped(name)}, {escaped(note)}: enlarge'>"
-        f"<span class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span><span class='tile-note'>{escaped(note)}</span></button>"
+        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}'"
+        f" aria-label='{escaped(name)}, {escaped(note)}: enlarge'><span"
+        f" class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span><span"
+        f" class='tile-note'>{escaped(note)}</span></button>"
     )
 
 
@@ -50,4 +55,7 @@ def grid(tiles: Iterable[str], parts: int) -> str:
 def strip(tiles: Iterable[str], label: str) -> str:
     """Tiles in one row that scrolls sideways, read from left to right."""
     items = "".join(f"<li>{one}</li>" for one in tiles)
-    return f"<div class='scroller strip' tabindex='0' role='region' aria-label='{escaped(label)}'><ol>{items}</ol></div>"
+    return (
+        "<div class='scroller strip' tabindex='0' role='region'"
+        f" aria-label='{escaped(label)}'><ol>{items}</ol></div>"
+    )

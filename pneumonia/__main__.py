@@ -18,15 +18,35 @@ BUNDLED = Path(__file__).parents[1] / "assets" / "models"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns 0 if every image was answered, 1 otherwise, each failure or refusal being told on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m pneumonia", description="Reads chest X-rays as NORMAL or PNEUMONIA. Not a medical device.")
+    """Runs the command line; returns 0 if every image was answered, 1 otherwise, each failure or
+    refusal being told on stderr.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pneumonia",
+        description="Reads chest X-rays as NORMAL or PNEUMONIA. Not a medical device.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("predict", help="classify images")
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    command.add_argument("--variant", choices=list(CATALOGUE), default="xception", help="which bundled network (default: %(default)s)")
-    command.add_argument("--model", metavar="BUNDLE", help="the folder of a bundle, instead of --variant")
-    command.add_argument("--threshold", type=float, help="0 to 1; at or above it is PNEUMONIA (default: the model's own)")
-    command.add_argument("--overrule", action="store_true", help="answer even where the picture does not look like a frontal chest X-ray")
+    command.add_argument(
+        "--variant",
+        choices=list(CATALOGUE),
+        default="xception",
+        help="which bundled network (default: %(default)s)",
+    )
+    command.add_argument(
+        "--model", metavar="BUNDLE", help="the folder of a bundle, instead of --variant"
+    )
+    command.add_argument(
+        "--threshold",
+        type=float,
+        help="0 to 1; at or above it is PNEUMONIA (default: the model's own)",
+    )
+    command.add_argument(
+        "--overrule",
+        action="store_true",
+        help="answer even where the picture does not look like a frontal chest X-ray",
+    )
     command.add_argument("--json", action="store_true", help="one JSON list instead of lines")
     options = parser.parse_args(arguments)
     try:
@@ -51,13 +71,20 @@ def _predict(classifier: PneumoniaClassifier, options: argparse.Namespace) -> in
             continue
         if prediction.doubts and not options.overrule:
             failed += 1
-            print(f"{image} was not answered. {' '.join(prediction.doubts)} Give --overrule to have an answer all the same.", file=sys.stderr)
+            print(
+                f"{image} was not answered. {' '.join(prediction.doubts)} Give --overrule to have"
+                " an answer all the same.",
+                file=sys.stderr,
+            )
             continue
         rows.append(prediction.to_dict())
         if not options.json:
             near = ", too near for certainty" if prediction.uncertain else ""
             threshold = f"(threshold {prediction.threshold:.3g}{near})"
-            print(f"{prediction.label:<9}  {prediction.probability:6.1%}  {threshold}  {prediction.milliseconds:5.0f} ms  {image}")
+            print(
+                f"{prediction.label:<9}  {prediction.probability:6.1%}  {threshold} "
+                f" {prediction.milliseconds:5.0f} ms  {image}"
+            )
     if options.json:
         print(json.dumps(rows, indent=2))
     return 1 if failed else 0

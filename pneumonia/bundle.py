@@ -1,6 +1,7 @@
 """A model bundle on disk: Keras's own three files, the contract, and nothing that could run code.
 
-The layout is the one ``keras.saving.load_model("hf://namespace/name")`` reads, so a bundle works without this project too; see CONTRIBUTING for the table.
+The layout is the one ``keras.saving.load_model("hf://namespace/name")`` reads, so a bundle works
+without this project too; see CONTRIBUTING for the table.
 """
 
 from __future__ import annotations
@@ -21,28 +22,39 @@ import numpy as np
 
 from pneumonia.contract import Contract, ContractError, Metrics
 
-CONFIG, METADATA, WEIGHTS, CONTRACT, METRICS = "config.json", "metadata.json", "model.weights.h5", "contract.json", "metrics.json"
+CONFIG, METADATA, WEIGHTS, CONTRACT, METRICS = (
+    "config.json",
+    "metadata.json",
+    "model.weights.h5",
+    "contract.json",
+    "metrics.json",
+)
 # What prediction needs; the rest of a bundle is evidence.
 NEEDED = (CONFIG, METADATA, WEIGHTS, CONTRACT)
 # How far any probability may move when weights are stored as float16.
 FLOAT16_TOLERANCE = 1e-3
 
-# Every class that a builder of the catalogue writes into config.json. Anything else (Lambda, custom or registered objects) is refused before Keras sees it.
+# Every class that a builder of the catalogue writes into config.json. Anything else (Lambda, custom
+# or registered objects) is refused before Keras sees it.
 _ALLOWED_CLASSES = frozenset(
-    "Functional Sequential InputLayer Rescaling Conv2D SeparableConv2D DepthwiseConv2D MaxPooling2D AveragePooling2D GlobalAveragePooling2D Flatten Dense "
-    "Dropout Activation BatchNormalization Add Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal Zeros Ones VarianceScaling L2 L1 L1L2 "
-    "__keras_tensor__".split()
+    "Functional Sequential InputLayer Rescaling Conv2D SeparableConv2D DepthwiseConv2D MaxPooling2D"
+    " AveragePooling2D GlobalAveragePooling2D Flatten Dense Dropout Activation BatchNormalization"
+    " Add Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal Zeros Ones"
+    " VarianceScaling L2 L1 L1L2 __keras_tensor__".split()
 )
 
 
 class BundleError(ValueError):
-    """A folder is no bundle this project can trust; the message says what is missing, altered or refused."""
+    """A folder is no bundle this project can trust; the message says what is missing, altered or
+    refused.
+    """
 
 
 def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarray) -> Contract:
     """Writes ``config.json``, ``metadata.json``, ``model.weights.h5`` and ``contract.json``.
 
-    Weights are stored as float16, half the download, if no probability of ``sample`` moves by :data:`FLOAT16_TOLERANCE`; otherwise as float32.
+    Weights are stored as float16, half the download, if no probability of ``sample`` moves by
+    :data:`FLOAT16_TOLERANCE`; otherwise as float32.
 
     Args:
         model: the network, in float32.
@@ -67,17 +79,23 @@ def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarra
         dtype = "float16" if moved < FLOAT16_TOLERANCE else "float32"
         chosen = rounded if dtype == "float16" else exact
         contract = replace(contract, weights_sha256=sha256(chosen), weights_dtype=dtype)
-        for source, name in ((Path(scratch) / CONFIG, CONFIG), (Path(scratch) / METADATA, METADATA), (chosen, WEIGHTS)):
+        for source, name in (
+            (Path(scratch) / CONFIG, CONFIG),
+            (Path(scratch) / METADATA, METADATA),
+            (chosen, WEIGHTS),
+        ):
             shutil.move(source, folder / name)
     (folder / CONTRACT).write_text(contract.to_json())
     return contract
 
 
 def load(folder: Path) -> tuple[keras.Model, Contract]:
-    """Reads a bundle, after checking that it is whole, unaltered and made of nothing but known layers.
+    """Reads a bundle, after checking that it is whole, unaltered and made of nothing but known
+    layers.
 
     Raises:
-        BundleError: a file is missing, the weights' sha256 is not the contract's, or ``config.json`` names a class that is not allowed.
+        BundleError: a file is missing, the weights' sha256 is not the contract's, or
+            ``config.json`` names a class that is not allowed.
         ContractError: ``contract.json`` is not valid.
     """
     contract = read_contract(folder)
@@ -86,7 +104,8 @@ def load(folder: Path) -> tuple[keras.Model, Contract]:
     found = sha256(folder / WEIGHTS)
     if found != contract.weights_sha256:
         raise BundleError(
-            f"{folder / WEIGHTS} is not the file its contract describes (sha256 {found[:12]}…, expected {contract.weights_sha256[:12]}…); download it again."
+            f"{folder / WEIGHTS} is not the file its contract describes (sha256 {found[:12]}…,"
+            f" expected {contract.weights_sha256[:12]}…); download it again."
         )
     config = read_config(folder)
     try:
@@ -94,10 +113,16 @@ def load(folder: Path) -> tuple[keras.Model, Contract]:
         model.load_weights(folder / WEIGHTS)
     # Whatever Keras raises here means that the three files do not belong together.
     except Exception as error:
-        raise BundleError(f"{folder} cannot be loaded: {CONFIG} and {WEIGHTS} do not fit together ({type(error).__name__}).") from error
+        raise BundleError(
+            f"{folder} cannot be loaded: {CONFIG} and {WEIGHTS} do not fit together"
+            f" ({type(error).__name__})."
+        ) from error
     expected = (None, *contract.input_size, 3)
     if model.input_shape != expected or model.output_shape != (None, 1):
-        raise BundleError(f"{folder}: the network maps {model.input_shape} to {model.output_shape}, expected {expected} to (None, 1).")
+        raise BundleError(
+            f"{folder}: the network maps {model.input_shape} to {model.output_shape}, expected"
+            f" {expected} to (None, 1)."
+        )
     return model, contract
 
 
@@ -132,43 +157,79 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise BundleError(f"{file} must hold an object, got {type(config).__name__}.")
     for node in _objects(config):
-        name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
+        name, module, registered = (
+            node.get("class_name"),
+            node.get("module"),
+            node.get("registered_name"),
+        )
         foreign = module is not None and module != "keras" and not str(module).startswith("keras.")
-        # Keras writes its own Functional and Sequential with a registered name equal to the class name.
-        if not isinstance(name, str) or name not in _ALLOWED_CLASSES or foreign or registered not in (None, name):
-            raise BundleError(f"{file} asks for {module or ''}.{name}, which no network of this project has; it is not loaded.")
+        # Keras writes its own Functional and Sequential with a registered name equal to the class
+        # name.
+        if (
+            not isinstance(name, str)
+            or name not in _ALLOWED_CLASSES
+            or foreign
+            or registered not in (None, name)
+        ):
+            raise BundleError(
+                f"{file} asks for {module or ''}.{name}, which no network of this project has; it"
+                " is not loaded."
+            )
     # Training settings are none of prediction's business, and one thing less to deserialise.
     config.pop("compile_config", None)
     return config
 
 
 def read_metrics(folder: Path) -> dict[str, Metrics]:
-    """The entries of ``metrics.json``, ``validation`` and ``test``; empty where there is no file: a bundle predicts without its evidence.
+    """The entries of ``metrics.json``, ``validation`` and ``test``; empty where there is no file: a
+    bundle predicts without its evidence.
 
     Raises:
         ContractError: the file is there but cannot be read.
     """
     values = _metrics_file(folder)
     try:
-        return {name: Metrics.from_dict(values[name]) for name in ("validation", "test") if name in values}
+        return {
+            name: Metrics.from_dict(values[name])
+            for name in ("validation", "test")
+            if name in values
+        }
     except (ValueError, TypeError) as error:
         raise ContractError(f"{folder / METRICS} is no metrics file: {error}") from None
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, Metrics], contract: Contract, details: Mapping[str, Any] | None = None) -> None:
-    """Writes ``metrics.json``, bound to the weights it was measured on by their sha256; ``details`` is further plain JSON, see :func:`read_details`."""
-    values = {"schema": 1, "variant": contract.variant, "weights_sha256": contract.weights_sha256, **{name: asdict(entry) for name, entry in metrics.items()}}
-    (folder / METRICS).write_text(json.dumps(values | ({"details": details} if details else {}), indent=2) + "\n")
+def write_metrics(
+    folder: Path,
+    metrics: Mapping[str, Metrics],
+    contract: Contract,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes ``metrics.json``, bound to the weights it was measured on by their sha256; ``details``
+    is further plain JSON, see :func:`read_details`.
+    """
+    values = {
+        "schema": 1,
+        "variant": contract.variant,
+        "weights_sha256": contract.weights_sha256,
+        **{name: asdict(entry) for name, entry in metrics.items()},
+    }
+    (folder / METRICS).write_text(
+        json.dumps(values | ({"details": details} if details else {}), indent=2) + "\n"
+    )
 
 
 def read_details(folder: Path) -> dict[str, Any]:
-    """What ``metrics.json`` says beyond its two entries; empty where it says no more, as in bundles older than that.
+    """What ``metrics.json`` says beyond its two entries; empty where it says no more, as in bundles
+    older than that.
 
-    ``operating_points``: by name, ``validation`` and ``test``, each as :meth:`Metrics.from_dict` reads it, with the rates alone. ``parts``: the test
-    folder's ``bacteria``, ``virus``, ``without duplicates`` and ``by patient``, likewise. ``uncertain``: how many test ``images`` lie within the contract's
-    uncertainty of the default threshold, how many of them are ``wrong``, and how many others are, ``wrong_elsewhere``. ``corruptions``: AUC, recall and
-    specificity on validation under each, at the default threshold. ``folds``, where the thresholds rest on all of them: what each fold's network does at the
-    default threshold on the patients it did not learn from, the bundle's own first: ``patients`` with pneumonia, ``temperature``, ``auc``, ``recall`` and
+    ``operating_points``: by name, ``validation`` and ``test``, each as :meth:`Metrics.from_dict`
+    reads it, with the rates alone. ``parts``: the test folder's ``bacteria``, ``virus``, ``without
+    duplicates`` and ``by patient``, likewise. ``uncertain``: how many test ``images`` lie within
+    the contract's uncertainty of the default threshold, how many of them are ``wrong``, and how
+    many others are, ``wrong_elsewhere``. ``corruptions``: AUC, recall and specificity on validation
+    under each, at the default threshold. ``folds``, where the thresholds rest on all of them: what
+    each fold's network does at the default threshold on the patients it did not learn from, the
+    bundle's own first: ``patients`` with pneumonia, ``temperature``, ``auc``, ``recall`` and
     ``specificity``.
 
     Raises:
@@ -189,16 +250,23 @@ def _metrics_file(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ContractError(f"{file} is no metrics file: {error}") from None
     if not isinstance(values, dict):
-        raise ContractError(f"{file} is no metrics file: it must hold an object, got {type(values).__name__}")
+        raise ContractError(
+            f"{file} is no metrics file: it must hold an object, got {type(values).__name__}"
+        )
     return values
 
 
 def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """The network's own probability of PNEUMONIA, float64 ``(N,)``, for float32 ``(N, H, W, 3)``, 0 to 255.
+    """The network's own probability of PNEUMONIA, float64 ``(N,)``, for float32 ``(N, H, W, 3)``, 0
+    to 255.
 
-    Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and is not safe to enter from two threads.
+    Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and
+    is not safe to enter from two threads.
     """
-    parts = [keras.ops.convert_to_numpy(model(images[start : start + batch_size], training=False))[:, 0] for start in range(0, len(images), batch_size)]
+    parts = [
+        keras.ops.convert_to_numpy(model(images[start : start + batch_size], training=False))[:, 0]
+        for start in range(0, len(images), batch_size)
+    ]
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
@@ -214,7 +282,9 @@ def _store_as_float16(source: Path, target: Path) -> None:
 
         def copy(name: str, node: h5py.Group | h5py.Dataset) -> None:
             if isinstance(node, h5py.Dataset):
-                copied = new.create_dataset(name, data=node[()].astype(np.float16) if node.dtype == np.float32 else node[()])
+                copied = new.create_dataset(
+                    name, data=node[()].astype(np.float16) if node.dtype == np.float32 else node[()]
+                )
             else:
                 copied = new.require_group(name)
             for key, value in node.attrs.items():

@@ -1,4 +1,6 @@
-"""The frozen types that travel between training, bundles, the Hub and the app. Imports nothing of the project."""
+"""The frozen types that travel between training, bundles, the Hub and the app. Imports nothing of
+the project.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,15 @@ class Prediction:
         probability: of PNEUMONIA, 0 to 1, after the contract's temperature.
         threshold: of the operating point used, 0 to 1.
         variant: which network.
-        milliseconds: decoding, resizing, the look for doubts and the network's pass; for a batch, the batch's time divided by its images.
+        milliseconds: decoding, resizing, the look for doubts and the network's pass; for a batch,
+            the batch's time divided by its images.
         name: the image's file name, or ``upload``, ``image``, ``array``.
-        uncertain: whether the probability lies so near the threshold that the same X-ray, delivered in another framing, exposure or encoding, may well get
-            the other label; see :attr:`Contract.uncertainty`. Never where that was not measured.
-        doubts: why this is no frontal chest X-ray that a network could read, a sentence each (:func:`pneumonia.guard.examine`); where there are any, label
-            and probability mean nothing. Empty where nothing speaks against it.
+        uncertain: whether the probability lies so near the threshold that the same X-ray, delivered
+            in another framing, exposure or encoding, may well get the other label; see
+            :attr:`Contract.uncertainty`. Never where that was not measured.
+        doubts: why this is no frontal chest X-ray that a network could read, a sentence each
+            (:func:`pneumonia.guard.examine`); where there are any, label and probability mean
+            nothing. Empty where nothing speaks against it.
     """
 
     label: str
@@ -55,10 +60,13 @@ class OperatingPoint:
     Attributes:
         name: ``default`` or such as ``recall-0.98``.
         threshold: 0 to 1; a probability at or above it is called PNEUMONIA.
-        recall_target: the recall it was chosen to reach on validation, or None where it was fixed beforehand.
-        recall_promised: the recall that holds on X-rays of new patients from the same source, with the confidence that ``margin`` states; below the target
-            where validation has too few patients to promise so much. None where nothing was promised.
-        margin: how the threshold keeps clear of chance, in a sentence; None where nothing was promised.
+        recall_target: the recall it was chosen to reach on validation, or None where it was fixed
+            beforehand.
+        recall_promised: the recall that holds on X-rays of new patients from the same source, with
+            the confidence that ``margin`` states; below the target where validation has too few
+            patients to promise so much. None where nothing was promised.
+        margin: how the threshold keeps clear of chance, in a sentence; None where nothing was
+            promised.
     """
 
     name: str
@@ -69,13 +77,25 @@ class OperatingPoint:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise ContractError(f"The threshold of operating point {self.name!r} must lie in 0..1, got {self.threshold}.")
+            raise ContractError(
+                f"The threshold of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.threshold}."
+            )
         if self.recall_target is not None and not 0 < self.recall_target <= 1:
-            raise ContractError(f"The recall target of operating point {self.name!r} must lie in 0..1, got {self.recall_target}.")
+            raise ContractError(
+                f"The recall target of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.recall_target}."
+            )
         if self.recall_promised is not None and not 0 <= self.recall_promised <= 1:
-            raise ContractError(f"The recall promised of operating point {self.name!r} must lie in 0..1, got {self.recall_promised}.")
+            raise ContractError(
+                f"The recall promised of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.recall_promised}."
+            )
         if self.margin is not None and not isinstance(self.margin, str):
-            raise ContractError(f"The margin of operating point {self.name!r} must be a sentence, got {self.margin!r}.")
+            raise ContractError(
+                f"The margin of operating point {self.name!r} must be a sentence, got"
+                f" {self.margin!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -102,9 +122,10 @@ class Metrics:
         split: the folder measured on, such as ``test``.
         images: how many.
         threshold: a probability at or above it was called PNEUMONIA.
-        counts: ``true_positive``, ``false_negative``, ``true_negative``, ``false_positive``; PNEUMONIA is positive.
-        figures: accuracy, recall, specificity, precision, f1, auc, average_precision, ece, brier. One that cannot be computed (recall without a
-            positive) is left out.
+        counts: ``true_positive``, ``false_negative``, ``true_negative``, ``false_positive``;
+            PNEUMONIA is positive.
+        figures: accuracy, recall, specificity, precision, f1, auc, average_precision, ece, brier.
+            One that cannot be computed (recall without a positive) is left out.
     """
 
     split: str
@@ -122,9 +143,17 @@ class Metrics:
         """
         try:
             figures = {name: Figure(**figure) for name, figure in values["figures"].items()}
-            return cls(values["split"], int(values["images"]), float(values["threshold"]), dict(values["counts"]), figures)
+            return cls(
+                values["split"],
+                int(values["images"]),
+                float(values["threshold"]),
+                dict(values["counts"]),
+                figures,
+            )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ContractError(f"metrics.json has an entry that cannot be read: {type(error).__name__} {error}.") from None
+            raise ContractError(
+                f"metrics.json has an entry that cannot be read: {type(error).__name__} {error}."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -145,8 +174,9 @@ class Contract:
         commit: of this project's code that trained it, 40 hexadecimal digits, or ``unknown``.
         temperature: logits are divided by it; 1 leaves probabilities as the network gives them.
         labels: names of the classes 0 and 1.
-        uncertainty: in logits: an answer whose calibrated logit lies within this distance of the threshold's is uncertain, for the same X-ray delivered
-            otherwise moves by as much. 0 where it was not measured.
+        uncertainty: in logits: an answer whose calibrated logit lies within this distance of the
+            threshold's is uncertain, for the same X-ray delivered otherwise moves by as much. 0
+            where it was not measured.
     """
 
     variant: str
@@ -169,12 +199,22 @@ class Contract:
         problems = {
             f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
             f"temperature must be above 0, got {self.temperature}": not self.temperature > 0,
-            f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": not 0 <= self.uncertainty < float("inf"),
-            f"input_size must be two positive integers, got {self.input_size}": len(self.input_size) != 2
-            or not all(isinstance(side, int) and side > 0 for side in self.input_size),
-            "operating_points must have exactly one named 'default'": sum(point.name == "default" for point in self.operating_points) != 1,
-            f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": not _is_hex(self.weights_sha256, 64),
-            f"schema {self.schema} is newer than this library's {SCHEMA}; update it": self.schema > SCHEMA,
+            f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": (
+                not 0 <= self.uncertainty < float("inf")
+            ),
+            f"input_size must be two positive integers, got {self.input_size}": (
+                len(self.input_size) != 2
+                or not all(isinstance(side, int) and side > 0 for side in self.input_size)
+            ),
+            "operating_points must have exactly one named 'default'": (
+                sum(point.name == "default" for point in self.operating_points) != 1
+            ),
+            f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": (
+                not _is_hex(self.weights_sha256, 64)
+            ),
+            f"schema {self.schema} is newer than this library's {SCHEMA}; update it": (
+                self.schema > SCHEMA
+            ),
         }
         for problem, found in problems.items():
             if found:
@@ -194,7 +234,8 @@ class Contract:
         """Reads ``contract.json``.
 
         Raises:
-            ContractError: it is no JSON object, lacks a field or has a wrong value. Unknown fields are passed over: a newer writer may add some.
+            ContractError: it is no JSON object, lacks a field or has a wrong value. Unknown fields
+                are passed over: a newer writer may add some.
         """
         try:
             values = json.loads(text)
@@ -207,7 +248,9 @@ class Contract:
             raise ContractError(f"contract.json lacks {', '.join(missing)}.")
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         try:
-            known["operating_points"] = tuple(_operating_point(point) for point in known["operating_points"])
+            known["operating_points"] = tuple(
+                _operating_point(point) for point in known["operating_points"]
+            )
             for name in ("input_size", "gallery_layers", "labels"):
                 if name in known:
                     known[name] = tuple(known[name])
@@ -217,7 +260,9 @@ class Contract:
 
 
 def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, float]:
-    """The probabilities, 0 to 1, between which no label is given; both the threshold where ``uncertainty``, in logits, is 0."""
+    """The probabilities, 0 to 1, between which no label is given; both the threshold where
+    ``uncertainty``, in logits, is 0.
+    """
     if not uncertainty:
         return threshold, threshold
     # A threshold of 0 or 1 has no logit; what lies a millionth from it has.

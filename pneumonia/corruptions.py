@@ -1,7 +1,10 @@
-"""What may happen to an X-ray on its way to a reader without changing what is in it: another framing, exposure, aspect, sharpness, encoding.
+"""What may happen to an X-ray on its way to a reader without changing what is in it: another
+framing, exposure, aspect, sharpness, encoding.
 
-A validation split looks like the images that were learned from; the X-rays of another day or hospital do not. Measured under this fixed set, a network's
-weakest answers show before a stranger finds them (the idea of ImageNet-C: Hendrycks and Dietterich, ICLR 2019). All take and give uint8 ``(H, W)``.
+A validation split looks like the images that were learned from; the X-rays of another day or
+hospital do not. Measured under this fixed set, a network's weakest answers show before a stranger
+finds them (the idea of ImageNet-C: Hendrycks and Dietterich, ICLR 2019). All take and give uint8
+``(H, W)``.
 """
 
 from __future__ import annotations
@@ -14,40 +17,55 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Corruption: TypeAlias = Callable[[np.ndarray], np.ndarray]
-# The share of each side that counts as border: the markers, collar bones and arms of most X-rays, and little lung.
+# The share of each side that counts as border: the markers, collar bones and arms of most X-rays,
+# and little lung.
 BORDER = 0.12
 
 
 def crop(pixels: np.ndarray, top: float, bottom: float, left: float, right: float) -> np.ndarray:
-    """Cuts shares of height and width off the four sides and stretches the rest back to the old size.
+    """Cuts shares of height and width off the four sides and stretches the rest back to the old
+    size.
 
     Raises:
         ValueError: nothing would be left.
     """
     height, width = pixels.shape
     if top + bottom >= 1 or left + right >= 1:
-        raise ValueError(f"The shares cut off must leave something: top {top} and bottom {bottom}, left {left} and right {right} do not.")
+        raise ValueError(
+            f"The shares cut off must leave something: top {top} and bottom {bottom}, left {left}"
+            f" and right {right} do not."
+        )
     box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    )
 
 
 def border(pixels: np.ndarray, scale: float, fill: int = 0) -> np.ndarray:
-    """Shrinks the picture to ``scale`` of its sides and centres it on a plain border of grey value ``fill``."""
+    """Shrinks the picture to ``scale`` of its sides and centres it on a plain border of grey value
+    ``fill``.
+    """
     height, width = pixels.shape
-    small = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
+    small = Image.fromarray(pixels).resize(
+        (max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR
+    )
     framed = Image.new("L", (width, height), fill)
     framed.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
     return np.asarray(framed)
 
 
 def gamma(pixels: np.ndarray, exponent: float) -> np.ndarray:
-    """Raises grey values, as shares of 255, to a power: below 1 brightens, above 1 darkens, black and white stay."""
+    """Raises grey values, as shares of 255, to a power: below 1 brightens, above 1 darkens, black
+    and white stay.
+    """
     table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
     return table[pixels]
 
 
 def contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """Scales the distance of each grey value from the picture's mean; below 1 flattens. Clipped to 0..255."""
+    """Scales the distance of each grey value from the picture's mean; below 1 flattens. Clipped to
+    0..255.
+    """
     mean = pixels.mean()
     return np.clip(np.rint(mean + (pixels - mean) * factor), 0, 255).astype(np.uint8)
 
@@ -58,18 +76,24 @@ def brightness(pixels: np.ndarray, shift: float) -> np.ndarray:
 
 
 def aspect(pixels: np.ndarray, ratio: float) -> np.ndarray:
-    """Stretches the picture to ``ratio`` times its width over height, cutting off what no longer fits: above 1 is wider and loses its sides."""
+    """Stretches the picture to ``ratio`` times its width over height, cutting off what no longer
+    fits: above 1 is wider and loses its sides.
+    """
     cut = (1 - min(ratio, 1 / ratio)) / 2
     return crop(pixels, 0, 0, cut, cut) if ratio > 1 else crop(pixels, cut, cut, 0, 0)
 
 
 def blur(pixels: np.ndarray, radius: float) -> np.ndarray:
     """Gaussian blur; ``radius`` is the standard deviation as a share of the shorter side."""
-    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius * min(pixels.shape))))
+    return np.asarray(
+        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius * min(pixels.shape)))
+    )
 
 
 def detail(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """Multiplies all detail finer than 6% of the shorter side: below 1 softens as another machine's processing would, above 1 sharpens. Clipped to 0..255."""
+    """Multiplies all detail finer than 6% of the shorter side: below 1 softens as another machine's
+    processing would, above 1 sharpens. Clipped to 0..255.
+    """
     smooth = blur(pixels, 0.06).astype(np.float32)
     return np.clip(np.rint(smooth + (pixels - smooth) * factor), 0, 255).astype(np.uint8)
 
@@ -87,23 +111,30 @@ def rotate(pixels: np.ndarray, degrees: float) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).rotate(degrees, Image.Resampling.BILINEAR))
 
 
-def letter(pixels: np.ndarray, text: str = "R", height: float = 0.14, left: float = 0.02, top: float = 0.2) -> np.ndarray:
+def letter(
+    pixels: np.ndarray, text: str = "R", height: float = 0.14, left: float = 0.02, top: float = 0.2
+) -> np.ndarray:
     """Burns a marker in, white, as X-ray machines do for the patient's right side.
 
     Args:
         pixels: uint8 ``(H, W)``.
         text: what it says.
-        height: size of the type, a share of the picture's height; a capital takes three quarters of it.
+        height: size of the type, a share of the picture's height; a capital takes three quarters of
+            it.
         left, top: where the type begins, shares of width and height.
     """
     picture = Image.fromarray(pixels)
     rows, columns = pixels.shape
-    ImageDraw.Draw(picture).text((left * columns, top * rows), text, fill=235, font=ImageFont.load_default(height * rows))
+    ImageDraw.Draw(picture).text(
+        (left * columns, top * rows), text, fill=235, font=ImageFont.load_default(height * rows)
+    )
     return np.asarray(picture)
 
 
 def shut(pixels: np.ndarray, share: float = BORDER) -> np.ndarray:
-    """Blackens the outer ``share`` of each side, as a collimator does: black is what lies beside a chest on most X-rays."""
+    """Blackens the outer ``share`` of each side, as a collimator does: black is what lies beside a
+    chest on most X-rays.
+    """
     height, width = pixels.shape
     top, left = round(share * height), round(share * width)
     kept = np.zeros_like(pixels)
@@ -111,8 +142,9 @@ def shut(pixels: np.ndarray, share: float = BORDER) -> np.ndarray:
     return kept
 
 
-# Each strong enough to be seen at a glance, none strong enough to hide a consolidation from a radiologist. The strengths were fixed before any network was
-# measured under them, and are not to be tuned: what is chosen by them would be chosen by the tuning.
+# Each strong enough to be seen at a glance, none strong enough to hide a consolidation from a
+# radiologist. The strengths were fixed before any network was measured under them, and are not to
+# be tuned: what is chosen by them would be chosen by the tuning.
 CORRUPTIONS: dict[str, Corruption] = {
     "tight crop": lambda pixels: crop(pixels, 0.10, 0.10, 0.10, 0.10),
     "high crop": lambda pixels: crop(pixels, 0.0, 0.22, 0.08, 0.08),
@@ -149,9 +181,10 @@ TITLES = {
     "turned right": "turned 8° to the right",
 }
 
-# What the train folder's classes differ in beside disease: its healthy have half as much detail again as its ill, and lungs a sixth wider for their height;
-# and a marker or shut margins, which some networks take for disease (see train.validate.style_gap). Not among the fixed set above, which was settled before
-# this was known.
+# What the train folder's classes differ in beside disease: its healthy have half as much detail
+# again as its ill, and lungs a sixth wider for their height; and a marker or shut margins, which
+# some networks take for disease (see train.validate.style_gap). Not among the fixed set above,
+# which was settled before this was known.
 STYLES: dict[str, Corruption] = {
     "softened": lambda pixels: detail(pixels, 0.6),
     "sharpened": lambda pixels: detail(pixels, 1.6),

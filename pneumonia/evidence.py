@@ -1,6 +1,8 @@
-"""What a bundle's own table of predictions says at any threshold: how many pneumonias are missed there, how many healthy children called back.
+"""What a bundle's own table of predictions says at any threshold: how many pneumonias are missed
+there, how many healthy children called back.
 
-Everything is recomputed from labels and probabilities, so that an answer can carry the error rate of the very setting it was given at.
+Everything is recomputed from labels and probabilities, so that an answer can carry the error rate
+of the very setting it was given at.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class Outcome:
     @property
     def accuracy(self) -> Figure | None:
         """Share of all that is called rightly, with its Wilson interval; None without any."""
-        return rate(self.ill - self.missed + self.healthy - self.called_back, self.ill + self.healthy)
+        return rate(
+            self.ill - self.missed + self.healthy - self.called_back, self.ill + self.healthy
+        )
 
     @property
     def missed_interval(self) -> tuple[float, float]:
@@ -68,14 +72,22 @@ class Outcome:
 
     @property
     def tells_little(self) -> bool:
-        """Whether PNEUMONIA says next to nothing at this threshold: nine in ten of the healthy, or more, are called so as well."""
+        """Whether PNEUMONIA says next to nothing at this threshold: nine in ten of the healthy, or
+        more, are called so as well.
+        """
         return self.healthy > 0 and self.called_back >= _NEARLY_ALL * self.healthy
 
     def sentence(self) -> str:
-        """Such as ``4 of 390 pneumonias were missed (95%: 0.4% to 2.6%) and 31 of 234 healthy were called back (95%: 9.5% to 18.2%)``."""
-        missed, called_back = (f"95%: {low:.1%} to {high:.1%}" for low, high in (self.missed_interval, self.called_back_interval))
+        """Such as ``4 of 390 pneumonias were missed (95%: 0.4% to 2.6%) and 31 of 234 healthy were
+        called back (95%: 9.5% to 18.2%)``.
+        """
+        missed, called_back = (
+            f"95%: {low:.1%} to {high:.1%}"
+            for low, high in (self.missed_interval, self.called_back_interval)
+        )
         return (
-            f"{self.missed} of {self.ill} pneumonias were missed ({missed}) and {self.called_back} of {self.healthy} healthy were called back ({called_back})"
+            f"{self.missed} of {self.ill} pneumonias were missed ({missed}) and {self.called_back}"
+            f" of {self.healthy} healthy were called back ({called_back})"
         )
 
 
@@ -92,13 +104,23 @@ def outcome(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> 
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if labels.shape != probabilities.shape or labels.ndim != 1:
-        raise ValueError(f"Expected as many labels as probabilities, both (N,), got {labels.shape} and {probabilities.shape}.")
+        raise ValueError(
+            f"Expected as many labels as probabilities, both (N,), got {labels.shape} and"
+            f" {probabilities.shape}."
+        )
     ill, called = labels == 1, probabilities >= threshold
-    return Outcome(float(threshold), int(np.sum(ill & ~called)), int(np.sum(ill)), int(np.sum(~ill & called)), int(np.sum(~ill)))
+    return Outcome(
+        float(threshold),
+        int(np.sum(ill & ~called)),
+        int(np.sum(ill)),
+        int(np.sum(~ill & called)),
+        int(np.sum(~ill)),
+    )
 
 
 def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Reads a bundle's ``predictions_test.csv`` or ``predictions_validation.csv``: names, int64 ``(N,)`` labels, float64 ``(N,)`` probabilities.
+    """Reads a bundle's ``predictions_test.csv`` or ``predictions_validation.csv``: names, int64
+    ``(N,)`` labels, float64 ``(N,)`` probabilities.
 
     Raises:
         FileNotFoundError: the bundle has no such table.
@@ -106,23 +128,30 @@ def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """
     with file.open(newline="", encoding="utf-8") as stream:
         try:
-            rows = [(row["file"], int(row["label"]), float(row["probability"])) for row in csv.DictReader(stream)]
+            rows = [
+                (row["file"], int(row["label"]), float(row["probability"]))
+                for row in csv.DictReader(stream)
+            ]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ContractError(
-                f"{file.name} must have the columns file, label and probability; it cannot be read ({type(error).__name__}: {error})."
+                f"{file.name} must have the columns file, label and probability; it cannot be read"
+                f" ({type(error).__name__}: {error})."
             ) from None
     names, labels, probabilities = zip(*rows, strict=True) if rows else ((), (), ())
     return list(names), np.array(labels, np.int64), np.array(probabilities, np.float64)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95% Wilson score interval of a rate (Wilson 1927), ends within 0..1; all of it where there were no trials."""
+    """95% Wilson score interval of a rate (Wilson 1927), ends within 0..1; all of it where there
+    were no trials.
+    """
     if not trials:
         return 0.0, 1.0
     share, weight = successes / trials, _Z**2 / trials
     centre = (share + weight / 2) / (1 + weight)
     reach = math.sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
-    # At the ends of the scale the two halves cancel exactly on paper, and all but exactly in floating point.
+    # At the ends of the scale the two halves cancel exactly on paper, and all but exactly in
+    # floating point.
     return 0.0 if successes == 0 else centre - reach, 1.0 if successes == trials else centre + reach
 
 
@@ -132,14 +161,16 @@ def rate(successes: int, trials: int) -> Figure | None:
 
 
 def rounds(bundled: Iterable[Contract], further: Sequence[Contract]) -> list[str]:
-    """What to call further evaluated runs beside the bundled ones: a recipe that was bettered leaves its figures under the same name.
+    """What to call further evaluated runs beside the bundled ones: a recipe that was bettered
+    leaves its figures under the same name.
 
     Args:
         bundled: contracts of the models that answer.
         further: contracts of other weights, of one variant and recipe the oldest first.
 
     Returns:
-        For each of ``further``: ``, earlier`` where a bundled model has its variant and recipe, with a number where there are several such; else nothing.
+        For each of ``further``: ``, earlier`` where a bundled model has its variant and recipe,
+        with a number where there are several such; else nothing.
     """
     taken = {(contract.variant, contract.recipe.get("name")) for contract in bundled}
     keys = [(contract.variant, contract.recipe.get("name")) for contract in further]
@@ -147,5 +178,11 @@ def rounds(bundled: Iterable[Contract], further: Sequence[Contract]) -> list[str
     found = []
     for key in keys:
         seen[key] += 1
-        found.append("" if key not in taken else f", earlier {seen[key]}" if keys.count(key) > 1 else ", earlier")
+        found.append(
+            ""
+            if key not in taken
+            else f", earlier {seen[key]}"
+            if keys.count(key) > 1
+            else ", earlier"
+        )
     return found

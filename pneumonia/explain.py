@@ -16,38 +16,56 @@ import numpy as np
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
 
-# A network cut off at a layer costs a walk through its graph (0.1 s in Xception), so it is made once; it goes when its classifier goes.
+# A network cut off at a layer costs a walk through its graph (0.1 s in Xception), so it is made
+# once; it goes when its classifier goes.
 _CUT: WeakKeyDictionary[PneumoniaClassifier, dict[str, keras.Model]] = WeakKeyDictionary()
 
 
-def activations(classifier: PneumoniaClassifier, pictures: Sequence[radiograph.Source], layer: str) -> np.ndarray:
+def activations(
+    classifier: PneumoniaClassifier, pictures: Sequence[radiograph.Source], layer: str
+) -> np.ndarray:
     """What one layer answers to each picture.
 
     Args:
         classifier: whose network.
-        pictures: X-rays, in any form :func:`pneumonia.radiograph.read` takes; they go through the network in one batch.
-        layer: name of a layer whose output is maps, such as those of ``classifier.contract.gallery_layers``.
+        pictures: X-rays, in any form :func:`pneumonia.radiograph.read` takes; they go through the
+            network in one batch.
+        layer: name of a layer whose output is maps, such as those of
+            ``classifier.contract.gallery_layers``.
 
     Returns:
-        float32 ``(N, h, w, C)``: C maps of ``h`` by ``w`` for each picture; of any sign where the layer is linear.
+        float32 ``(N, h, w, C)``: C maps of ``h`` by ``w`` for each picture; of any sign where the
+        layer is linear.
 
     Raises:
-        ValueError: there is no picture, no layer of that name, or the layer's output is no map; the message names the layers there are.
+        ValueError: there is no picture, no layer of that name, or the layer's output is no map; the
+            message names the layers there are.
         UnreadableImage: a picture cannot be read.
     """
     if not pictures:
         raise ValueError("Expected one picture or more, got none.")
     cut = _cut(classifier, layer)
-    return np.asarray(cut(classifier.inputs([radiograph.read(picture) for picture in pictures]), training=False), dtype=np.float32)
+    return np.asarray(
+        cut(classifier.inputs([radiograph.read(picture) for picture in pictures]), training=False),
+        dtype=np.float32,
+    )
 
 
 def spatial_layers(classifier: PneumoniaClassifier) -> list[str]:
-    """The names of all layers that answer with maps of more than one cell, in the order a picture passes them; the input itself is left out."""
+    """The names of all layers that answer with maps of more than one cell, in the order a picture
+    passes them; the input itself is left out.
+    """
     model = classifier.model
-    return [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer) and _is_spatial(layer)]
+    return [
+        layer.name
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer) and _is_spatial(layer)
+    ]
 
 
-def depth(classifier: PneumoniaClassifier, picture: radiograph.Source, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def depth(
+    classifier: PneumoniaClassifier, picture: radiograph.Source, layers: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """What every layer on the way answers to one picture, in one pass.
 
     Args:
@@ -67,7 +85,9 @@ def depth(classifier: PneumoniaClassifier, picture: radiograph.Source, layers: S
     # No layer's name has a comma, so this key is no layer's.
     key = f",{','.join(names)}"
     if key not in known:
-        known[key] = keras.Model(classifier.model.input, {name: _layer(classifier, name).output for name in names})
+        known[key] = keras.Model(
+            classifier.model.input, {name: _layer(classifier, name).output for name in names}
+        )
     answers = known[key](classifier.inputs([radiograph.read(picture)]), training=False)
     return {name: np.asarray(answers[name][0], dtype=np.float32) for name in names}
 
@@ -75,22 +95,26 @@ def depth(classifier: PneumoniaClassifier, picture: radiograph.Source, layers: S
 def strength(maps: np.ndarray) -> np.ndarray:
     """How much each channel answers: the mean of its absolute values over its map.
 
-    After a ReLU that is the plain mean activation. The sums at the end of Xception's blocks are linear, and there a channel that answers with large negative
-    values is as active as one with large positive ones, while its plain mean could be zero.
+    After a ReLU that is the plain mean activation. The sums at the end of Xception's blocks are
+    linear, and there a channel that answers with large negative values is as active as one with
+    large positive ones, while its plain mean could be zero.
 
     Args:
         maps: ``(N, h, w, C)``.
 
     Returns:
-        float32 ``(N, C)``, 0 or more, in the unit of the layer: it compares channels of a layer, not layers.
+        float32 ``(N, C)``, 0 or more, in the unit of the layer: it compares channels of a layer,
+        not layers.
     """
     return np.abs(_checked(maps)).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
 
 
 def order(strengths: np.ndarray) -> np.ndarray:
-    """Channel numbers, strongest first, by the mean over the pictures; equals stand in the order of their numbers.
+    """Channel numbers, strongest first, by the mean over the pictures; equals stand in the order of
+    their numbers.
 
-    One order for all pictures, so that a channel stands at the same place for each and they can be compared.
+    One order for all pictures, so that a channel stands at the same place for each and they can be
+    compared.
 
     Args:
         strengths: ``(N, C)``, from :func:`strength`.
@@ -102,7 +126,8 @@ def order(strengths: np.ndarray) -> np.ndarray:
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:
-    """Stretches every map on its own from its minimum and maximum to 0..1, so that a faint map shows its pattern; a constant map gives zeros.
+    """Stretches every map on its own from its minimum and maximum to 0..1, so that a faint map
+    shows its pattern; a constant map gives zeros.
 
     Args:
         maps: ``(N, h, w, C)``.
@@ -124,10 +149,15 @@ def _cut(classifier: PneumoniaClassifier, layer: str) -> keras.Model:
 
 
 def _layer(classifier: PneumoniaClassifier, name: str) -> keras.Layer:
-    found = next((candidate for candidate in classifier.model.layers if candidate.name == name), None)
+    found = next(
+        (candidate for candidate in classifier.model.layers if candidate.name == name), None
+    )
     if found is None or not _is_spatial(found):
         problem = "has no layer" if found is None else "gives no maps at layer"
-        raise ValueError(f"The {classifier.contract.variant} network {problem} {name!r}; choose one of {', '.join(classifier.contract.gallery_layers)}.")
+        raise ValueError(
+            f"The {classifier.contract.variant} network {problem} {name!r}; choose one of"
+            f" {', '.join(classifier.contract.gallery_layers)}."
+        )
     return found
 
 
@@ -138,5 +168,7 @@ def _is_spatial(layer: keras.Layer) -> bool:
 
 def _checked(maps: np.ndarray) -> np.ndarray:
     if maps.ndim != 4:
-        raise ValueError(f"Expected maps (N, h, w, C), got {maps.shape}; use explain.activations().")
+        raise ValueError(
+            f"Expected maps (N, h, w, C), got {maps.shape}; use explain.activations()."
+        )
     return maps

@@ -1,7 +1,9 @@
 """Bundles from and to the Hugging Face Hub: the only module that talks to the network.
 
-Files are taken by exact name, one after the other, at one commit. ``huggingface_hub.snapshot_download`` would do most of this, but it downloads in a thread
-pool that Python waits for on exit, and it moves the cache's ``refs`` before the files are there, so that half a download hides the whole copy it replaces.
+Files are taken by exact name, one after the other, at one commit.
+``huggingface_hub.snapshot_download`` would do most of this, but it downloads in a thread pool that
+Python waits for on exit, and it moves the cache's ``refs`` before the files are there, so that half
+a download hides the whole copy it replaces.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from pneumonia import bundle
 from pneumonia.contract import ContractError
 from pneumonia.hub_errors import HubError, explain
 
-# An order in which a foreign repository is refused after kilobytes: the weights come last. metrics.json is taken where there is one.
+# An order in which a foreign repository is refused after kilobytes: the weights come last.
+# metrics.json is taken where there is one.
 _FILES = (bundle.CONTRACT, bundle.CONFIG, bundle.METADATA, bundle.METRICS, bundle.WEIGHTS)
-# The largest network here has 42 MB of weights and 100 kB of JSON; far more is something else, and a typed name must not fill the disk.
+# The largest network here has 42 MB of weights and 100 kB of JSON; far more is something else, and
+# a typed name must not fill the disk.
 _MAX_BYTES = {bundle.WEIGHTS: 500_000_000}
 _MAX_JSON_BYTES = 5_000_000
-# A radiograph has 2,000 to 4,000 pixels a side; a network that claims to take more would be built until the memory is gone.
+# A radiograph has 2,000 to 4,000 pixels a side; a network that claims to take more would be built
+# until the memory is gone.
 _MAX_SIDE = 4096
 REQUEST_SECONDS = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,7 +44,8 @@ class Snapshot:
     """A bundle in the disk cache.
 
     Attributes:
-        folder: holds the files that prediction needs, and ``metrics.json`` where the repository has one.
+        folder: holds the files that prediction needs, and ``metrics.json`` where the repository has
+            one.
         repo: ``namespace/name``.
         commit: 40 hexadecimal digits.
     """
@@ -51,7 +57,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Published:
-    """What a push made: the repository's address, the commit's, and the commit; as text, one line with all that a person needs."""
+    """What a push made: the repository's address, the commit's, and the commit; as text, one line
+    with all that a person needs.
+    """
 
     url: str
     commit_url: str
@@ -63,7 +71,12 @@ class Published:
 
 def is_repo_name(text: object) -> bool:
     """Whether a string reads as ``namespace/name``."""
-    if not isinstance(text, str) or text.count("/") != 1 or text.startswith(("/", ".")) or text.endswith("/"):
+    if (
+        not isinstance(text, str)
+        or text.count("/") != 1
+        or text.startswith(("/", "."))
+        or text.endswith("/")
+    ):
         return False
     try:
         validate_repo_id(text)
@@ -80,10 +93,12 @@ def download(
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> Snapshot:
-    """Brings a bundle into the disk cache, or finds there that nothing has changed; asks the Hub unless the revision is a commit that is there whole.
+    """Brings a bundle into the disk cache, or finds there that nothing has changed; asks the Hub
+    unless the revision is a commit that is there whole.
 
-    Only the files that prediction needs are taken. Contract and configuration are checked before the weights are asked for, the weights' sha256 after:
-    huggingface_hub compares sizes only. Weights that fail are removed from the cache, and it goes on pointing at the last good copy.
+    Only the files that prediction needs are taken. Contract and configuration are checked before
+    the weights are asked for, the weights' sha256 after: huggingface_hub compares sizes only.
+    Weights that fail are removed from the cache, and it goes on pointing at the last good copy.
 
     Args:
         repo: ``namespace/name``.
@@ -104,28 +119,57 @@ def download(
     if constants.is_offline_mode():
         raise HubError(f"HF_HUB_OFFLINE is set, so {repo} was not asked for.", "offline")
     place = f"{repo} at {revision}" if revision else repo
-    info = _asked(lambda: HfApi(token=token).model_info(repo, revision=revision, timeout=REQUEST_SECONDS, files_metadata=True), place)
+    info = _asked(
+        lambda: HfApi(token=token).model_info(
+            repo, revision=revision, timeout=REQUEST_SECONDS, files_metadata=True
+        ),
+        place,
+    )
     commit = str(info.sha)
     sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
     if missing := [name for name in bundle.NEEDED if name not in sizes]:
-        raise HubError(f"{place} is no model of this project: it lacks {', '.join(missing)}; nothing was downloaded.", "foreign")
+        raise HubError(
+            f"{place} is no model of this project: it lacks {', '.join(missing)}; nothing was"
+            " downloaded.",
+            "foreign",
+        )
     for name in (name for name in _FILES if name in sizes):
         if sizes[name] > _MAX_BYTES.get(name, _MAX_JSON_BYTES):
-            raise HubError(f"{place} is no model of this project: its {name} has {sizes[name]:,} bytes; nothing was downloaded.", "foreign")
+            raise HubError(
+                f"{place} is no model of this project: its {name} has {sizes[name]:,} bytes;"
+                " nothing was downloaded.",
+                "foreign",
+            )
 
     def fetch(name: str, again: bool = force_download) -> Path:
-        options: dict[str, Any] = {"revision": commit, "cache_dir": cache_dir, "token": token, "force_download": again, "etag_timeout": REQUEST_SECONDS}
-        return Path(_asked(lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}"))
+        options: dict[str, Any] = {
+            "revision": commit,
+            "cache_dir": cache_dir,
+            "token": token,
+            "force_download": again,
+            "etag_timeout": REQUEST_SECONDS,
+        }
+        return Path(
+            _asked(
+                lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}"
+            )
+        )
 
     folder = fetch(bundle.CONTRACT).parent
     try:
         contract = bundle.read_contract(folder)
         if max(contract.input_size) > _MAX_SIDE:
-            raise ContractError(f"its input of {contract.input_size} pixels is larger than {_MAX_SIDE}.")
+            raise ContractError(
+                f"its input of {contract.input_size} pixels is larger than {_MAX_SIDE}."
+            )
         fetch(bundle.CONFIG)
         bundle.read_config(folder)
     except (bundle.BundleError, ContractError) as error:
-        raise HubError(f"{place} is refused, and nothing in it was run: {str(error).replace(str(folder), repo)}", "foreign") from error
+        raise HubError(
+            f"{place} is refused, and nothing in it was run:"
+            f" {str(error).replace(str(folder), repo)}",
+            "foreign",
+        ) from error
     for name in (bundle.METADATA, bundle.METRICS):
         if name in sizes:
             fetch(name)
@@ -137,13 +181,17 @@ def download(
         _forget(weights)
         expected = contract.weights_sha256
         raise HubError(
-            f"The weights of {place} are not those of its contract (sha256 {found[:12]}…, expected {expected[:12]}…) and were thrown away.", "foreign"
+            f"The weights of {place} are not those of its contract (sha256 {found[:12]}…, expected"
+            f" {expected[:12]}…) and were thrown away.",
+            "foreign",
         )
     _remember(repo, revision, commit, cache_dir)
     return Snapshot(folder, repo, commit)
 
 
-def cached(repo: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None) -> Snapshot:
+def cached(
+    repo: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> Snapshot:
     """Finds the last whole copy of a bundle on disk, without a single request.
 
     Raises:
@@ -158,8 +206,14 @@ def cached(repo: str, *, revision: str | None = None, cache_dir: str | os.PathLi
         except (OSError, ValueError):
             commit = ""
     folder = storage / "snapshots" / commit
-    if not _COMMIT.fullmatch(commit) or not all((folder / name).is_file() for name in bundle.NEEDED):
-        raise HubError(f"There is no whole copy of {repo}{f' at {revision}' if revision else ''} in the disk cache; load it once with a network.", "cache")
+    if not _COMMIT.fullmatch(commit) or not all(
+        (folder / name).is_file() for name in bundle.NEEDED
+    ):
+        raise HubError(
+            f"There is no whole copy of {repo}{f' at {revision}' if revision else ''} in the disk"
+            " cache; load it once with a network.",
+            "cache",
+        )
     return Snapshot(folder, repo, commit)
 
 
@@ -180,7 +234,8 @@ def push(
         files: path in the repository, and the file or its bytes.
         repo: ``namespace/name``; made if need be.
         message: the commit's first line.
-        stale: says of a path that the repository has and ``files`` has not whether the same commit removes it.
+        stale: says of a path that the repository has and ``files`` has not whether the same commit
+            removes it.
         space: it is a Gradio Space, not a model.
         private: make it private; an existing public repository is refused rather than published to.
         revision: a branch, made if need be; the main branch if None.
@@ -193,36 +248,76 @@ def push(
     if constants.is_offline_mode():
         raise HubError(f"HF_HUB_OFFLINE is set, so nothing was sent to {repo}.", "offline")
     if revision and _COMMIT.fullmatch(revision):
-        raise HubError(f"Files are pushed to a branch, got the commit {revision}; give a branch's name.", "revision")
+        raise HubError(
+            f"Files are pushed to a branch, got the commit {revision}; give a branch's name.",
+            "revision",
+        )
     token = token or huggingface_hub.get_token()
     if not token:
-        raise HubError("No Hugging Face token was found; run `hf auth login`, set HF_TOKEN, or pass token=….", "token")
+        raise HubError(
+            "No Hugging Face token was found; run `hf auth login`, set HF_TOKEN, or pass token=….",
+            "token",
+        )
     api, kind = HfApi(token=token), "space" if space else "model"
     user = _asked(api.whoami, repo)["name"]
     url = _asked(
-        lambda: api.create_repo(repo, repo_type=kind, space_sdk="gradio" if space else None, private=True if private else None, exist_ok=True),
+        lambda: api.create_repo(
+            repo,
+            repo_type=kind,
+            space_sdk="gradio" if space else None,
+            private=True if private else None,
+            exist_ok=True,
+        ),
         repo,
         user,
     )
     if revision and revision != constants.DEFAULT_REVISION:
-        _asked(lambda: api.create_branch(repo, branch=revision, repo_type=kind, exist_ok=True), repo, user)
-    info = _asked(lambda: api.space_info(repo, revision=revision) if space else api.model_info(repo, revision=revision), repo, user)
+        _asked(
+            lambda: api.create_branch(repo, branch=revision, repo_type=kind, exist_ok=True),
+            repo,
+            user,
+        )
+    info = _asked(
+        lambda: (
+            api.space_info(repo, revision=revision)
+            if space
+            else api.model_info(repo, revision=revision)
+        ),
+        repo,
+        user,
+    )
     if private and not info.private:
-        raise HubError(f"{repo} exists and is public, but --private was asked for; make it private in its settings, or push to another name.", "rights")
+        raise HubError(
+            f"{repo} exists and is public, but --private was asked for; make it private in its"
+            " settings, or push to another name.",
+            "rights",
+        )
     names = {name for name, _ in files}
     old = [entry.rfilename for entry in info.siblings or ()]
     operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files]
     operations += [CommitOperationDelete(name) for name in old if name not in names and stale(name)]
-    done = _asked(lambda: api.create_commit(repo, operations, commit_message=message, repo_type=kind, revision=revision), repo, user)
+    done = _asked(
+        lambda: api.create_commit(
+            repo, operations, commit_message=message, repo_type=kind, revision=revision
+        ),
+        repo,
+        user,
+    )
     return Published(str(url), done.commit_url, done.oid)
 
 
 def _check_name(repo: str, revision: str | None = None) -> None:
     if not is_repo_name(repo):
-        raise HubError(f"{repo!r} is no repository name; expected namespace/name, such as me/pneumonia-xray-xception.", "name")
+        raise HubError(
+            f"{repo!r} is no repository name; expected namespace/name, such as"
+            " me/pneumonia-xray-xception.",
+            "name",
+        )
     # The name of a revision becomes the name of a file in the cache.
     if revision is not None and (not re.fullmatch(r"[\w][\w./-]*", revision) or ".." in revision):
-        raise HubError(f"{revision!r} is no revision; expected a branch, a tag or a commit.", "revision")
+        raise HubError(
+            f"{revision!r} is no revision; expected a branch, a tag or a commit.", "revision"
+        )
 
 
 def _asked(request: Callable[[], _Result], what: str, user: str | None = None) -> _Result:
@@ -234,10 +329,14 @@ def _asked(request: Callable[[], _Result], what: str, user: str | None = None) -
 
 def _storage(repo: str, cache_dir: str | os.PathLike[str] | None) -> Path:
     # huggingface_hub documents this layout: models--NS--NAME with refs/, snapshots/ and blobs/.
-    return Path(cache_dir or constants.HF_HUB_CACHE).expanduser() / "--".join(("models", *repo.split("/")))
+    return Path(cache_dir or constants.HF_HUB_CACHE).expanduser() / "--".join(
+        ("models", *repo.split("/"))
+    )
 
 
-def _remember(repo: str, revision: str | None, commit: str, cache_dir: str | os.PathLike[str] | None) -> None:
+def _remember(
+    repo: str, revision: str | None, commit: str, cache_dir: str | os.PathLike[str] | None
+) -> None:
     name = revision or constants.DEFAULT_REVISION
     if _COMMIT.fullmatch(name):
         return
@@ -248,12 +347,14 @@ def _remember(repo: str, revision: str | None, commit: str, cache_dir: str | os.
             partial.write(commit)
         Path(partial.name).replace(file)
     except OSError:
-        # A cache that cannot be written to still predicts; only the next offline start will not find this copy.
+        # A cache that cannot be written to still predicts; only the next offline start will not
+        # find this copy.
         pass
 
 
 def _forget(file: Path) -> None:
-    # A file of a snapshot is a link to a blob; without both gone the next download would trust it again.
+    # A file of a snapshot is a link to a blob; without both gone the next download would trust it
+    # again.
     blob = file.parent / file.readlink() if file.is_symlink() else file
     file.unlink(missing_ok=True)
     blob.unlink(missing_ok=True)

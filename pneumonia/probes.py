@@ -1,8 +1,10 @@
 """What moves the answer: one X-ray, altered in one respect at a time, asked about again.
 
-Every probe acts on the 224 x 224 copy that a network sees (:func:`pneumonia.radiograph.resize`), never on the original. An original that was altered first
-and copied afterwards would be filtered and encoded together with its alteration, and the change in the answer would have two causes. The copy of a copy is
-itself, so what a probe returns reaches the network as it is, and "original" here is the answer that the app gives.
+Every probe acts on the 224 x 224 copy that a network sees (:func:`pneumonia.radiograph.resize`),
+never on the original. An original that was altered first and copied afterwards would be filtered
+and encoded together with its alteration, and the change in the answer would have two causes. The
+copy of a copy is itself, so what a probe returns reaches the network as it is, and "original" here
+is the answer that the app gives.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from pneumonia.radiograph import Radiograph
 KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
 ORIGINAL = "original"
 LUNGS_HIDDEN, LUNGS_ONLY, INVERTED = "lungs hidden", "lungs only", "inverted"
-# Standard deviation of a hiding patch's edge, as a share of the picture: a hard edge would be a new thing to look at.
+# Standard deviation of a hiding patch's edge, as a share of the picture: a hard edge would be a new
+# thing to look at.
 SOFTNESS = 0.015
-# Median width over height of the originals lies near 1.25 for NORMAL and 1.5 for PNEUMONIA. One middle ratio for all, or the probe would tell the class.
+# Median width over height of the originals lies near 1.25 for NORMAL and 1.5 for PNEUMONIA. One
+# middle ratio for all, or the probe would tell the class.
 ASPECT = 1.4
 # Grey values of 255 that "brighter" adds and "darker" takes.
 _SHIFT = 40
@@ -49,7 +53,9 @@ class Probe:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and self.name != ORIGINAL:
-            raise ValueError(f"A probe's kind must be one of {', '.join(KINDS)}, got {self.kind!r}.")
+            raise ValueError(
+                f"A probe's kind must be one of {', '.join(KINDS)}, got {self.kind!r}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +85,10 @@ def copy_of(picture: Radiograph) -> Radiograph:
 def lungs_hidden(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Covers the lungs with the mean of everything else, softened at the edge.
 
-    Black would be a lung full of air, the healthiest there is, and white one full of fluid: both would be answers. The mean of the rest is the grey that says
-    least, and nothing of the lungs goes into it. What stays visible is their outline, so a network can still know their size and place.
+    Black would be a lung full of air, the healthiest there is, and white one full of fluid: both
+    would be answers. The mean of the rest is the grey that says least, and nothing of the lungs
+    goes into it. What stays visible is their outline, so a network can still know their size and
+    place.
 
     Args:
         pixels: uint8 ``(H, W)``.
@@ -93,7 +101,8 @@ def lungs_hidden(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarr
 def lungs_only(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Covers everything but the lungs with the lungs' own mean, softened at the edge.
 
-    As in :func:`lungs_hidden`, nothing of what is hidden goes into the fill, and hidden means hidden: the soft edge lies inside the lungs and costs a rim.
+    As in :func:`lungs_hidden`, nothing of what is hidden goes into the fill, and hidden means
+    hidden: the soft edge lies inside the lungs and costs a rim.
 
     Args:
         pixels: uint8 ``(H, W)``.
@@ -109,21 +118,34 @@ def inverted(pixels: np.ndarray) -> np.ndarray:
 
 
 def aspect_restored(pixels: np.ndarray, ratio: float = ASPECT) -> np.ndarray:
-    """Undoes the squeeze to a square: the full picture ``ratio`` times as wide as high, on a black square."""
+    """Undoes the squeeze to a square: the full picture ``ratio`` times as wide as high, on a black
+    square.
+    """
     height, width = pixels.shape
     flat = max(1, round(height / ratio))
     framed = np.zeros_like(pixels)
     top = (height - flat) // 2
-    framed[top : top + flat] = np.asarray(Image.fromarray(pixels).resize((width, flat), Image.Resampling.BILINEAR))
+    framed[top : top + flat] = np.asarray(
+        Image.fromarray(pixels).resize((width, flat), Image.Resampling.BILINEAR)
+    )
     return framed
 
 
 def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
-    return Probe(name, title, kind, lambda picture: Radiograph(np.ascontiguousarray(alter(copy_of(picture).pixels)), picture.name))
+    return Probe(
+        name,
+        title,
+        kind,
+        lambda picture: Radiograph(
+            np.ascontiguousarray(alter(copy_of(picture).pixels)), picture.name
+        ),
+    )
 
 
 def _corruption(name: str, kind: str) -> Probe:
-    """The very corruption of that name that models are validated under, so that what it does here is what was measured there."""
+    """The very corruption of that name that models are validated under, so that what it does here
+    is what was measured there.
+    """
     return _probe(name, TITLES[name], kind, CORRUPTIONS[name])
 
 
@@ -138,8 +160,12 @@ PROBES: tuple[Probe, ...] = (
     _probe(INVERTED, "black and white exchanged", "exposure", inverted),
     _corruption("tight crop", "framing"),
     _corruption("black border", "framing"),
-    _probe("turned 10 left", "turned 10° to the left", "framing", lambda pixels: rotate(pixels, 10)),
-    _probe("turned 10 right", "turned 10° to the right", "framing", lambda pixels: rotate(pixels, -10)),
+    _probe(
+        "turned 10 left", "turned 10° to the left", "framing", lambda pixels: rotate(pixels, 10)
+    ),
+    _probe(
+        "turned 10 right", "turned 10° to the right", "framing", lambda pixels: rotate(pixels, -10)
+    ),
     _corruption("wide aspect", "framing"),
     _corruption("tall aspect", "framing"),
     _probe("aspect restored", "true proportions, on black", "framing", aspect_restored),
@@ -150,7 +176,9 @@ PROBES: tuple[Probe, ...] = (
 _UNTOUCHED = Probe(ORIGINAL, "as it is", "", copy_of)
 
 
-def run(classifier: PneumoniaClassifier, picture: Radiograph, probes: Sequence[Probe] = PROBES) -> list[Probed]:
+def run(
+    classifier: PneumoniaClassifier, picture: Radiograph, probes: Sequence[Probe] = PROBES
+) -> list[Probed]:
     """Asks a classifier about a picture as it is and under each probe, in one batch.
 
     Args:
@@ -159,16 +187,26 @@ def run(classifier: PneumoniaClassifier, picture: Radiograph, probes: Sequence[P
         probes: which.
 
     Returns:
-        One entry for the untouched copy, whose probe is named ``original``, then one a probe, in their order.
+        One entry for the untouched copy, whose probe is named ``original``, then one a probe, in
+        their order.
     """
     copy = copy_of(picture)
     asked = (_UNTOUCHED, *probes)
     altered = [probe.apply(copy) for probe in asked]
     answers = classifier.probabilities(classifier.resized(altered))
-    unsure = any(probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) for probe in probes) and not lungs.fit(copy.pixels).found
+    unsure = (
+        any(probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) for probe in probes)
+        and not lungs.fit(copy.pixels).found
+    )
     note = "The lungs could not be made out; an average outline was used."
     return [
-        Probed(probe, image, float(answer), float(answer - answers[0]), note if unsure and probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) else "")
+        Probed(
+            probe,
+            image,
+            float(answer),
+            float(answer - answers[0]),
+            note if unsure and probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) else "",
+        )
         for probe, image, answer in zip(asked, altered, answers, strict=True)
     ]
 
@@ -176,13 +214,15 @@ def run(classifier: PneumoniaClassifier, picture: Radiograph, probes: Sequence[P
 def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0.0) -> str:
     """Says in plain words whether an answer hangs on something that is not lung.
 
-    With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does so all the same, or changes its mind over framing or
-    exposure while the lungs stay in sight, something else speaks. An inverted picture does not count: no network here was made for it.
+    With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does
+    so all the same, or changes its mind over framing or exposure while the lungs stay in sight,
+    something else speaks. An inverted picture does not count: no network here was made for it.
 
     Args:
         results: of :func:`run`.
         threshold: a probability at or above it is called PNEUMONIA.
-        uncertainty: in logits, of the contract; answers so near the threshold are named as such at the end.
+        uncertainty: in logits, of the contract; answers so near the threshold are named as such at
+            the end.
 
     Raises:
         ValueError: there is no result of the untouched picture.
@@ -199,21 +239,43 @@ def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0
     if hidden := by_name.get(LUNGS_HIDDEN):
         now = f"({_near(hidden.probability)})"
         if said == "PNEUMONIA" and label(hidden) == said:
-            parts.append(f"With both lungs hidden the answer is still PNEUMONIA {now}: it hangs on something that is not lung. Do not rely on it.")
+            parts.append(
+                f"With both lungs hidden the answer is still PNEUMONIA {now}: it hangs on something"
+                " that is not lung. Do not rely on it."
+            )
         elif said == "PNEUMONIA":
-            parts.append(f"With both lungs hidden the answer turns to NORMAL {now}, as it should where it hangs on the lungs.")
+            parts.append(
+                f"With both lungs hidden the answer turns to NORMAL {now}, as it should where it"
+                " hangs on the lungs."
+            )
         elif label(hidden) == said:
-            parts.append(f"With both lungs hidden the answer stays NORMAL {now}; that alone does not tell whether the lungs were read.")
+            parts.append(
+                f"With both lungs hidden the answer stays NORMAL {now}; that alone does not tell"
+                " whether the lungs were read."
+            )
         else:
-            parts.append(f"With both lungs hidden the answer turns to PNEUMONIA {now}: something that is not lung, or their absence, is read as pneumonia.")
+            parts.append(
+                f"With both lungs hidden the answer turns to PNEUMONIA {now}: something that is not"
+                " lung, or their absence, is read as pneumonia."
+            )
         if hidden.note:
             parts.append(hidden.note)
-    others = [result for result in results if result.probe.name not in (ORIGINAL, LUNGS_HIDDEN, INVERTED)]
+    others = [
+        result for result in results if result.probe.name not in (ORIGINAL, LUNGS_HIDDEN, INVERTED)
+    ]
     turning = [result.probe.title for result in others if label(result) != said]
     if turning:
-        parts.append(f"It also changes though the lungs stay in sight: {', '.join(turning)}." if parts else f"It changes with: {', '.join(turning)}.")
+        parts.append(
+            f"It also changes though the lungs stay in sight: {', '.join(turning)}."
+            if parts
+            else f"It changes with: {', '.join(turning)}."
+        )
     elif others:
-        parts.append(f"It stays {said} under the other {len(others)} changes." if len(others) > 1 else f"It stays {said} under the other change.")
+        parts.append(
+            f"It stays {said} under the other {len(others)} changes."
+            if len(others) > 1
+            else f"It stays {said} under the other change."
+        )
     low, high = uncertain_between(threshold, uncertainty)
     if near := [result.probe.title for result in results if low < result.probability < high]:
         parts.append(f"Too near the threshold to be certain: {', '.join(near)}.")
@@ -227,18 +289,20 @@ def occlusion(
     stride: int = 24,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Covers one patch after the other with the picture's mean grey and sees how far the probability falls (Zeiler and Fergus, ECCV 2014).
+    """Covers one patch after the other with the picture's mean grey and sees how far the
+    probability falls (Zeiler and Fergus, ECCV 2014).
 
     Args:
         classifier: whose answers.
         picture: of any size; patches are laid on its 224 x 224 copy.
         window: side of a patch in pixels of the copy, 1 to 224.
-        stride: from one patch to the next, 1 to ``window``, so that none of the picture is passed over; the last row and column lie at the edge.
+        stride: from one patch to the next, 1 to ``window``, so that none of the picture is passed
+            over; the last row and column lie at the edge.
         progress: called with patches done and patches in all, once a batch.
 
     Returns:
-        float32 ``(rows, cols)``, -1 to 1, top left first: the probability of PNEUMONIA as it is minus that with the patch covered. Positive where the picture
-        speaks for pneumonia.
+        float32 ``(rows, cols)``, -1 to 1, top left first: the probability of PNEUMONIA as it is
+        minus that with the patch covered. Positive where the picture speaks for pneumonia.
 
     Raises:
         ValueError: window or stride is outside its range.
@@ -246,7 +310,9 @@ def occlusion(
     copy = copy_of(picture).pixels
     side = radiograph.COPY_SIZE[0]
     if not (1 <= window <= side and 1 <= stride <= window):
-        raise ValueError(f"Expected 1 <= stride <= window <= {side}, got stride {stride} and window {window}.")
+        raise ValueError(
+            f"Expected 1 <= stride <= window <= {side}, got stride {stride} and window {window}."
+        )
     starts = _starts(side, window, stride)
     corners = [(top, left) for top in starts for left in starts]
     grey = np.uint8(round(float(copy.mean())))
@@ -258,7 +324,9 @@ def occlusion(
             covered = copy.copy()
             covered[top : top + window, left : left + window] = grey
             patched.append(Radiograph(covered, picture.name))
-        falls += [whole - float(value) for value in classifier.probabilities(classifier.resized(patched))]
+        falls += [
+            whole - float(value) for value in classifier.probabilities(classifier.resized(patched))
+        ]
         if progress is not None:
             progress(len(falls), len(corners))
     return np.array(falls, np.float32).reshape(len(starts), len(starts))
@@ -266,7 +334,13 @@ def occlusion(
 
 def _near(probability: float) -> str:
     # Two digits would round to a certainty that no network has.
-    return "under 0.01" if probability < 0.01 else "over 0.99" if probability > 0.99 else f"{probability:.2f}"
+    return (
+        "under 0.01"
+        if probability < 0.01
+        else "over 0.99"
+        if probability > 0.99
+        else f"{probability:.2f}"
+    )
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:
@@ -275,9 +349,12 @@ def _starts(side: int, window: int, stride: int) -> list[int]:
 
 
 def _soft(mask: np.ndarray) -> np.ndarray:
-    # Grown by 2.5 deviations, where a blurred edge still covers 99.4%: the mask itself is hidden and the edge lies outside it.
+    # Grown by 2.5 deviations, where a blurred edge still covers 99.4%: the mask itself is hidden
+    # and the edge lies outside it.
     deviation = SOFTNESS * min(mask.shape)
-    grown = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * max(1, round(2.5 * deviation)) + 1))
+    grown = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(
+        ImageFilter.MaxFilter(2 * max(1, round(2.5 * deviation)) + 1)
+    )
     return np.asarray(grown.filter(ImageFilter.GaussianBlur(deviation)), np.float32) / 255
 
 

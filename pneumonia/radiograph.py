@@ -1,7 +1,7 @@
 """From whatever a person hands over to one validated grey image: the only place that decodes.
 
-Training, evaluation, the app and the tests all come through :func:`read` and :func:`resize`, so a model never sees pixels in production that were
-prepared in another way than those it learned from.
+Training, evaluation, the app and the tests all come through :func:`read` and :func:`resize`, so a
+model never sees pixels in production that were prepared in another way than those it learned from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pneumonia import dicom
-from pneumonia.pixels import FORMATS, MAX_PIXELS, READABLE, Facts, UnreadableImage, explained, from_array, from_image, opened
+from pneumonia.pixels import (
+    FORMATS,
+    MAX_PIXELS,
+    READABLE,
+    Facts,
+    UnreadableImage,
+    explained,
+    from_array,
+    from_image,
+    opened,
+)
 
 __all__ = [
     "COPY_QUALITY",
@@ -41,14 +51,17 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray |
 
 # Below this side there is no lung texture left to read; the smallest network input is 100.
 MIN_SIDE = 32
-# What files that can be read are usually called: for a file dialogue. What a file is, its content says.
+# What files that can be read are usually called: for a file dialogue. What a file is, its content
+# says.
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SUFFIXES)
 
-# What the files of the train and test folders are: squeezed to this size (height, width) and encoded as JPEG of this quality.
+# What the files of the train and test folders are: squeezed to this size (height, width) and
+# encoded as JPEG of this quality.
 COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
 
-# Part of every cache key and contract: raise it when the same file would give other pixels than before.
+# Part of every cache key and contract: raise it when the same file would give other pixels than
+# before.
 DECODER_VERSION = 2
 
 
@@ -68,7 +81,10 @@ class Radiograph:
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.uint8:
-            raise UnreadableImage(f"Expected grey pixels as uint8 (height, width), got {self.pixels.dtype} {self.pixels.shape}; use radiograph.read().")
+            raise UnreadableImage(
+                f"Expected grey pixels as uint8 (height, width), got {self.pixels.dtype}"
+                f" {self.pixels.shape}; use radiograph.read()."
+            )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -83,17 +99,20 @@ class Radiograph:
 def read(source: Source) -> Radiograph:
     """Decodes a path, encoded bytes, a PIL image or an array into a :class:`Radiograph`.
 
-    8-bit images keep their values; 16-bit and float ones are stretched linearly from their own minimum and maximum to 0..255, because no window is known for
-    them. Colour is reduced to luma (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied. DICOM is rescaled, windowed and, where its
-    low values are bright, inverted, as :func:`pneumonia.dicom.decode` says. Of a file with several pages the first is read; a DICOM of several is refused.
+    8-bit images keep their values; 16-bit and float ones are stretched linearly from their own
+    minimum and maximum to 0..255, because no window is known for them. Colour is reduced to luma
+    (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied. DICOM is rescaled,
+    windowed and, where its low values are bright, inverted, as :func:`pneumonia.dicom.decode` says.
+    Of a file with several pages the first is read; a DICOM of several is refused.
 
     Args:
-        source: a file path; the bytes of a file; a PIL image; an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, where uint8 means
-            0..255; any other dtype is stretched and its alpha ignored; or a Radiograph, which is returned as it is.
+        source: a file path; the bytes of a file; a PIL image; an array ``(H, W)``, ``(H, W, 1)``,
+            ``(H, W, 3)`` or ``(H, W, 4)``, where uint8 means 0..255; any other dtype is stretched
+            and its alpha ignored; or a Radiograph, which is returned as it is.
 
     Raises:
-        UnreadableImage: it is no picture, damaged, empty, compressed as nothing here can read, too small (under 32 pixels a side) or too large (over
-            50 megapixels).
+        UnreadableImage: it is no picture, damaged, empty, compressed as nothing here can read, too
+            small (under 32 pixels a side) or too large (over 50 megapixels).
         FileNotFoundError: the path does not exist.
     """
     if isinstance(source, Radiograph):
@@ -101,7 +120,8 @@ def read(source: Source) -> Radiograph:
     if isinstance(source, np.ndarray):
         return _checked(from_array(source, "array"), "array")
     if isinstance(source, Image.Image):
-        # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails only here.
+        # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails
+        # only here.
         with explained("image"):
             return _checked(from_image(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -109,15 +129,22 @@ def read(source: Source) -> Radiograph:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.exists():
-            raise FileNotFoundError(f"There is no file {path}; give the path of a {READABLE} image.")
+            raise FileNotFoundError(
+                f"There is no file {path}; give the path of a {READABLE} image."
+            )
         if path.is_dir():
-            raise UnreadableImage(f"{path} is a folder, not an image; give the files in it one by one or as a list.")
+            raise UnreadableImage(
+                f"{path} is a folder, not an image; give the files in it one by one or as a list."
+            )
         return _decode(path.read_bytes(), path.name)
-    raise UnreadableImage(f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}.")
+    raise UnreadableImage(
+        f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}."
+    )
 
 
 def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width that :func:`read` would give a file, in pixels, from its header alone: for counting sizes without decoding.
+    """Height and width that :func:`read` would give a file, in pixels, from its header alone: for
+    counting sizes without decoding.
 
     Raises:
         UnreadableImage: the header is that of no picture, or of one with over 50 megapixels.
@@ -129,18 +156,22 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return dicom.header_size(content, path.name)
     with opened(io.BytesIO(content), path.name) as image:
         width, height = image.size
-        # EXIF orientations 5 to 8 lay the picture on its side; for TIFF, Pillow has turned the size already.
+        # EXIF orientations 5 to 8 lay the picture on its side; for TIFF, Pillow has turned the size
+        # already.
         turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
         return (width, height) if turned else (height, width)
 
 
 def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
-    """Brings a radiograph to the input size of a network, by way of what was published of the training set.
+    """Brings a radiograph to the input size of a network, by way of what was published of the
+    training set.
 
-    The networks learned from copies that were squeezed to 224 x 224 without regard to their aspect and encoded as JPEG once more. An original that skips that
-    step keeps fine detail the networks have never seen, and Xception's answer to it moves from .99 to .24. So whatever is not of that size becomes such a
-    copy first. The copies' spectrum is that of Pillow's antialiased bilinear filter (a support that grows with the reduction) and their quantisation
-    tables are those of quality 75, so those are used here.
+    The networks learned from copies that were squeezed to 224 x 224 without regard to their aspect
+    and encoded as JPEG once more. An original that skips that step keeps fine detail the networks
+    have never seen, and Xception's answer to it moves from .99 to .24. So whatever is not of that
+    size becomes such a copy first. The copies' spectrum is that of Pillow's antialiased bilinear
+    filter (a support that grows with the reduction) and their quantisation tables are those of
+    quality 75, so those are used here.
 
     Args:
         radiograph: the decoded image.
@@ -149,7 +180,9 @@ def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
     Returns:
         uint8 array ``(height, width)``, 0 to 255.
     """
-    copy = Image.fromarray(radiograph.pixels if radiograph.size == COPY_SIZE else _as_published(radiograph))
+    copy = Image.fromarray(
+        radiograph.pixels if radiograph.size == COPY_SIZE else _as_published(radiograph)
+    )
     return np.asarray(copy if size == COPY_SIZE else _squeezed(copy, size))
 
 
@@ -165,12 +198,15 @@ def _squeezed(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def to_input(radiographs: np.ndarray) -> np.ndarray:
-    """Turns a batch of resized grey images, uint8 ``(N, H, W)``, into what the networks take: float32 ``(N, H, W, 3)``, 0 to 255."""
+    """Turns a batch of resized grey images, uint8 ``(N, H, W)``, into what the networks take:
+    float32 ``(N, H, W, 3)``, 0 to 255.
+    """
     return np.repeat(radiographs[..., np.newaxis], 3, axis=-1).astype(np.float32)
 
 
 def _decode(content: bytes, name: str) -> Radiograph:
-    # By what is in it, never by its suffix. DICOM first: its preamble may pose as the header of a TIFF.
+    # By what is in it, never by its suffix. DICOM first: its preamble may pose as the header of a
+    # TIFF.
     if dicom.is_dicom(content):
         return _checked(dicom.decode(content, name), name)
     with opened(io.BytesIO(content), name) as image:
@@ -182,7 +218,10 @@ def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
     pixels, facts = decoded
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:
-        raise UnreadableImage(f"{name} is too small to read, {width}x{height} pixels; at least {MIN_SIDE} a side are needed, 500 or more are better.")
+        raise UnreadableImage(
+            f"{name} is too small to read, {width}x{height} pixels; at least {MIN_SIDE} a side are"
+            " needed, 500 or more are better."
+        )
     return Radiograph(np.ascontiguousarray(pixels), name, facts)
 
 
@@ -193,6 +232,10 @@ def describe() -> dict[str, Any]:
         "colour": "grey, repeated to 3 channels",
         "aspect": "stretch",
         "filter": "bilinear, antialiased",
-        "copy": {"size": list(COPY_SIZE), "jpeg_quality": COPY_QUALITY, "of": "whatever is not of this size"},
+        "copy": {
+            "size": list(COPY_SIZE),
+            "jpeg_quality": COPY_QUALITY,
+            "of": "whatever is not of this size",
+        },
         "range": [0, 255],
     }

@@ -15,7 +15,8 @@ from pneumonia.contract import Contract, Metrics
 
 CARD = "README.md"
 ENTRIES = ("validation", "test")
-# The figures every split must have, and their names on the Hub, where it has one, in the order of every table.
+# The figures every split must have, and their names on the Hub, where it has one, in the order of
+# every table.
 FIGURES: Mapping[str, str] = {
     "accuracy": "accuracy",
     "recall": "recall",
@@ -27,11 +28,16 @@ FIGURES: Mapping[str, str] = {
     "ece": "expected_calibration_error",
     "brier": "brier_score",
 }
-# Anything else (code, pickles, other weights) has no business in a bundle, and from_pretrained would refuse to look at it.
+# Anything else (code, pickles, other weights) has no business in a bundle, and from_pretrained
+# would refuse to look at it.
 _SUFFIXES = (".json", ".h5", ".csv", ".png", ".md")
 _EVIDENCE = (".json", ".h5", ".csv", ".png")
 # What templates, generators and half-finished texts leave behind.
-_LEFTOVER = re.compile(r"\{\{|\}\}|\{%|\$\{|\bTO[D]O\b|\bFIX[M]E\b|\bTBD\b|\bXXX\b|more information needed|lorem ipsum|\bNS/NAME\b|\bnan\b", re.IGNORECASE)
+_LEFTOVER = re.compile(
+    r"\{\{|\}\}|\{%|\$\{|\bTO[D]O\b|\bFIX[M]E\b|\bTBD\b|\bXXX\b|more information needed|lorem"
+    r" ipsum|\bNS/NAME\b|\bnan\b",
+    re.IGNORECASE,
+)
 
 
 class ReleaseError(ValueError):
@@ -48,7 +54,8 @@ def publish(
     token: str | None = None,
     message: str | None = None,
 ) -> hub.Published:
-    """Checks a bundle and pushes all of it in one commit, which also removes pictures and tables that the bundle no longer has.
+    """Checks a bundle and pushes all of it in one commit, which also removes pictures and tables
+    that the bundle no longer has.
 
     Args:
         folder: the bundle.
@@ -63,18 +70,31 @@ def publish(
     """
     if card is None:
         if not (folder / CARD).is_file():
-            raise ReleaseError(f"{folder} has no card {CARD}; publish it with python -m train push, which writes one.")
+            raise ReleaseError(
+                f"{folder} has no card {CARD}; publish it with python -m train push, which writes"
+                " one."
+            )
         card = (folder / CARD).read_text(encoding="utf-8")
     files = check(folder, card)
     contract = bundle.read_contract(folder)
-    message = message or f"{contract.variant}, recipe {contract.recipe.get('name', 'unnamed')}, weights {contract.weights_sha256[:12]}"
+    message = (
+        message
+        or f"{contract.variant}, recipe {contract.recipe.get('name', 'unnamed')}, weights {contract.weights_sha256[:12]}"
+    )
     return hub.push(
-        files, repo, message=message, stale=lambda name: "/" not in name and name.endswith(_EVIDENCE), private=private, revision=revision, token=token
+        files,
+        repo,
+        message=message,
+        stale=lambda name: "/" not in name and name.endswith(_EVIDENCE),
+        private=private,
+        revision=revision,
+        token=token,
     )
 
 
 def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
-    """Everything to publish of a bundle, after checking that it is whole, measured, described and loads.
+    """Everything to publish of a bundle, after checking that it is whole, measured, described and
+    loads.
 
     Args:
         folder: the bundle.
@@ -84,23 +104,37 @@ def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
         Name and file of each part, the card among them as bytes.
 
     Raises:
-        ReleaseError: a metric is missing or belongs to other weights, the card has something left over or other figures, or a file does not belong.
+        ReleaseError: a metric is missing or belongs to other weights, the card has something left
+            over or other figures, or a file does not belong.
         BundleError: the bundle is not whole, or its weights' sha256 is not the contract's.
         ContractError: contract or metrics cannot be read.
     """
     _, contract = bundle.load(folder)
     check_card(card, check_metrics(folder, contract), contract)
     # Hidden files are the desktop's litter.
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != CARD)
-    if strangers := [path.name for path in paths if not path.is_file() or path.suffix not in _SUFFIXES]:
-        raise ReleaseError(f"{folder} holds {', '.join(strangers)}; a bundle has only {', '.join(_SUFFIXES)} files, so move it away.")
-    if more := [path.name for path in paths if path.suffix == ".h5" and path.name != bundle.WEIGHTS]:
-        raise ReleaseError(f"{folder} holds {', '.join(more)} beside {bundle.WEIGHTS}; a bundle has one file of weights, so move it away.")
+    paths = sorted(
+        path for path in folder.iterdir() if not path.name.startswith(".") and path.name != CARD
+    )
+    if strangers := [
+        path.name for path in paths if not path.is_file() or path.suffix not in _SUFFIXES
+    ]:
+        raise ReleaseError(
+            f"{folder} holds {', '.join(strangers)}; a bundle has only {', '.join(_SUFFIXES)}"
+            " files, so move it away."
+        )
+    if more := [
+        path.name for path in paths if path.suffix == ".h5" and path.name != bundle.WEIGHTS
+    ]:
+        raise ReleaseError(
+            f"{folder} holds {', '.join(more)} beside {bundle.WEIGHTS}; a bundle has one file of"
+            " weights, so move it away."
+        )
     return [(path.name, path) for path in paths] + [(CARD, card.encode())]
 
 
 def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
-    """The entries of ``metrics.json``, if every figure is there and was measured on the contract's weights.
+    """The entries of ``metrics.json``, if every figure is there and was measured on the contract's
+    weights.
 
     Raises:
         ReleaseError: something is missing, no number in 0..1, or measured on other weights.
@@ -108,39 +142,65 @@ def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
     """
     metrics = bundle.read_metrics(folder)
     if missing := [name for name in ENTRIES if name not in metrics]:
-        raise ReleaseError(f"{folder / bundle.METRICS} has no entry {' and '.join(missing)}; run python -m train evaluate on the bundle.")
-    measured_on = json.loads((folder / bundle.METRICS).read_text(encoding="utf-8")).get("weights_sha256")
+        raise ReleaseError(
+            f"{folder / bundle.METRICS} has no entry {' and '.join(missing)}; run python -m train"
+            " evaluate on the bundle."
+        )
+    measured_on = json.loads((folder / bundle.METRICS).read_text(encoding="utf-8")).get(
+        "weights_sha256"
+    )
     if measured_on != contract.weights_sha256:
         raise ReleaseError(
-            f"{folder / bundle.METRICS} was measured on other weights ({str(measured_on)[:12]}…) than the contract's ({contract.weights_sha256[:12]}…); "
-            "run python -m train evaluate on the bundle."
+            f"{folder / bundle.METRICS} was measured on other weights ({str(measured_on)[:12]}…)"
+            f" than the contract's ({contract.weights_sha256[:12]}…); run python -m train evaluate"
+            " on the bundle."
         )
     for name, entry in metrics.items():
         if missing := [figure for figure in FIGURES if figure not in entry.figures]:
-            raise ReleaseError(f"The {name} entry of {folder / bundle.METRICS} lacks {', '.join(missing)}; nothing is published with a metric missing.")
+            raise ReleaseError(
+                f"The {name} entry of {folder / bundle.METRICS} lacks {', '.join(missing)}; nothing"
+                " is published with a metric missing."
+            )
         for title, figure in entry.figures.items():
             values = (figure.value, figure.low, figure.high)
-            if not all(isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1 for value in values) or figure.low > figure.high:
-                raise ReleaseError(f"{title} of the {name} entry of {folder / bundle.METRICS} must be numbers in 0..1, got {values}.")
+            if (
+                not all(
+                    isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1
+                    for value in values
+                )
+                or figure.low > figure.high
+            ):
+                raise ReleaseError(
+                    f"{title} of the {name} entry of {folder / bundle.METRICS} must be numbers in"
+                    f" 0..1, got {values}."
+                )
         if entry.threshold != contract.default.threshold:
             raise ReleaseError(
-                f"The {name} entry of {folder / bundle.METRICS} was measured at the threshold {entry.threshold:g}, the contract's is "
-                f"{contract.default.threshold:g}; run python -m train evaluate on the bundle."
+                f"The {name} entry of {folder / bundle.METRICS} was measured at the threshold"
+                f" {entry.threshold:g}, the contract's is {contract.default.threshold:g}; run"
+                " python -m train evaluate on the bundle."
             )
         if sum(entry.counts.values()) != entry.images:
-            raise ReleaseError(f"The counts of the {name} entry of {folder / bundle.METRICS} add up to {sum(entry.counts.values())}, expected {entry.images}.")
+            raise ReleaseError(
+                f"The counts of the {name} entry of {folder / bundle.METRICS} add up to"
+                f" {sum(entry.counts.values())}, expected {entry.images}."
+            )
     return metrics
 
 
 def check_card(card: str, metrics: Mapping[str, Metrics], contract: Contract) -> None:
-    """Checks that a card is finished and that its ``model-index`` is what ``metrics.json`` says of the test folder.
+    """Checks that a card is finished and that its ``model-index`` is what ``metrics.json`` says of
+    the test folder.
 
     Raises:
         ReleaseError: it has no metadata, something is left over in it, or a figure differs.
     """
     if found := _LEFTOVER.search(card):
         line = card.count("\n", 0, found.start()) + 1
-        raise ReleaseError(f"{CARD} still has {found.group()!r} in line {line}; finish the text before publishing it.")
+        raise ReleaseError(
+            f"{CARD} still has {found.group()!r} in line {line}; finish the text before"
+            " publishing it."
+        )
     try:
         data = ModelCard(card).data
     # yaml and huggingface_hub raise several kinds, and all mean the same here.
@@ -150,9 +210,21 @@ def check_card(card: str, metrics: Mapping[str, Metrics], contract: Contract) ->
     results = {result.metric_type: result.metric_value for result in data.eval_results or ()}
     expected = {hub_name: metrics["test"].figures[name].value for name, hub_name in FIGURES.items()}
     if results != expected:
-        differing = sorted(name for name in expected.keys() | results.keys() if results.get(name) != expected.get(name))
-        raise ReleaseError(f"The model-index of {CARD} differs from {bundle.METRICS} in {', '.join(differing)}; render the card again.")
+        differing = sorted(
+            name
+            for name in expected.keys() | results.keys()
+            if results.get(name) != expected.get(name)
+        )
+        raise ReleaseError(
+            f"The model-index of {CARD} differs from {bundle.METRICS} in {', '.join(differing)};"
+            " render the card again."
+        )
     if data.license is None or data.library_name != "keras":
-        raise ReleaseError(f"The metadata of {CARD} must name a license and the library keras, got {data.license} and {data.library_name}.")
+        raise ReleaseError(
+            f"The metadata of {CARD} must name a license and the library keras, got {data.license}"
+            f" and {data.library_name}."
+        )
     if contract.variant not in card:
-        raise ReleaseError(f"{CARD} nowhere names the variant {contract.variant}; it belongs to another bundle.")
+        raise ReleaseError(
+            f"{CARD} nowhere names the variant {contract.variant}; it belongs to another bundle."
+        )

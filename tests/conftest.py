@@ -1,4 +1,6 @@
-"""What the tests share: drawn radiographs, a tiny data set in Kaggle's layout, a valid untrained bundle of each variant, and the real data where it is."""
+"""What the tests share: drawn radiographs, a tiny data set in Kaggle's layout, a valid untrained
+bundle of each variant, and the real data where it is.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from typing import Any
 # Both are read when TensorFlow and Keras are first imported, which happens below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# train/ and app.py are run from the checkout and never installed, so a bare `pytest` has to be told where they are.
+# train/ and app.py are run from the checkout and never installed, so a bare `pytest` has to be told
+# where they are.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import absl.logging
@@ -27,7 +30,8 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.contract import LABELS, Contract, Figure, Metrics, OperatingPoint
 from train.data import SPLITS, Dataset, scan
 
-# When uvicorn sets up its log, absl's handler closes the stream it found at import, unless it is the interpreter's own; here that would be pytest's capture.
+# When uvicorn sets up its log, absl's handler closes the stream it found at import, unless it is
+# the interpreter's own; here that would be pytest's capture.
 absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -39,11 +43,16 @@ SMALL_SIZES = {"xception": (71, 71)}
 
 def pytest_configure(config: pytest.Config) -> None:
     # Keras 3.15 hands its own variables to NumPy 2 in the old way, hundreds of times a test.
-    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras")
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras",
+    )
 
 
 def draw_radiograph(seed: int, label: int, size: tuple[int, int] = (96, 120)) -> np.ndarray:
-    """A chest as a child would draw it, uint8 ``(height, width)``: two dark lungs on grey and, where ``label`` is 1, bright clouds in them."""
+    """A chest as a child would draw it, uint8 ``(height, width)``: two dark lungs on grey and,
+    where ``label`` is 1, bright clouds in them.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0 : size[0], 0 : size[1]] / np.array(size).reshape(2, 1, 1)
     picture = np.full(size, 170.0)
@@ -51,13 +60,18 @@ def draw_radiograph(seed: int, label: int, size: tuple[int, int] = (96, 120)) ->
         lung = ((x - centre) / 0.16) ** 2 + ((y - 0.5 - rng.uniform(-0.03, 0.03)) / 0.36) ** 2 < 1
         picture[lung] = 50
         if label:
-            cloud = np.exp(-(((x - centre - rng.uniform(-0.05, 0.05)) / 0.12) ** 2) - ((y - rng.uniform(0.4, 0.65)) / 0.2) ** 2)
+            cloud = np.exp(
+                -(((x - centre - rng.uniform(-0.05, 0.05)) / 0.12) ** 2)
+                - ((y - rng.uniform(0.4, 0.65)) / 0.2) ** 2
+            )
             picture += 110 * cloud * lung
     return np.clip(picture + rng.normal(0, 6, size), 0, 255).astype(np.uint8)
 
 
 def write_dataset(root: Path, pairs: dict[str, int]) -> Path:
-    """Writes ``pairs[split]`` images a class of drawn JPEGs under ``root``, named as the real ones are."""
+    """Writes ``pairs[split]`` images a class of drawn JPEGs under ``root``, named as the real ones
+    are.
+    """
     for number, split in enumerate(SPLITS):
         for label, name in enumerate(LABELS):
             folder = root / split / name
@@ -65,7 +79,11 @@ def write_dataset(root: Path, pairs: dict[str, int]) -> Path:
             for index in range(1, pairs[split] + 1):
                 # Two images a patient, as in the real data; no patient is in two splits.
                 patient = 100 * number + (index + 1) // 2
-                file = f"person{patient}_{'virus' if index % 4 < 2 else 'bacteria'}_{index}.jpeg" if label else f"IM-{patient:04d}-{index:04d}.jpeg"
+                file = (
+                    f"person{patient}_{'virus' if index % 4 < 2 else 'bacteria'}_{index}.jpeg"
+                    if label
+                    else f"IM-{patient:04d}-{index:04d}.jpeg"
+                )
                 seed = 1000 * number + 2 * index + label
                 Image.fromarray(draw_radiograph(seed, label)).save(folder / file, quality=90)
     return root
@@ -76,8 +94,14 @@ def plausible_metrics(split: str, threshold: float = 0.5) -> Metrics:
     counts = {"true_positive": 90, "false_negative": 10, "true_negative": 40, "false_positive": 10}
     rates = {"accuracy": 130 / 150, "recall": 0.9, "specificity": 0.8, "precision": 0.9}
     others = {"f1": 0.9, "auc": 0.93, "average_precision": 0.95, "ece": 0.05, "brier": 0.1}
-    figures = {name: Figure(value, round(value - 0.06, 4), round(value + 0.05, 4), "wilson") for name, value in rates.items()}
-    figures |= {name: Figure(value, round(value - 0.03, 4), round(value + 0.03, 4), "bootstrap") for name, value in others.items()}
+    figures = {
+        name: Figure(value, round(value - 0.06, 4), round(value + 0.05, 4), "wilson")
+        for name, value in rates.items()
+    }
+    figures |= {
+        name: Figure(value, round(value - 0.03, 4), round(value + 0.03, 4), "bootstrap")
+        for name, value in others.items()
+    }
     return Metrics(split, 150, threshold, counts, figures)
 
 
@@ -88,7 +112,10 @@ def new_contract(variant: str, input_size: tuple[int, int], **changes: Any) -> C
         "recipe": {"name": "seed", "precision": "float32"},
         "input_size": input_size,
         "preprocessing": radiograph.describe(),
-        "operating_points": (OperatingPoint("default", 0.5), OperatingPoint("recall-0.98", 0.2, 0.98)),
+        "operating_points": (
+            OperatingPoint("default", 0.5),
+            OperatingPoint("recall-0.98", 0.2, 0.98),
+        ),
         "gallery_layers": CATALOGUE[variant].gallery_layers if variant in CATALOGUE else (),
         "weights_sha256": "0" * 64,
         "weights_dtype": "float32",
@@ -125,8 +152,12 @@ def small_size() -> Callable[[str], tuple[int, int]]:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in Kaggle's layout with 24 train, 8 val and 8 test images, half of each class. Shared: do not change it, take ``own_dataset``."""
-    return write_dataset(tmp_path_factory.mktemp("tiny") / "chest_xray", {"train": 12, "val": 4, "test": 4})
+    """A folder in Kaggle's layout with 24 train, 8 val and 8 test images, half of each class.
+    Shared: do not change it, take ``own_dataset``.
+    """
+    return write_dataset(
+        tmp_path_factory.mktemp("tiny") / "chest_xray", {"train": 12, "val": 4, "test": 4}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +168,14 @@ def tiny_scan(tiny_dataset: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def wards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The same with enough patients that each of seven folds has both classes. Shared: do not change its files."""
-    return scan(write_dataset(tmp_path_factory.mktemp("wards") / "chest_xray", {"train": 32, "val": 4, "test": 4}))
+    """The same with enough patients that each of seven folds has both classes. Shared: do not
+    change its files.
+    """
+    return scan(
+        write_dataset(
+            tmp_path_factory.mktemp("wards") / "chest_xray", {"train": 32, "val": 4, "test": 4}
+        )
+    )
 
 
 @pytest.fixture
@@ -148,8 +185,14 @@ def own_dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
 
 
 def settle(model: keras.Model, images: np.ndarray) -> None:
-    """Gives batch normalisations the statistics of ``images``: without, a random Xception's features are all but zero and tell no two images apart."""
-    for layer in (normalisations := [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]):
+    """Gives batch normalisations the statistics of ``images``: without, a random Xception's
+    features are all but zero and tell no two images apart.
+    """
+    for layer in (
+        normalisations := [
+            layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+    ):
         layer.trainable, layer.momentum = True, 0.0
     model(images, training=True)
     for layer in normalisations:
@@ -158,25 +201,42 @@ def settle(model: keras.Model, images: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def untrained_models() -> dict[str, keras.Model]:
-    """A network of each variant, as first initialised, at its small size. Shared: do not change them."""
+    """A network of each variant, as first initialised, at its small size. Shared: do not change
+    them.
+    """
     models = {}
     for variant in CATALOGUE.values():
         keras.utils.set_random_seed(7)
         size = SMALL_SIZES.get(variant.name, (64, 64))
         models[variant.name] = variant.build(size)
-        settle(models[variant.name], radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(8)])))
+        settle(
+            models[variant.name],
+            radiograph.to_input(
+                np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(8)])
+            ),
+        )
     return models
 
 
 @pytest.fixture(scope="session")
-def models_folder(tmp_path_factory: pytest.TempPathFactory, untrained_models: dict[str, keras.Model]) -> Path:
-    """A folder with one whole bundle a variant, ``metrics.json`` included, of ``untrained_models``. Shared: do not change it."""
+def models_folder(
+    tmp_path_factory: pytest.TempPathFactory, untrained_models: dict[str, keras.Model]
+) -> Path:
+    """A folder with one whole bundle a variant, ``metrics.json`` included, of ``untrained_models``.
+    Shared: do not change it.
+    """
     folder = tmp_path_factory.mktemp("models")
     for name, model in untrained_models.items():
         size = SMALL_SIZES.get(name, (64, 64))
-        sample = radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(4)]))
+        sample = radiograph.to_input(
+            np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(4)])
+        )
         contract = bundle.save(model, folder / name, new_contract(name, size), sample)
-        bundle.write_metrics(folder / name, {"validation": plausible_metrics("val"), "test": plausible_metrics("test")}, contract)
+        bundle.write_metrics(
+            folder / name,
+            {"validation": plausible_metrics("val"), "test": plausible_metrics("test")},
+            contract,
+        )
     return folder
 
 
@@ -186,14 +246,23 @@ def random_xception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(3)
     file = tmp_path_factory.mktemp("xception") / "xception.weights.h5"
     model = keras.applications.Xception(include_top=False, weights=None, input_shape=(71, 71, 3))
-    settle(model, radiograph.to_input(np.stack([draw_radiograph(seed, seed % 2, (71, 71)) for seed in range(8)])) / 127.5 - 1)
+    settle(
+        model,
+        radiograph.to_input(
+            np.stack([draw_radiograph(seed, seed % 2, (71, 71)) for seed in range(8)])
+        )
+        / 127.5
+        - 1,
+    )
     model.save_weights(file)
     return file
 
 
 @pytest.fixture(scope="session")
 def cxr_root() -> Path:
-    """The real data's folder: ``CHEST_XRAY_DIR``, else ``../shared/data/chest_xray`` beside the checkout."""
+    """The real data's folder: ``CHEST_XRAY_DIR``, else ``../shared/data/chest_xray`` beside the
+    checkout.
+    """
     named = os.environ.get("CHEST_XRAY_DIR")
     if named:
         # Whoever names a folder wants these tests run: a wrong path is a failure, never a skip.
@@ -201,7 +270,10 @@ def cxr_root() -> Path:
         return Path(named)
     beside = CHECKOUT.parent / "shared" / "data" / "chest_xray"
     if not beside.is_dir():
-        what = "the X-rays are not here: CHEST_XRAY_DIR is not set and there is no ../shared/data/chest_xray beside the checkout"
+        what = (
+            "the X-rays are not here: CHEST_XRAY_DIR is not set and there is no"
+            " ../shared/data/chest_xray beside the checkout"
+        )
         # A fork's CI has no X-rays; who has none says so, and the skips are listed in the summary.
         if os.environ.get("WITHOUT_XRAYS"):
             pytest.skip(what)

@@ -9,7 +9,9 @@ import pytest
 
 
 def absent(what: str) -> NoReturn:
-    """Skips and says what is missing; where CI is set it fails instead, for a skip there would hide that something was not tested."""
+    """Skips and says what is missing; where CI is set it fails instead, for a skip there would hide
+    that something was not tested.
+    """
     if os.environ.get("CI"):
         pytest.fail(f"{what}; it must be there where CI is set")
     pytest.skip(what)

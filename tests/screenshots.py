@@ -43,14 +43,18 @@ def snap(page: Page, name: str) -> None:
 
 def main() -> None:
     """Starts the app and a browser, takes the pictures, stops both."""
-    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if browser is None:
         raise SystemExit("No Chromium was found: install one, or name it in CHROMIUM.")
     served = app.build_app()
     app.launch(served, "127.0.0.1", None, wait=lambda: None)
     try:
         with sync_playwright() as playwright:
-            opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+            opened = playwright.chromium.launch(
+                executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
+            )
             take(opened.new_page(viewport={"width": 1280, "height": 860}), str(served.local_url))
             opened.close()
     finally:

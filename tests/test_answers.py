@@ -16,16 +16,32 @@ from page.words import answers as words
 from pneumonia import OperatingPoint, PneumoniaClassifier, Radiograph, heatmaps
 from pneumonia.evidence import Outcome
 
-# Of five pneumonias two lie below 0.5 and one of them below 0.2; of five healthy one lies at 0.5 and another between.
-PREDICTIONS = [(1, 0.9), (1, 0.8), (1, 0.7), (1, 0.3), (1, 0.1), (0, 0.5), (0, 0.3), (0, 0.1), (0, 0.1), (0, 0.0)]
+# Of five pneumonias two lie below 0.5 and one of them below 0.2; of five healthy one lies at 0.5
+# and another between.
+PREDICTIONS = [
+    (1, 0.9),
+    (1, 0.8),
+    (1, 0.7),
+    (1, 0.3),
+    (1, 0.1),
+    (0, 0.5),
+    (0, 0.3),
+    (0, 0.1),
+    (0, 0.1),
+    (0, 0.0),
+]
 
 
 @pytest.fixture
 def models(models_folder, tmp_path):
-    """The baseline and the augmented network in a folder of their own, which a test may alter; the baseline with its table of predictions."""
+    """The baseline and the augmented network in a folder of their own, which a test may alter; the
+    baseline with its table of predictions.
+    """
     for name in ("baseline", "augmented"):
         shutil.copytree(models_folder / name, tmp_path / name)
-    rows = "".join(f"test/{place}.jpeg,{label},{value}\n" for place, (label, value) in enumerate(PREDICTIONS))
+    rows = "".join(
+        f"test/{place}.jpeg,{label},{value}\n" for place, (label, value) in enumerate(PREDICTIONS)
+    )
     (tmp_path / "baseline" / answers.PREDICTIONS).write_text(f"file,label,probability\n{rows}")
     return Models(tmp_path)
 
@@ -46,13 +62,24 @@ def test_the_uncertain_stretch_is_measured_in_logits():
     assert answers.uncertain_between(0.2, 0) == (0.2, 0.2)
     low, high = answers.uncertain_between(0.0, 1.0)
     assert 0 < low < high < 1e-5
-    assert [answers.call(value, 0.5, math.log(3)) for value in (0.24, 0.26, 0.74, 0.76)] == ["NORMAL", "UNCERTAIN", "UNCERTAIN", "PNEUMONIA"]
+    assert [answers.call(value, 0.5, math.log(3)) for value in (0.24, 0.26, 0.74, 0.76)] == [
+        "NORMAL",
+        "UNCERTAIN",
+        "UNCERTAIN",
+        "PNEUMONIA",
+    ]
     assert [answers.call(value, 0.2, 0) for value in (0.199, 0.2)] == ["NORMAL", "PNEUMONIA"]
 
 
 def test_points_are_offered_once_a_threshold_from_the_lowest_recall(make_contract):
-    named = [OperatingPoint("default", 0.3, 0.98), OperatingPoint("recall-0.99", 0.1, 0.99), OperatingPoint("recall-0.95", 0.6, 0.95)]
-    contract = make_contract("baseline", (64, 64), operating_points=(*named, OperatingPoint("recall-0.98", 0.3, 0.98)))
+    named = [
+        OperatingPoint("default", 0.3, 0.98),
+        OperatingPoint("recall-0.99", 0.1, 0.99),
+        OperatingPoint("recall-0.95", 0.6, 0.95),
+    ]
+    contract = make_contract(
+        "baseline", (64, 64), operating_points=(*named, OperatingPoint("recall-0.98", 0.3, 0.98))
+    )
     offered = answers.points(contract)
     assert [point.name for point in offered] == ["recall-0.95", "default", "recall-0.99"]
     assert [words.point_name(point) for point in offered] == ["95%", "98% (default)", "99%"]
@@ -66,16 +93,22 @@ def test_a_reading_counts_the_cost_of_the_very_point_it_was_given_at(models, sho
     strict = answers.read(models, "baseline", shown, "recall-0.98")
     assert (usual.point.threshold, usual.cost) == (0.5, Outcome(0.5, 2, 5, 1, 5))
     assert (strict.point.threshold, strict.cost) == (0.2, Outcome(0.2, 1, 5, 2, 5))
-    assert usual.prediction.probability == pytest.approx(models["baseline"].predict(shown.picture).probability)
+    assert usual.prediction.probability == pytest.approx(
+        models["baseline"].predict(shown.picture).probability
+    )
     assert usual.seen.shape == (64, 64)
-    assert answers.cost_sentence(strict).startswith("At this setting 1 of 5 pneumonias were missed (95%: ")
+    assert answers.cost_sentence(strict).startswith(
+        "At this setting 1 of 5 pneumonias were missed (95%: "
+    )
     assert answers.cost_sentence(strict).endswith("on the test set of 10 X-rays.")
 
 
 def test_a_setting_that_clears_hardly_anybody_is_said_to_tell_nothing(models, shown):
     usual = answers.read(models, "baseline", shown)
     for called_back, says_so in ((17, False), (18, True), (20, True)):
-        sentence = answers.cost_sentence(dataclasses.replace(usual, cost=Outcome(0.01, 0, 5, called_back, 20)))
+        sentence = answers.cost_sentence(
+            dataclasses.replace(usual, cost=Outcome(0.01, 0, 5, called_back, 20))
+        )
         assert sentence.endswith(words.TELLS_LITTLE) is says_so
 
 
@@ -85,9 +118,15 @@ def test_without_a_table_only_the_measured_threshold_has_a_cost(models, shown):
     assert other.cost is None and answers.cost_sentence(other) == words.NO_COST
 
 
-def test_weights_from_elsewhere_use_the_bundled_table_only_if_they_are_the_same(models, tmp_path_factory):
+def test_weights_from_elsewhere_use_the_bundled_table_only_if_they_are_the_same(
+    models, tmp_path_factory
+):
     elsewhere = tmp_path_factory.mktemp("hub") / "snapshot"
-    shutil.copytree(models.folder / "baseline", elsewhere, ignore=shutil.ignore_patterns(answers.PREDICTIONS, "metrics.json"))
+    shutil.copytree(
+        models.folder / "baseline",
+        elsewhere,
+        ignore=shutil.ignore_patterns(answers.PREDICTIONS, "metrics.json"),
+    )
     same = PneumoniaClassifier.from_pretrained(elsewhere)
     assert answers.cost(models, "baseline", same, 0.2) == Outcome(0.2, 1, 5, 2, 5)
     promise(models.folder / "baseline", weights_sha256="0" * 64)
@@ -100,10 +139,19 @@ def test_near_the_threshold_there_is_no_label(models, shown):
     reading = answers.read(models, "baseline", shown)
     answer = answers.typed(reading)
     assert (reading.called, answer["answer"]) == ("UNCERTAIN", "UNCERTAIN")
-    assert answer["label"] in ("NORMAL", "PNEUMONIA") and answer["uncertain_from"] < answer["probability"] < answer["uncertain_to"]
+    assert (
+        answer["label"] in ("NORMAL", "PNEUMONIA")
+        and answer["uncertain_from"] < answer["probability"] < answer["uncertain_to"]
+    )
     text = verdicts.answered(reading)
-    assert words.CALLED["UNCERTAIN"] in text and "class='band'" in text and words.UNCERTAIN_WHY in text
-    assert "class='verdict uncertain'" in text and ">PNEUMONIA</p>" not in text and ">NORMAL</p>" not in text
+    assert (
+        words.CALLED["UNCERTAIN"] in text and "class='band'" in text and words.UNCERTAIN_WHY in text
+    )
+    assert (
+        "class='verdict uncertain'" in text
+        and ">PNEUMONIA</p>" not in text
+        and ">NORMAL</p>" not in text
+    )
 
 
 def test_an_answer_is_plain_data(models, shown):
@@ -112,7 +160,11 @@ def test_an_answer_is_plain_data(models, shown):
     assert set(answer) == set(answers.Answer.__annotations__)
     assert (answer["cost"]["missed"], answer["cost"]["ill"]) == (2, 5)
     assert answer["cost"]["missed_low"] < 0.4 < answer["cost"]["missed_high"]
-    assert (answer["uncertain_from"], answer["uncertain_to"], answer["calibrated"]) == (0.5, 0.5, False)
+    assert (answer["uncertain_from"], answer["uncertain_to"], answer["calibrated"]) == (
+        0.5,
+        0.5,
+        False,
+    )
     assert answers.typed(answers.read(models, "augmented", shown, "recall-0.98"))["cost"] is None
 
 
@@ -125,7 +177,9 @@ def test_a_network_that_ends_otherwise_is_answered_without_a_map(models, shown, 
 
     monkeypatch.setattr(heatmaps, "contributions", refuse)
     assert answers.with_heat(models, "baseline", reading) is reading
-    assert words.NOTHING_TO_SHOW in verdicts.answered(reading) and words.DRAWING in verdicts.answered(reading, drawing=True)
+    assert words.NOTHING_TO_SHOW in verdicts.answered(
+        reading
+    ) and words.DRAWING in verdicts.answered(reading, drawing=True)
 
 
 def test_the_share_in_the_lungs_is_counted_by_hand():
@@ -137,34 +191,69 @@ def test_the_share_in_the_lungs_is_counted_by_hand():
 @pytest.mark.parametrize(
     ("in_lungs", "said"),
     [
-        ((0.6, 0.25), "Of all that speaks for {}, 60% lies in the lung fields, which cover 25% of the picture."),
-        ((0.2, 0.25), "Of all that speaks for {}, 20% lies in the lung fields, which cover 25% of the picture. That is no more than chance would put there."),
+        (
+            (0.6, 0.25),
+            (
+                "Of all that speaks for {}, 60% lies in the lung fields, which cover 25% of the"
+                " picture."
+            ),
+        ),
+        (
+            (0.2, 0.25),
+            (
+                "Of all that speaks for {}, 20% lies in the lung fields, which cover 25% of the"
+                " picture. That is no more than chance would put there."
+            ),
+        ),
         (None, words.LUNGS_UNKNOWN),
     ],
 )
 def test_how_much_lies_in_the_lungs_is_said(models, shown, in_lungs, said):
     reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
-    assert verdicts.inside(dataclasses.replace(reading, in_lungs=in_lungs)) == said.format(reading.towards)
+    assert verdicts.inside(dataclasses.replace(reading, in_lungs=in_lungs)) == said.format(
+        reading.towards
+    )
 
 
 def test_a_refusal_holds_until_it_is_overruled(shown):
     refused = dataclasses.replace(shown, reasons=("It is in colour.", "It is <small>."))
-    with pytest.raises(gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send overrule=true"):
+    with pytest.raises(
+        gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send overrule=true"
+    ):
         answers.must_be_answered(refused, overrule=False)
     assert answers.must_be_answered(refused, overrule=True) is refused
     assert answers.must_be_answered(shown, overrule=False) is shown
     overruled = dataclasses.replace(refused, overruled=True)
-    assert answers.must_be_answered(overruled, overrule=False) is overruled and overruled.key != refused.key
+    assert (
+        answers.must_be_answered(overruled, overrule=False) is overruled
+        and overruled.key != refused.key
+    )
     text = verdicts.refused(refused)
-    assert "<li>It is in colour.</li><li>It is &lt;small&gt;.</li>" in text and "data-overrule" in text and "chest.png" in text
+    assert (
+        "<li>It is in colour.</li><li>It is &lt;small&gt;.</li>" in text
+        and "data-overrule" in text
+        and "chest.png" in text
+    )
 
 
 def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_radiograph):
     picture = Radiograph(drawn_radiograph(4, 1), "<script>${alert(1)}{{x}}'")
-    reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", Shown(picture, truth="NORMAL", reasons=("It is blue.",), overruled=True)))
+    reading = answers.with_heat(
+        models,
+        "baseline",
+        answers.read(
+            models,
+            "baseline",
+            Shown(picture, truth="NORMAL", reasons=("It is blue.",), overruled=True),
+        ),
+    )
     text = verdicts.answered(reading)
     assert "<script" not in text and "${" not in text and "{{" not in text and "}'" not in text
-    assert text.count("class='film ") == 2 and text.count("type='radio'") == 2 and text.count(" checked") == 1
+    assert (
+        text.count("class='film ") == 2
+        and text.count("type='radio'") == 2
+        and text.count(" checked") == 1
+    )
     assert f"data-towards='{'NORMAL' if reading.called == 'NORMAL' else 'PNEUMONIA'}'" in text
     assert "The data set calls this example NORMAL: the model " in text
     assert words.OVERRULED.format(reasons="It is blue.") in text
@@ -172,18 +261,29 @@ def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_
 
 
 def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
-    heat = heatmaps.HeatMap(np.array([[0, 0], [0, 2]], np.float32), 2.0, "pool3", (2, 2), ((1, 0), (1, 0)))
+    heat = heatmaps.HeatMap(
+        np.array([[0, 0], [0, 2]], np.float32), 2.0, "pool3", (2, 2), ((1, 0), (1, 0))
+    )
     film = verdicts.film(heat, Radiograph(np.zeros((100, 200), np.uint8), "x"), "PNEUMONIA")
     assert film.size == (verdicts.FILM_SIDE, verdicts.FILM_SIDE // 2) and film.mode == "RGBA"
     alpha = np.asarray(film)[..., 3]
     assert alpha[0, 0] == 0 and alpha[-1, -1] == 255
-    assert verdicts.strongest(heat, "PNEUMONIA") == "What speaks for PNEUMONIA is strongest in the lower right of the picture."
+    assert (
+        verdicts.strongest(heat, "PNEUMONIA")
+        == "What speaks for PNEUMONIA is strongest in the lower right of the picture."
+    )
     assert verdicts.strongest(heat, "NORMAL") == words.HEAT_NONE.format(label="NORMAL")
 
 
 @pytest.mark.parametrize(
     ("down", "across", "said"),
-    [(0.1, 0.1, "upper left"), (0.5, 0.5, "centre"), (0.5, 0.9, "middle right"), (0.99, 0.5, "lower centre"), (1.0, 1.0, "lower right")],
+    [
+        (0.1, 0.1, "upper left"),
+        (0.5, 0.5, "centre"),
+        (0.5, 0.9, "middle right"),
+        (0.99, 0.5, "lower centre"),
+        (1.0, 1.0, "lower right"),
+    ],
 )
 def test_a_place_in_words(down, across, said):
     assert verdicts.place_of(down, across) == said
@@ -191,12 +291,18 @@ def test_a_place_in_words(down, across, said):
 
 def test_the_threshold_at_the_far_end_keeps_its_words_on_the_page(models, shown):
     reading = answers.read(models, "baseline", shown)
-    moved = dataclasses.replace(reading, prediction=dataclasses.replace(reading.prediction, threshold=0.9))
+    moved = dataclasses.replace(
+        reading, prediction=dataclasses.replace(reading.prediction, threshold=0.9)
+    )
     assert "class='mark turned' style='left:90.00%'><span>threshold 90%" in verdicts.bar(moved)
     assert "class='band'" not in verdicts.bar(moved)
 
 
 def test_what_was_promised_is_said_with_its_margin():
     point = OperatingPoint("recall-0.98", 0.1, 0.98, 0.968, "One-sided 95% bound over patients.")
-    assert words.promised(point) == "Promised on new patients of the same hospital: a recall of 96.8% or more (One-sided 95% bound over patients)."
+    assert (
+        words.promised(point)
+        == "Promised on new patients of the same hospital: a recall of 96.8% or more (One-sided 95%"
+        " bound over patients)."
+    )
     assert words.promised(OperatingPoint("default", 0.5)) == ""

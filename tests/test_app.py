@@ -71,15 +71,21 @@ def test_predict_answers_on_every_example(client, models_folder, variant):
     for file in (*EXAMPLES["NORMAL"], *EXAMPLES["PNEUMONIA"]):
         answer = client.predict(handle_file(file), variant, api_name="/predict")
         assert set(answer) == set(Answer.__annotations__)
-        assert answer["probability"] == pytest.approx(classifier.predict(file).probability, abs=1e-5)
+        assert answer["probability"] == pytest.approx(
+            classifier.predict(file).probability, abs=1e-5
+        )
         assert answer["label"] == LABELS[int(answer["probability"] >= answer["threshold"])]
-        assert (answer["variant"], answer["name"]) == (variant, file.name) and answer["milliseconds"] > 0
+        assert (answer["variant"], answer["name"]) == (variant, file.name) and answer[
+            "milliseconds"
+        ] > 0
 
 
 def test_the_endpoints_are_few_and_typed(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == {"/predict", "/compare", "/explain", "/activations", "/batch"}
-    assert named["/predict"]["returns"][0]["type"]["properties"]["probability"] == {"type": "number"}
+    assert named["/predict"]["returns"][0]["type"]["properties"]["probability"] == {
+        "type": "number"
+    }
     assert all(endpoint["returns"][0]["type"]["properties"] for endpoint in named.values())
     assert all(endpoint["description"] for endpoint in named.values())
 
@@ -108,10 +114,18 @@ def test_a_bad_file_gets_one_sentence(client, tmp_path, name):
 def test_sixteen_bits_are_read_not_clipped(client, models_folder, tmp_path):
     ramp = np.linspace(1000, 40_000, 200 * 200).reshape(200, 200).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
-    expected = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
-    white = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(np.full((200, 200), 255, np.uint8)).probability
+    expected = (
+        PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
+    )
+    white = (
+        PneumoniaClassifier.from_pretrained(models_folder / "baseline")
+        .predict(np.full((200, 200), 255, np.uint8))
+        .probability
+    )
     # A ramp is no X-ray, and says so unless it is overruled.
-    answer = client.predict(handle_file(tmp_path / "deep.png"), "baseline", overrule=True, api_name="/predict")["probability"]
+    answer = client.predict(
+        handle_file(tmp_path / "deep.png"), "baseline", overrule=True, api_name="/predict"
+    )["probability"]
     assert answer == pytest.approx(expected, abs=1e-5) and abs(answer - white) > 1e-4
 
 
@@ -121,13 +135,17 @@ def test_what_is_no_chest_x_ray_is_refused_with_its_reason(client, tmp_path, nam
     sunset[..., 0] = np.linspace(60, 255, 300)
     sunset[100:, :, 2] = np.linspace(255, 60, 300)
     Image.fromarray(sunset).save(tmp_path / "sunset.png")
-    with pytest.raises(AppError, match=r"in colour.*Send overrule=true to have an answer all the same\.") as caught:
+    with pytest.raises(
+        AppError, match=r"in colour.*Send overrule=true to have an answer all the same\."
+    ) as caught:
         client.predict(handle_file(tmp_path / "sunset.png"), api_name=name)
     assert not LEAK.search(str(caught.value))
     assert client.predict(handle_file(tmp_path / "sunset.png"), overrule=True, api_name=name)
 
 
-@pytest.mark.parametrize("upload", [{"path": "/etc/hostname"}, {"path": str(EXAMPLES["NORMAL"][0])}, {}, "text"])
+@pytest.mark.parametrize(
+    "upload", [{"path": "/etc/hostname"}, {"path": str(EXAMPLES["NORMAL"][0])}, {}, "text"]
+)
 def test_only_uploads_may_be_read(client, upload):
     with pytest.raises(AppError, match=r"upload|No file arrived"):
         client.predict(upload, "baseline", api_name="/predict")
@@ -154,16 +172,31 @@ def test_compare_asks_every_model_the_same_picture(client, models_folder):
     assert [answer["variant"] for answer in found["answers"]] == list(VARIANTS)
     for answer in found["answers"]:
         assert answer["probability"] == pytest.approx(
-            PneumoniaClassifier.from_pretrained(models_folder / answer["variant"]).predict(file).probability, abs=1e-5
+            PneumoniaClassifier.from_pretrained(models_folder / answer["variant"])
+            .predict(file)
+            .probability,
+            abs=1e-5,
         )
     assert found["agreement"].endswith(".")
 
 
 def test_an_operating_point_is_asked_for_by_name(client):
-    answer = client.predict(handle_file(EXAMPLES["NORMAL"][0]), "baseline", "recall-0.98", api_name="/predict")
-    assert (answer["threshold"], answer["operating_point"], answer["recall_target"], answer["cost"]) == (0.2, "recall-0.98", 0.98, None)
+    answer = client.predict(
+        handle_file(EXAMPLES["NORMAL"][0]), "baseline", "recall-0.98", api_name="/predict"
+    )
+    assert (
+        answer["threshold"],
+        answer["operating_point"],
+        answer["recall_target"],
+        answer["cost"],
+    ) == (0.2, "recall-0.98", 0.98, None)
     answer = client.predict(handle_file(EXAMPLES["NORMAL"][0]), "baseline", api_name="/predict")
-    assert (answer["cost"]["missed"], answer["cost"]["ill"], answer["cost"]["called_back"], answer["cost"]["healthy"]) == (10, 100, 10, 50)
+    assert (
+        answer["cost"]["missed"],
+        answer["cost"]["ill"],
+        answer["cost"]["called_back"],
+        answer["cost"]["healthy"],
+    ) == (10, 100, 10, 50)
 
 
 def test_explain_adds_up_over_the_api(client):
@@ -180,7 +213,9 @@ def test_activations_come_strongest_first_with_a_picture_each(client):
     strengths = [channel["strength"] for channel in answer["channels"]]
     assert strengths == sorted(strengths, reverse=True)
     for channel in answer["channels"]:
-        assert channel["strength"] == pytest.approx((channel["normal"] + channel["pneumonia"]) / 2, rel=1e-5)
+        assert channel["strength"] == pytest.approx(
+            (channel["normal"] + channel["pneumonia"]) / 2, rel=1e-5
+        )
         assert channel["picture"].startswith("data:image/png;base64,")
     with pytest.raises(AppError, match=r"no layer .*conv9.*choose one of conv1, pool1"):
         client.predict(*pair, "conv9", "baseline", 5, api_name="/activations")
@@ -195,30 +230,56 @@ def test_a_damaged_bundle_is_a_sentence_and_the_others_still_answer(models_folde
     assert models.default == "baseline"
     with pytest.raises(gr.Error) as caught:
         models["baseline"]
-    assert caught.value.message == "The model baseline cannot be loaded on this server; choose another one."
+    assert (
+        caught.value.message
+        == "The model baseline cannot be loaded on this server; choose another one."
+    )
     assert models["augmented"] is models["augmented"]
 
 
 def test_no_model_at_all_says_what_was_expected(tmp_path):
-    with pytest.raises(SystemExit, match=r"no model in .*expected a bundle in one of its folders baseline, augmented, xception"):
+    with pytest.raises(
+        SystemExit,
+        match=(
+            r"no model in .*expected a bundle in one of its folders baseline, augmented, xception"
+        ),
+    ):
         app.build_app(tmp_path)
 
 
 def test_the_panel_shows_what_was_measured_or_that_nothing_was(models_folder, tmp_path):
     measured = panels.facts(panels.Evidence.bundled(models_folder / "baseline", "Baseline CNN"))
-    assert "90.0% <span class='interval'>(95% interval 84.0–95.0%)</span>" in measured and "10 of 100 pneumonias missed" in measured
-    shutil.copytree(models_folder / "baseline", tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.json"))
+    assert (
+        "90.0% <span class='interval'>(95% interval 84.0–95.0%)</span>" in measured
+        and "10 of 100 pneumonias missed" in measured
+    )
+    shutil.copytree(
+        models_folder / "baseline", tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.json")
+    )
     bare = panels.facts(panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN"))
     assert bare.count("not measured") == 2 and "missed" not in bare
-    assert "not measured" in panels.table([panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN")])
+    assert "not measured" in panels.table(
+        [panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN")]
+    )
 
 
-@pytest.mark.parametrize(("value", "said"), [(0, "under 0.1%"), (0.0004, "under 0.1%"), (0.5, "50.0%"), (0.9999, "over 99.9%"), (1, "over 99.9%")])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "under 0.1%"),
+        (0.0004, "under 0.1%"),
+        (0.5, "50.0%"),
+        (0.9999, "over 99.9%"),
+        (1, "over 99.9%"),
+    ],
+)
 def test_percent_never_rounds_to_certainty(value, said):
     assert panels.percent(value) == said
 
 
-def test_without_a_network_share_says_so_and_the_page_stays(models_folder, tmp_path, monkeypatch, capsys):
+def test_without_a_network_share_says_so_and_the_page_stays(
+    models_folder, tmp_path, monkeypatch, capsys
+):
     def unreachable(**_):
         raise OSError("no route")
 
@@ -228,8 +289,19 @@ def test_without_a_network_share_says_so_and_the_page_stays(models_folder, tmp_p
     try:
         app.launch(page, "127.0.0.1", free_port(), share=True, wait=lambda: None)
         said = capsys.readouterr().out.splitlines()
-        assert said == [f"The page is at {page.local_url}", "There is no share link: the service that makes one cannot be reached; the page stays local."]
-        assert Client(page.local_url, verbose=False).predict(handle_file(EXAMPLES["NORMAL"][0]), "baseline", api_name="/predict")["label"] in LABELS
+        assert said == [
+            f"The page is at {page.local_url}",
+            (
+                "There is no share link: the service that makes one cannot be reached; the page"
+                " stays local."
+            ),
+        ]
+        assert (
+            Client(page.local_url, verbose=False).predict(
+                handle_file(EXAMPLES["NORMAL"][0]), "baseline", api_name="/predict"
+            )["label"]
+            in LABELS
+        )
     finally:
         page.close()
 
@@ -237,14 +309,18 @@ def test_without_a_network_share_says_so_and_the_page_stays(models_folder, tmp_p
 def test_the_command_serves_says_where_and_nothing_else(models_folder, tmp_path):
     command = [sys.executable, "app.py", "--port", str(free_port()), "--models", str(models_folder)]
     with (tmp_path / "errors").open("w+") as errors:
-        server = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        server = subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
         try:
             assert server.stdout is not None
             first = server.stdout.readline()
             address = re.fullmatch(r"The page is at (http://127\.0\.0\.1:\d+/)\n", first)
             errors.seek(0)
             assert address, (first, errors.read())
-            answer = Client(address[1], verbose=False).predict(handle_file(EXAMPLES["NORMAL"][0]), "xception", api_name="/predict")
+            answer = Client(address[1], verbose=False).predict(
+                handle_file(EXAMPLES["NORMAL"][0]), "xception", api_name="/predict"
+            )
             assert answer["label"] in LABELS
             errors.seek(0)
             assert errors.read() == ""
@@ -255,11 +331,26 @@ def test_the_command_serves_says_where_and_nothing_else(models_folder, tmp_path)
 
 @pytest.mark.parametrize("module", ["app", "train.__main__"])
 def test_numpys_small_products_are_not_shared_among_threads(module):
-    """Set before NumPy is imported, or it would have no effect; whoever sets another number is left with it."""
-    asked = f"import {module}, threadpoolctl; print(*(pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['internal_api'] == 'openblas'))"
+    """Set before NumPy is imported, or it would have no effect; whoever sets another number is left
+    with it.
+    """
+    asked = (
+        f"import {module}, threadpoolctl; print(*(pool['num_threads'] for pool in"
+        " threadpoolctl.threadpool_info() if pool['internal_api'] == 'openblas'))"
+    )
     plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
-    for given, expected in ((plain, "1"), (plain | {"OPENBLAS_NUM_THREADS": "2"}, str(min(2, os.cpu_count() or 1)))):
-        ran = subprocess.run([sys.executable, "-c", asked], cwd=CHECKOUT, env=given, capture_output=True, text=True, check=True)
+    for given, expected in (
+        (plain, "1"),
+        (plain | {"OPENBLAS_NUM_THREADS": "2"}, str(min(2, os.cpu_count() or 1))),
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-c", asked],
+            cwd=CHECKOUT,
+            env=given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         pools = set(ran.stdout.split())
         # A NumPy without OpenBLAS (Apple's Accelerate) has none to set.
         assert pools <= {expected}, ran.stdout

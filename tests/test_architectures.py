@@ -1,4 +1,6 @@
-"""The networks: their listings layer by layer, their weights counted by hand, and what every entry of the catalogue must have."""
+"""The networks: their listings layer by layer, their weights counted by hand, and what every entry
+of the catalogue must have.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,13 @@ def built_again(small_size) -> dict[str, keras.Model]:
 
 @pytest.fixture(scope="module")
 def inputs(drawn_radiograph) -> np.ndarray:
-    return radiograph.to_input(np.stack([drawn_radiograph(seed, seed % 2, (71, 71)) for seed in range(3)]))
+    return radiograph.to_input(
+        np.stack([drawn_radiograph(seed, seed % 2, (71, 71)) for seed in range(3)])
+    )
 
 
-# --- every variant ----------------------------------------------------------------------------------------------------------------------
+# --- every variant
+# ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 class TestEveryVariant:
     def test_it_maps_images_to_one_probability(self, variant, built, small_size, drawn_radiograph):
@@ -45,7 +50,13 @@ class TestEveryVariant:
         assert model.output_shape == (None, 1)
         last = model.layers[-1]
         assert (last.name, last.activation) == ("probability", keras.activations.sigmoid)
-        values = np.asarray(model(radiograph.to_input(np.stack([drawn_radiograph(seed, seed % 2, size) for seed in range(2)]))))
+        values = np.asarray(
+            model(
+                radiograph.to_input(
+                    np.stack([drawn_radiograph(seed, seed % 2, size) for seed in range(2)])
+                )
+            )
+        )
         assert values.dtype == np.float32
         assert ((values > 0) & (values < 1)).all()
         assert values[0] != values[1]
@@ -82,7 +93,8 @@ class TestEveryVariant:
         assert all(side >= radiograph.MIN_SIDE for side in entry.input_size)
 
 
-# --- the listings, by hand --------------------------------------------------------------------------------------------------------------
+# --- the listings, by hand
+# --------------------------------------------------------------------------------------------------------------
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: tuple(layer.output.shape[1:]) for layer in model.layers}
 
@@ -103,9 +115,13 @@ def test_baseline_as_listed():
         "dense": (75,),
         "probability": (1,),
     }
-    by_hand = (9 * 3 * 50 + 50) + (9 * 50 * 50 + 50) + (9 * 50 * 75 + 75) + (7500 * 75 + 75) + (75 + 1)
+    by_hand = (
+        (9 * 3 * 50 + 50) + (9 * 50 * 50 + 50) + (9 * 50 * 75 + 75) + (7500 * 75 + 75) + (75 + 1)
+    )
     assert model.count_params() == by_hand == 620_426
-    assert {layer.activation for layer in model.layers if layer.name.startswith(("conv", "dense"))} == {keras.activations.relu}
+    assert {
+        layer.activation for layer in model.layers if layer.name.startswith(("conv", "dense"))
+    } == {keras.activations.relu}
     assert not any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
 
 
@@ -124,7 +140,13 @@ def test_augmented_as_listed():
         "dense": (64,),
         "probability": (1,),
     }
-    by_hand = (9 * 3 * 64 + 64) + (9 * 64 * 128 + 128) + (9 * 128 * 256 + 256) + (65_536 * 64 + 64) + (64 + 1)
+    by_hand = (
+        (9 * 3 * 64 + 64)
+        + (9 * 64 * 128 + 128)
+        + (9 * 128 * 256 + 256)
+        + (65_536 * 64 + 64)
+        + (64 + 1)
+    )
     assert model.count_params() == by_hand == 4_565_249
     for name in ("conv1", "conv2", "conv3", "dense"):
         layer = model.get_layer(name)
@@ -139,12 +161,16 @@ def test_augmented_as_listed():
 @pytest.mark.parametrize("build", [architectures.baseline, architectures.augmented])
 def test_small_networks_scale_to_0_to_1(build):
     scale = build((64, 64)).get_layer("scale")
-    assert np.asarray(scale(np.array([[[[0.0, 51.0, 255.0]]]], np.float32))).ravel() == pytest.approx([0, 0.2, 1])
+    assert np.asarray(
+        scale(np.array([[[[0.0, 51.0, 255.0]]]], np.float32))
+    ).ravel() == pytest.approx([0, 0.2, 1])
 
 
 def test_xception_scales_to_minus_1_to_1(built):
     scale = built["xception"].get_layer("scale")
-    assert np.asarray(scale(np.array([[[[0.0, 127.5, 255.0]]]], np.float32))).ravel() == pytest.approx([-1, 0, 1])
+    assert np.asarray(
+        scale(np.array([[[[0.0, 127.5, 255.0]]]], np.float32))
+    ).ravel() == pytest.approx([-1, 0, 1])
 
 
 def test_xception_has_a_frozen_body_and_a_small_head(built):
@@ -153,7 +179,12 @@ def test_xception_has_a_frozen_body_and_a_small_head(built):
     body = 22_910_480 - 2_049_000
     head = (2048 * 128 + 128) + (128 + 1)
     assert model.count_params() == body + head
-    assert [weight.path for weight in model.trainable_weights] == ["dense/kernel", "dense/bias", "probability/kernel", "probability/bias"]
+    assert [weight.path for weight in model.trainable_weights] == [
+        "dense/kernel",
+        "dense/bias",
+        "probability/kernel",
+        "probability/bias",
+    ]
     position = [layer.name for layer in model.layers].index("pool")
     assert not any(layer.trainable for layer in model.layers[:position] if layer.weights)
     assert sum(bool(layer.weights) for layer in model.layers[:position]) == 80
@@ -161,26 +192,44 @@ def test_xception_has_a_frozen_body_and_a_small_head(built):
 
 def test_xceptions_shortcuts_are_named_after_their_blocks(built):
     model = built["xception"]
-    assert sorted(layer.name for layer in model.layers if layer.name.endswith("_shortcut")) == [f"block{block}_shortcut" for block in (13, 2, 3, 4)]
+    assert sorted(layer.name for layer in model.layers if layer.name.endswith("_shortcut")) == [
+        f"block{block}_shortcut" for block in (13, 2, 3, 4)
+    ]
     for block, filters in ((2, 128), (3, 256), (4, 728), (13, 1024)):
         assert model.get_layer(f"block{block}_shortcut").output.shape[-1] == filters
-        assert model.get_layer(f"block{block}_shortcut_bn").input is model.get_layer(f"block{block}_shortcut").output
+        assert (
+            model.get_layer(f"block{block}_shortcut_bn").input
+            is model.get_layer(f"block{block}_shortcut").output
+        )
         # The sum of a block has the block's own shortcut and its own last layer.
-        sources = {tensor._keras_history.operation.name for tensor in model.get_layer(f"block{block}_add").input}
+        sources = {
+            tensor._keras_history.operation.name
+            for tensor in model.get_layer(f"block{block}_add").input
+        }
         assert sources == {f"block{block}_pool", f"block{block}_shortcut_bn"}
     for block in range(5, 13):
-        sources = {tensor._keras_history.operation.name for tensor in model.get_layer(f"block{block}_add").input}
+        sources = {
+            tensor._keras_history.operation.name
+            for tensor in model.get_layer(f"block{block}_add").input
+        }
         assert sources == {f"block{block}_sepconv3_bn", f"block{block - 1}_add"}
 
 
-# --- Xception's weights -----------------------------------------------------------------------------------------------------------------
+# --- Xception's weights
+# -----------------------------------------------------------------------------------------------------------------
 def assert_same_features(weights: Path, inputs: np.ndarray) -> None:
     model = architectures.xception((71, 71), weights)
     features = keras.Model(model.input, model.get_layer("pool").output)
-    original = keras.applications.Xception(include_top=False, weights=weights, input_shape=(71, 71, 3), pooling="avg")
-    expected = np.asarray(original(keras.applications.xception.preprocess_input(inputs.copy()), training=False))
+    original = keras.applications.Xception(
+        include_top=False, weights=weights, input_shape=(71, 71, 3), pooling="avg"
+    )
+    expected = np.asarray(
+        original(keras.applications.xception.preprocess_input(inputs.copy()), training=False)
+    )
     assert expected.std() > 1e-6
-    np.testing.assert_allclose(np.asarray(features(inputs, training=False)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(features(inputs, training=False)), expected, rtol=1e-4, atol=1e-5
+    )
     assert not any(layer.trainable for layer in features.layers if layer.weights)
 
 
@@ -191,9 +240,16 @@ def test_a_weights_file_gives_the_features_of_keras_own_xception(random_xception
 @pytest.mark.data
 def test_the_imagenet_weights_do_too(cxr_root, inputs):
     named = os.environ.get("XCEPTION_WEIGHTS")
-    weights = Path(named) if named else cxr_root.parents[1] / "weights" / "xception_imagenet_notop.weights.h5"
+    weights = (
+        Path(named)
+        if named
+        else cxr_root.parents[1] / "weights" / "xception_imagenet_notop.weights.h5"
+    )
     if not weights.is_file() and not named:
-        absent("the ImageNet weights are not here: XCEPTION_WEIGHTS is not set and there is no weights folder beside the data's")
+        absent(
+            "the ImageNet weights are not here: XCEPTION_WEIGHTS is not set and there is no weights"
+            " folder beside the data's"
+        )
     assert_same_features(weights, inputs)
 
 

@@ -11,7 +11,9 @@ from page import archive
 
 def zipped(members: dict[str, bytes], **options) -> bytes:
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", **({"compression": zipfile.ZIP_DEFLATED} | options)) as opened:
+    with zipfile.ZipFile(
+        written, "w", **({"compression": zipfile.ZIP_DEFLATED} | options)
+    ) as opened:
         for name, content in members.items():
             opened.writestr(name, content)
     return written.getvalue()
@@ -19,7 +21,9 @@ def zipped(members: dict[str, bytes], **options) -> bytes:
 
 @pytest.fixture
 def batch(tmp_path):
-    """The function from names and contents of uploads to what :func:`archive.opened` makes of them: the count announced, and the entries."""
+    """The function from names and contents of uploads to what :func:`archive.opened` makes of them:
+    the count announced, and the entries.
+    """
 
     def opened(uploads: dict[str, bytes]):
         files = []
@@ -34,9 +38,16 @@ def batch(tmp_path):
 
 
 def test_files_and_archives_come_in_the_order_given(batch):
-    total, found = batch({"z.png": b"1", "b.zip": zipped({"ward/deep/y.png": b"2", "a.png": b"3"}), "c.png": b"4"})
+    total, found = batch(
+        {"z.png": b"1", "b.zip": zipped({"ward/deep/y.png": b"2", "a.png": b"3"}), "c.png": b"4"}
+    )
     assert total == 4
-    assert [(entry.name, entry.content) for entry in found] == [("z.png", b"1"), ("b.zip/ward/deep/y.png", b"2"), ("b.zip/a.png", b"3"), ("c.png", b"4")]
+    assert [(entry.name, entry.content) for entry in found] == [
+        ("z.png", b"1"),
+        ("b.zip/ward/deep/y.png", b"2"),
+        ("b.zip/a.png", b"3"),
+        ("c.png", b"4"),
+    ]
 
 
 def test_litter_of_other_systems_is_no_picture(batch):
@@ -53,7 +64,9 @@ def test_litter_of_other_systems_is_no_picture(batch):
 
 
 def test_an_archive_is_known_by_its_bytes_not_its_name(batch):
-    assert [entry.name for entry in batch({"pictures.dat": zipped({"x.png": b"1"})})[1]] == ["pictures.dat/x.png"]
+    assert [entry.name for entry in batch({"pictures.dat": zipped({"x.png": b"1"})})[1]] == [
+        "pictures.dat/x.png"
+    ]
     assert [entry.name for entry in batch({"picture.zip": b"no archive"})[1]] == ["picture.zip"]
 
 
@@ -61,22 +74,37 @@ def test_one_more_than_the_limit_is_refused_before_anything_is_read(batch, monke
     monkeypatch.setattr(archive, "MOST", 3)
     assert batch({"x.png": b"1", "b.zip": zipped({"1": b"", "2": b""})})[0] == 3
     monkeypatch.setattr(archive, "_member", lambda *_: pytest.fail("nothing may be unpacked"))
-    with pytest.raises(archive.TooMany, match=r"These are 4 files, and a batch takes 3 at most; send them in parts\."):
+    with pytest.raises(
+        archive.TooMany,
+        match=r"These are 4 files, and a batch takes 3 at most; send them in parts\.",
+    ):
         batch({"x.png": b"1", "b.zip": zipped({"1": b"", "2": b"", "3": b""})})
 
 
 def test_what_is_too_large_is_left_out_and_the_rest_goes_on(batch, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 1000)
     monkeypatch.setattr(archive, "MOST_UNPACKED", 1500)
-    _, found = batch({"big.png": bytes(1001), "b.zip": zipped({"bomb": bytes(10_000_000), "1": bytes(900), "2": bytes(900), "3": bytes(600)})})
+    _, found = batch(
+        {
+            "big.png": bytes(1001),
+            "b.zip": zipped(
+                {"bomb": bytes(10_000_000), "1": bytes(900), "2": bytes(900), "3": bytes(600)}
+            ),
+        }
+    )
     assert [entry.content and len(entry.content) for entry in found] == [None, None, 900, None, 600]
-    assert [entry.problem.split()[:3] for entry in found if entry.problem] == [["It", "is", "larger"], ["It", "is", "larger"], ["With", "it,", "the"]]
+    assert [entry.problem.split()[:3] for entry in found if entry.problem] == [
+        ["It", "is", "larger"],
+        ["It", "is", "larger"],
+        ["With", "it,", "the"],
+    ]
 
 
 def test_a_false_size_in_the_archive_unpacks_no_more_than_is_allowed(batch, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 1000)
     content = bytearray(zipped({"bomb": bytes(5_000_000)}))
-    # The size unpacked, in the member's own header and in the table of contents: said to be 10 bytes.
+    # The size unpacked, in the member's own header and in the table of contents: said to be 10
+    # bytes.
     for place in (content.find(b"PK\x03\x04") + 22, content.find(b"PK\x01\x02") + 24):
         content[place : place + 4] = struct.pack("<I", 10)
     found = batch({"b.zip": bytes(content)})[1]
@@ -86,8 +114,12 @@ def test_a_false_size_in_the_archive_unpacks_no_more_than_is_allowed(batch, monk
 def test_a_table_of_contents_without_end_is_not_read(batch, monkeypatch):
     content = zipped({f"{number}.png": b"" for number in range(10)})
     monkeypatch.setattr(archive, "MOST_CONTENTS", 200)
-    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the table of contents may not be read"))
-    assert [entry.problem for entry in batch({"b.zip": content})[1]] == ["This archive is damaged, or lists more files than can be read here."]
+    monkeypatch.setattr(
+        zipfile, "ZipFile", lambda *_: pytest.fail("the table of contents may not be read")
+    )
+    assert [entry.problem for entry in batch({"b.zip": content})[1]] == [
+        "This archive is damaged, or lists more files than can be read here."
+    ]
 
 
 def locked() -> bytes:
@@ -108,8 +140,14 @@ def damaged() -> bytes:
     [
         (zipped({}), "There is no file in this archive."),
         (zipped({"__MACOSX/x": b""}), "There is no file in this archive."),
-        (zipped({"x.png": b"1"})[:-30], "This archive is damaged, or lists more files than can be read here."),
-        (zipped({"inner.zip": zipped({"x.png": b"1"})}), "An archive inside an archive is not opened; send it by itself."),
+        (
+            zipped({"x.png": b"1"})[:-30],
+            "This archive is damaged, or lists more files than can be read here.",
+        ),
+        (
+            zipped({"inner.zip": zipped({"x.png": b"1"})}),
+            "An archive inside an archive is not opened; send it by itself.",
+        ),
         (locked(), "It is locked with a password."),
         (damaged(), "It is damaged inside the archive and cannot be unpacked."),
     ],

@@ -17,12 +17,18 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def uneven(own_dataset) -> Path:
-    """Three duplicates: of one patient, of two classes, and of two splits; and one image of another size; in all 44 files."""
+    """Three duplicates: of one patient, of two classes, and of two splits; and one image of another
+    size; in all 44 files.
+    """
     train, test = own_dataset / "train", own_dataset / "test"
     shutil.copy(train / "NORMAL" / "IM-0001-0001.jpeg", train / "NORMAL" / "IM-0001-0091.jpeg")
-    shutil.copy(train / "NORMAL" / "IM-0002-0003.jpeg", train / "PNEUMONIA" / "person9_virus_91.jpeg")
+    shutil.copy(
+        train / "NORMAL" / "IM-0002-0003.jpeg", train / "PNEUMONIA" / "person9_virus_91.jpeg"
+    )
     # The same name in both splits makes the same patient in both.
-    shutil.copy(train / "PNEUMONIA" / "person1_virus_1.jpeg", test / "PNEUMONIA" / "person1_virus_1.jpeg")
+    shutil.copy(
+        train / "PNEUMONIA" / "person1_virus_1.jpeg", test / "PNEUMONIA" / "person1_virus_1.jpeg"
+    )
     Image.new("L", (300, 200), 90).save(test / "NORMAL" / "IM-0203-0092.jpeg")
     return own_dataset
 
@@ -30,8 +36,13 @@ def uneven(own_dataset) -> Path:
 def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
     facts = audit.audit(scan(uneven), tmp_path / "results")
     assert facts["images"] == 44
-    assert facts["counts"] == {"train": {"NORMAL": 13, "PNEUMONIA": 13}, "val": {"NORMAL": 4, "PNEUMONIA": 4}, "test": {"NORMAL": 5, "PNEUMONIA": 5}}
-    # Of twelve numbers 1 to 12 those with n % 4 < 2 are viruses: 1, 4, 5, 8, 9, 12; and the copied person9.
+    assert facts["counts"] == {
+        "train": {"NORMAL": 13, "PNEUMONIA": 13},
+        "val": {"NORMAL": 4, "PNEUMONIA": 4},
+        "test": {"NORMAL": 5, "PNEUMONIA": 5},
+    }
+    # Of twelve numbers 1 to 12 those with n % 4 < 2 are viruses: 1, 4, 5, 8, 9, 12; and the copied
+    # person9.
     assert facts["causes"]["train"] == {"bacteria": 6, "virus": 7}
     assert facts["duplicates"]["groups"] == [
         ["test/PNEUMONIA/person1_virus_1.jpeg", "train/PNEUMONIA/person1_virus_1.jpeg"],
@@ -39,11 +50,20 @@ def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
         ["train/NORMAL/IM-0002-0003.jpeg", "train/PNEUMONIA/person9_virus_91.jpeg"],
     ]
     assert facts["duplicates"]["files"] == 6
-    assert facts["duplicates"]["across_splits"] == [["test/PNEUMONIA/person1_virus_1.jpeg", "train/PNEUMONIA/person1_virus_1.jpeg"]]
-    assert facts["duplicates"]["across_classes"] == [["train/NORMAL/IM-0002-0003.jpeg", "train/PNEUMONIA/person9_virus_91.jpeg"]]
+    assert facts["duplicates"]["across_splits"] == [
+        ["test/PNEUMONIA/person1_virus_1.jpeg", "train/PNEUMONIA/person1_virus_1.jpeg"]
+    ]
+    assert facts["duplicates"]["across_classes"] == [
+        ["train/NORMAL/IM-0002-0003.jpeg", "train/PNEUMONIA/person9_virus_91.jpeg"]
+    ]
     assert facts["duplicates"]["across_patients"] == facts["duplicates"]["across_classes"]
-    assert facts["patients"]["in_both"] == {"train and val": [], "train and test": ["person1_virus"], "val and test": []}
-    # NORMAL 201, 202 and the odd-sized 203; PNEUMONIA 201 and 202, a virus and a bacteria each, and the copied person1_virus.
+    assert facts["patients"]["in_both"] == {
+        "train and val": [],
+        "train and test": ["person1_virus"],
+        "val and test": [],
+    }
+    # NORMAL 201, 202 and the odd-sized 203; PNEUMONIA 201 and 202, a virus and a bacteria each, and
+    # the copied person1_virus.
     assert facts["patients"]["groups"]["test"] == 3 + 4 + 1
     # Four of 120x96 and one of 300x200.
     assert facts["sizes"]["test"]["NORMAL"] == {
@@ -55,7 +75,10 @@ def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
     assert set(facts["nuisances"]["single"]) == {*balance.NUISANCES, *framing.FRAMING}
     printed = capsys.readouterr().out
     assert f"with an AUC of {facts['nuisances']['together']:.3f}" in printed
-    assert "duplicates: 3 groups of 6 files; across splits 1, across classes 1, across patients 1" in printed
+    assert (
+        "duplicates: 3 groups of 6 files; across splits 1, across classes 1, across patients 1"
+        in printed
+    )
     assert "train and test 1" in printed
 
 
@@ -66,7 +89,9 @@ def test_with_too_few_of_a_class_nothing_is_said_of_nuisances(own_dataset, tmp_p
     assert "beside disease" not in capsys.readouterr().out
 
 
-def test_what_is_written_is_what_is_returned_and_depends_on_the_data_alone(uneven, tiny_dataset, tmp_path):
+def test_what_is_written_is_what_is_returned_and_depends_on_the_data_alone(
+    uneven, tiny_dataset, tmp_path
+):
     facts = audit.audit(scan(uneven), tmp_path / "one")
     shutil.move(uneven, tmp_path / "elsewhere")
     audit.audit(scan(tmp_path / "elsewhere"), tmp_path / "two")
@@ -78,14 +103,19 @@ def test_what_is_written_is_what_is_returned_and_depends_on_the_data_alone(uneve
     with Image.open(tmp_path / "one" / audit.PICTURE_NAME) as picture:
         assert picture.width >= 1500
     audit.audit(scan(tiny_dataset), tmp_path / "three")
-    assert (tmp_path / "one" / audit.PICTURE_NAME).read_bytes() != (tmp_path / "three" / audit.PICTURE_NAME).read_bytes()
+    assert (tmp_path / "one" / audit.PICTURE_NAME).read_bytes() != (
+        tmp_path / "three" / audit.PICTURE_NAME
+    ).read_bytes()
 
 
 def test_an_unreadable_file_is_named_and_the_rest_counted(own_dataset, tmp_path):
     for path in (own_dataset / "val" / "NORMAL").iterdir():
         path.write_bytes(b"no picture at all")
     facts = audit.audit(scan(own_dataset), tmp_path)
-    assert facts["unreadable"] == [f"val/NORMAL/IM-010{patient}-000{number}.jpeg" for patient, number in ((1, 1), (1, 2), (2, 3), (2, 4))]
+    assert facts["unreadable"] == [
+        f"val/NORMAL/IM-010{patient}-000{number}.jpeg"
+        for patient, number in ((1, 1), (1, 2), (2, 3), (2, 4))
+    ]
     assert facts["sizes"]["val"]["NORMAL"] == {"distinct": 0}
     assert facts["images"] == 40
 
@@ -100,12 +130,17 @@ def test_the_committed_audit_is_that_of_the_real_data(cxr_root, tmp_path):
     assert facts["patients"]["groups"] == {"train": 3654, "val": 15, "test": 428}
     assert facts["patients"]["in_both"]["train and test"] == []
     assert facts["unreadable"] == []
-    # Why recipes alter exposure and detail: without a look at the lungs, the classes can be told apart.
+    # Why recipes alter exposure and detail: without a look at the lungs, the classes can be told
+    # apart.
     assert facts["nuisances"]["together"] > 0.9
     medians = facts["nuisances"]["single"]["fine detail"]["medians"]
     assert medians["NORMAL"] > medians["PNEUMONIA"]
-    # The original sizes, of which only the val folder is left, tell the classes apart: see the limits in the README.
-    assert facts["sizes"]["val"]["PNEUMONIA"]["aspect"]["median"] > facts["sizes"]["val"]["NORMAL"]["aspect"]["median"] + 0.2
+    # The original sizes, of which only the val folder is left, tell the classes apart: see the
+    # limits in the README.
+    assert (
+        facts["sizes"]["val"]["PNEUMONIA"]["aspect"]["median"]
+        > facts["sizes"]["val"]["NORMAL"]["aspect"]["median"] + 0.2
+    )
 
 
 def test_the_committed_audit_names_no_path():

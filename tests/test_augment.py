@@ -1,4 +1,6 @@
-"""Random geometry: against Keras's own generator, on points worked by hand, and in its distribution."""
+"""Random geometry: against Keras's own generator, on points worked by hand, and in its
+distribution.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,20 @@ from keras.src.legacy.preprocessing.image import apply_affine_transform
 from train.augment import Geometry, affine, draw, warp
 from train.recipes import get
 
-NO_CHANGE = {"rotation": 0.0, "shift_x": 0.0, "shift_y": 0.0, "shear": 0.0, "zoom_x": 1.0, "zoom_y": 1.0}
+NO_CHANGE = {
+    "rotation": 0.0,
+    "shift_x": 0.0,
+    "shift_y": 0.0,
+    "shear": 0.0,
+    "zoom_x": 1.0,
+    "zoom_y": 1.0,
+}
 
 
 def matrix(size: tuple[int, int], **changes: float) -> np.ndarray:
-    return affine(**{name: np.array([value]) for name, value in (NO_CHANGE | changes).items()}, size=size)
+    return affine(
+        **{name: np.array([value]) for name, value in (NO_CHANGE | changes).items()}, size=size
+    )
 
 
 def warped(image: np.ndarray, **changes: float) -> np.ndarray:
@@ -23,14 +34,16 @@ def warped(image: np.ndarray, **changes: float) -> np.ndarray:
 COUNTED = np.arange(25, dtype=np.float32).reshape(5, 5)
 
 
-# --- by hand ----------------------------------------------------------------------------------------------------------------------------
+# --- by hand
+# ----------------------------------------------------------------------------------------------------------------------------
 def test_no_change_is_the_identity():
     np.testing.assert_allclose(matrix((5, 7))[0], np.eye(3), atol=1e-12)
     np.testing.assert_array_equal(warped(COUNTED), COUNTED)
 
 
 def test_a_quarter_turn():
-    # Output (x, y) is taken from (c - (y - c), c + (x - c)): the top left corner comes from the top right one, so the content turns left.
+    # Output (x, y) is taken from (c - (y - c), c + (x - c)): the top left corner comes from the top
+    # right one, so the content turns left.
     turned = warped(COUNTED, rotation=np.pi / 2)
     np.testing.assert_allclose(turned, np.rot90(COUNTED), atol=1e-4)
     assert turned[0, 0] == pytest.approx(4, abs=1e-4)
@@ -56,7 +69,8 @@ def test_zoom_below_1_magnifies_about_the_centre():
 
 
 def test_shear_moves_rows_against_each_other():
-    # sin(30 degrees) = 0.5: two rows above the centre move one pixel; cos keeps sqrt(3)/2 of the height.
+    # sin(30 degrees) = 0.5: two rows above the centre move one pixel; cos keeps sqrt(3)/2 of the
+    # height.
     x, y, _ = matrix((5, 5), shear=np.pi / 6)[0] @ [2, 0, 1]
     assert (x, y) == (pytest.approx(2 + 2 * 0.5), pytest.approx(2 - 2 * np.sqrt(3) / 2))
 
@@ -64,10 +78,14 @@ def test_shear_moves_rows_against_each_other():
 def test_an_oblong_image_turns_about_its_own_centre():
     # Height 3, width 5: the centre is (2, 1).
     for angle in (0.3, 1.0, np.pi):
-        np.testing.assert_allclose(matrix((3, 5), rotation=angle)[0] @ [2, 1, 1], [2, 1, 1], atol=1e-12)
+        np.testing.assert_allclose(
+            matrix((3, 5), rotation=angle)[0] @ [2, 1, 1], [2, 1, 1], atol=1e-12
+        )
 
 
-@pytest.mark.parametrize(("flip", "expected"), [("vertical_flip", COUNTED[::-1]), ("horizontal_flip", COUNTED[:, ::-1])])
+@pytest.mark.parametrize(
+    ("flip", "expected"), [("vertical_flip", COUNTED[::-1]), ("horizontal_flip", COUNTED[:, ::-1])]
+)
 def test_flips_happen_to_half_of_the_images(flip, expected):
     matrices = draw(Geometry(**{flip: True}), 4000, (5, 5), np.random.default_rng(0))
     flipped = np.abs(matrices - np.eye(3)).max(axis=(1, 2)) > 0
@@ -87,7 +105,8 @@ def test_what_lies_outside_is_the_nearest_edge_and_nothing_new_appears():
     assert moved.max() <= 140
 
 
-# --- against the generator --------------------------------------------------------------------------------------------------------------
+# --- against the generator
+# --------------------------------------------------------------------------------------------------------------
 # Keras's own old code asks for SciPy by an old name.
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 @pytest.mark.parametrize(
@@ -98,22 +117,46 @@ def test_what_lies_outside_is_the_nearest_edge_and_nothing_new_appears():
         {"shift_x": 9.6, "shift_y": 4.1},
         {"shear": 25.0},
         {"zoom_x": 0.9, "zoom_y": 1.1},
-        {"rotation": 12.0, "shift_x": -5.0, "shift_y": 6.0, "shear": 10.0, "zoom_x": 1.08, "zoom_y": 0.93},
+        {
+            "rotation": 12.0,
+            "shift_x": -5.0,
+            "shift_y": 6.0,
+            "shear": 10.0,
+            "zoom_x": 1.08,
+            "zoom_y": 0.93,
+        },
     ],
     ids=str,
 )
 def test_the_same_draw_gives_the_generators_image(changes, drawn_radiograph):
     image = drawn_radiograph(5, 1, (64, 64)).astype(np.float32)
-    radians = {name: np.deg2rad(value) if name in ("rotation", "shear") else value for name, value in changes.items()}
-    names = {"rotation": "theta", "shift_x": "tx", "shift_y": "ty", "shear": "shear", "zoom_x": "zx", "zoom_y": "zy"}
+    radians = {
+        name: np.deg2rad(value) if name in ("rotation", "shear") else value
+        for name, value in changes.items()
+    }
+    names = {
+        "rotation": "theta",
+        "shift_x": "tx",
+        "shift_y": "ty",
+        "shear": "shear",
+        "zoom_x": "zx",
+        "zoom_y": "zy",
+    }
     keras_image = apply_affine_transform(
-        image[..., np.newaxis], **{names[name]: value for name, value in changes.items()}, row_axis=0, col_axis=1, channel_axis=2, fill_mode="nearest", order=1
+        image[..., np.newaxis],
+        **{names[name]: value for name, value in changes.items()},
+        row_axis=0,
+        col_axis=1,
+        channel_axis=2,
+        fill_mode="nearest",
+        order=1,
     )[..., 0]
     assert np.abs(keras_image - image).max() > 50, "the change must be one that can be seen"
     assert np.abs(warped(image, **radians) - keras_image).max() < 0.01
 
 
-# --- the distribution -------------------------------------------------------------------------------------------------------------------
+# --- the distribution
+# -------------------------------------------------------------------------------------------------------------------
 def assert_uniform(values: np.ndarray, limit: float) -> None:
     assert np.abs(values).max() <= limit * (1 + 1e-9)
     # The largest of n uniform draws leaves limit / n on average.
@@ -150,8 +193,13 @@ def test_the_recipes_shear_is_a_tenth_of_a_degree():
 
 
 def test_the_same_generator_state_draws_the_same():
-    geometry = Geometry(rotation=30, shift=0.15, shear=0.1, zoom=0.1, vertical_flip=True, horizontal_flip=True)
-    first, again, other = (draw(geometry, 8, (64, 64), np.random.default_rng(seed)) for seed in ([42, 1, 0], [42, 1, 0], [42, 1, 1]))
+    geometry = Geometry(
+        rotation=30, shift=0.15, shear=0.1, zoom=0.1, vertical_flip=True, horizontal_flip=True
+    )
+    first, again, other = (
+        draw(geometry, 8, (64, 64), np.random.default_rng(seed))
+        for seed in ([42, 1, 0], [42, 1, 0], [42, 1, 1])
+    )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     assert len({tuple(one.ravel()) for one in first}) == 8
@@ -163,4 +211,8 @@ def test_a_batch_is_warped_image_by_image(drawn_radiograph):
     together = warp(images, matrices)
     assert together.dtype == np.float32
     for index in range(3):
-        np.testing.assert_allclose(together[index], warp(images[index : index + 1], matrices[index : index + 1])[0], atol=1e-4)
+        np.testing.assert_allclose(
+            together[index],
+            warp(images[index : index + 1], matrices[index : index + 1])[0],
+            atol=1e-4,
+        )

@@ -1,4 +1,6 @@
-"""How often images are drawn: nuisances counted by hand, weights that part them from the class, and epochs that keep to the weights."""
+"""How often images are drawn: nuisances counted by hand, weights that part them from the class, and
+epochs that keep to the weights.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from train.recipes import get
 def test_nuisances_are_what_they_say():
     image = np.full((100, 100), 100, np.uint8)
     image[:6], image[-6:] = 0, 200
-    fine, middle, mean, spread, black, top, bottom, left, right = balance.nuisances(image[np.newaxis])[0]
+    fine, middle, mean, spread, black, top, bottom, left, right = balance.nuisances(
+        image[np.newaxis]
+    )[0]
     assert mean == pytest.approx((6 * 0 + 6 * 200 + 88 * 100) / 100)
     assert spread == pytest.approx(np.sqrt((6 * 100**2 + 6 * 100**2) / 100))
     assert (black, top, bottom) == pytest.approx((0.06, 0, 200))
@@ -31,7 +35,9 @@ def told():
     labels = (np.arange(400) % 4 > 0).astype(int)
     sharp = np.where(rng.random(400) < 0.9, labels == 0, labels == 1)
     strength = np.where(sharp, 20, 8) * np.exp(rng.normal(0, 0.3, 400))
-    images = np.clip(120 + rng.normal(size=(400, 40, 40)) * strength[:, None, None], 0, 255).astype(np.uint8)
+    images = np.clip(120 + rng.normal(size=(400, 40, 40)) * strength[:, None, None], 0, 255).astype(
+        np.uint8
+    )
     return images, labels, sharp
 
 
@@ -45,7 +51,9 @@ def test_weights_part_the_class_from_what_tells_it(told):
     before = [sharp[labels == label].mean() for label in (0, 1)]
     after = [np.average(sharp[labels == label], weights=found[labels == label]) for label in (0, 1)]
     assert abs(after[0] - after[1]) < abs(before[0] - before[1]) * 0.65
-    assert roc_auc_score(labels, balance.nuisances(images)[:, 0], sample_weight=found) > roc_auc_score(labels, balance.nuisances(images)[:, 0])
+    assert roc_auc_score(
+        labels, balance.nuisances(images)[:, 0], sample_weight=found
+    ) > roc_auc_score(labels, balance.nuisances(images)[:, 0])
 
 
 def test_without_anything_to_tell_all_weigh_about_the_same(told):
@@ -60,9 +68,18 @@ def test_an_epoch_keeps_to_the_weights():
     order = balance.drawn(found, np.random.default_rng(3))
     assert len(order) == 6
     counts = np.bincount(order, minlength=6)
-    assert all(np.floor(weight) <= count <= np.ceil(weight) for weight, count in zip(found, counts, strict=True))
+    assert all(
+        np.floor(weight) <= count <= np.ceil(weight)
+        for weight, count in zip(found, counts, strict=True)
+    )
     # Over many epochs each comes as often as it weighs.
-    many = np.mean([np.bincount(balance.drawn(found, np.random.default_rng(seed)), minlength=6) for seed in range(2000)], axis=0)
+    many = np.mean(
+        [
+            np.bincount(balance.drawn(found, np.random.default_rng(seed)), minlength=6)
+            for seed in range(2000)
+        ],
+        axis=0,
+    )
     np.testing.assert_allclose(many, found, atol=0.05)
     assert balance.drawn(found, np.random.default_rng(3)).tolist() == order.tolist()
 
@@ -78,7 +95,9 @@ def test_an_audit_names_the_class_that_has_more(told):
     one = found["single"]["fine detail"]
     assert one["medians"]["NORMAL"] > one["medians"]["PNEUMONIA"] and one["auc"] < 0.2
     everything = np.hstack([balance.nuisances(images), framing.lung_frames(images)])
-    assert found["together"] == pytest.approx(roc_auc_score(labels, balance.told(everything, labels)), abs=1e-3)
+    assert found["together"] == pytest.approx(
+        roc_auc_score(labels, balance.told(everything, labels)), abs=1e-3
+    )
     assert [*found["single"]] == [*balance.NUISANCES, *framing.FRAMING]
     with pytest.raises(ValueError, match="needs as many images of each class, got 2"):
         balance.told(balance.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))

@@ -27,7 +27,11 @@ def entries(*files):
 
 def refuse(monkeypatch, name):
     """The guard refuses the picture of that name."""
-    monkeypatch.setattr(batch, "guarded", lambda picture: Shown(picture, reasons=("It is blank.",) if picture.name == name else ()))
+    monkeypatch.setattr(
+        batch,
+        "guarded",
+        lambda picture: Shown(picture, reasons=("It is blank.",) if picture.name == name else ()),
+    )
 
 
 def test_each_row_is_what_the_model_says_of_the_file_alone(models, models_folder):
@@ -37,11 +41,17 @@ def test_each_row_is_what_the_model_says_of_the_file_alone(models, models_folder
     assert [row["file"] for row in found] == [file.name for file in FILES]
     for row, file in zip(found, FILES, strict=True):
         assert row["probability"] == pytest.approx(classifier.predict(file).probability, abs=1e-5)
-        assert row["answer"] == ("PNEUMONIA" if row["probability"] >= 0.5 else "NORMAL") and row["threshold"] == 0.5
+        assert (
+            row["answer"] == ("PNEUMONIA" if row["probability"] >= 0.5 else "NORMAL")
+            and row["threshold"] == 0.5
+        )
     # Another model and another operating point of the same decoded files.
     found = batch.rows(models, "xception", "recall-0.98", decoded, overrule=True)
     expected = PneumoniaClassifier.from_pretrained(models_folder / "xception").predict(FILES[1])
-    assert found[1]["probability"] == pytest.approx(expected.probability, abs=1e-5) and found[1]["threshold"] == 0.2
+    assert (
+        found[1]["probability"] == pytest.approx(expected.probability, abs=1e-5)
+        and found[1]["threshold"] == 0.2
+    )
 
 
 def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
@@ -55,9 +65,17 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
         return Shown(picture)
 
     monkeypatch.setattr(batch, "guarded", examined)
-    found = batch.rows(models, "baseline", "default", list(batch.items([broken, *entries(FILES[0]), locked, odd, *entries(FILES[1])])), overrule=False)
+    found = batch.rows(
+        models,
+        "baseline",
+        "default",
+        list(batch.items([broken, *entries(FILES[0]), locked, odd, *entries(FILES[1])])),
+        overrule=False,
+    )
     assert [row["answer"] == "UNREADABLE" for row in found] == [True, False, True, True, False]
-    assert found[0]["remarks"][0].startswith("It is no picture that can be read here") and found[2]["remarks"] == ["It is locked with a password."]
+    assert found[0]["remarks"][0].startswith("It is no picture that can be read here") and found[2][
+        "remarks"
+    ] == ["It is locked with a password."]
     assert found[3]["remarks"] == ["It cannot be read here."] and found[0]["probability"] is None
 
 
@@ -65,17 +83,31 @@ def test_what_is_refused_has_no_label_unless_overruled(models, monkeypatch):
     refuse(monkeypatch, FILES[1].name)
     decoded = list(batch.items(entries(*FILES)))
     found = batch.rows(models, "baseline", "default", decoded, overrule=False)
-    assert (found[1]["answer"], found[1]["probability"], found[1]["remarks"]) == ("REFUSED", None, ["It is blank."])
+    assert (found[1]["answer"], found[1]["probability"], found[1]["remarks"]) == (
+        "REFUSED",
+        None,
+        ["It is blank."],
+    )
     overruled = batch.rows(models, "baseline", "default", decoded, overrule=True)
     assert overruled[1]["probability"] is not None and overruled[1]["remarks"] == ["It is blank."]
     # The others are the same, and each at its own place.
-    assert [found[place]["probability"] for place in (0, 2)] == pytest.approx([overruled[place]["probability"] for place in (0, 2)], abs=1e-6)
+    assert [found[place]["probability"] for place in (0, 2)] == pytest.approx(
+        [overruled[place]["probability"] for place in (0, 2)], abs=1e-6
+    )
 
 
 def test_no_cell_of_the_csv_is_a_formula():
     rows = [
-        batch.Row(file="=HYPERLINK(1)", answer="NORMAL", probability=0.25, threshold=0.5, remarks=[]),
-        batch.Row(file='a "quoted", name\nof two lines', answer="UNREADABLE", probability=None, threshold=0.5, remarks=["-1", "two"]),
+        batch.Row(
+            file="=HYPERLINK(1)", answer="NORMAL", probability=0.25, threshold=0.5, remarks=[]
+        ),
+        batch.Row(
+            file='a "quoted", name\nof two lines',
+            answer="UNREADABLE",
+            probability=None,
+            threshold=0.5,
+            remarks=["-1", "two"],
+        ),
     ]
     read = list(csv.DictReader(io.StringIO(batch.as_csv(rows, "baseline", "default"))))
     assert [row["file"] for row in read] == ["'=HYPERLINK(1)", 'a "quoted", name\nof two lines']
@@ -84,12 +116,22 @@ def test_no_cell_of_the_csv_is_a_formula():
 
 
 def test_names_are_escaped_in_the_table():
-    rows = [batch.Row(file="<img src=x onerror=alert(1)>${1}{{x}}", answer="UNREADABLE", probability=None, threshold=0.5, remarks=["<b>"])]
+    rows = [
+        batch.Row(
+            file="<img src=x onerror=alert(1)>${1}{{x}}",
+            answer="UNREADABLE",
+            probability=None,
+            threshold=0.5,
+            remarks=["<b>"],
+        )
+    ]
     shown = batch._table(rows, "baseline", "default")
     assert "<img" not in shown and "<b>" not in shown and "${" not in shown and "{{" not in shown
 
 
-def test_sixteen_bits_and_an_archive_go_through_the_endpoint(models, models_folder, tmp_path, monkeypatch):
+def test_sixteen_bits_and_an_archive_go_through_the_endpoint(
+    models, models_folder, tmp_path, monkeypatch
+):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     ramp = np.linspace(1000, 40_000, 200 * 200).reshape(200, 200).astype(np.uint16)
     deep = io.BytesIO()
@@ -102,7 +144,9 @@ def test_sixteen_bits_and_an_archive_go_through_the_endpoint(models, models_fold
     (endpoint,) = batch.endpoints(models)
     found = endpoint([{"path": str(tmp_path / "b.zip")}], "baseline", "default", True)
     assert [row["file"] for row in found["rows"]] == ["b.zip/ward/deep.png", "b.zip/ward/a.jpeg"]
-    expected = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
+    expected = (
+        PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
+    )
     assert found["rows"][0]["probability"] == pytest.approx(expected, abs=1e-5)
     assert found["csv"].count("\n") == 3
     # Nothing of it is left.

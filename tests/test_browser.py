@@ -1,4 +1,6 @@
-"""A person at a real browser: upload, example, switch, clear, look inside, on a desk and on a phone. Pictures of each stop go to ``artefacts/``."""
+"""A person at a real browser: upload, example, switch, clear, look inside, on a desk and on a
+phone. Pictures of each stop go to ``artefacts/``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from page.served import EXAMPLES
 pytestmark = pytest.mark.browser
 
 ARTEFACTS = Path(__file__).resolve().parents[1] / "artefacts"
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
+    " --disable-sync --no-first-run".split()
+)
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 # Gradio's own, on pages that work.
 KNOWN = ("Method not implemented.",)
@@ -30,9 +35,14 @@ def browser():
     if importlib.util.find_spec("playwright") is None:
         absent("playwright is not installed")
     named = os.environ.get("CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = named or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None:
-        absent("no Chromium was found: none of chromium, chromium-browser, google-chrome is on the path, and CHROMIUM is not set")
+        absent(
+            "no Chromium was found: none of chromium, chromium-browser, google-chrome is on the"
+            " path, and CHROMIUM is not set"
+        )
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:
@@ -56,19 +66,38 @@ def address(models_folder, tmp_path_factory):
 
 @pytest.fixture(params=["desk", "phone"])
 def page(browser, address, request):
-    """The page as opened; afterwards nothing may stand in its console, and no request may have left this machine."""
+    """The page as opened; afterwards nothing may stand in its console, and no request may have left
+    this machine.
+    """
     opened = browser.new_page(viewport=DESK if request.param == "desk" else PHONE)
     complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("response", lambda response: complaints.append(f"{response.status} {response.url}") if response.status >= 400 else None)
+    opened.on(
+        "response",
+        lambda response: (
+            complaints.append(f"{response.status} {response.url}")
+            if response.status >= 400
+            else None
+        ),
+    )
     asked: list[str] = []
     opened.on("request", lambda sent: asked.append(sent.url))
     opened.goto(f"{address}?__theme={'dark' if request.param == 'phone' else 'light'}")
     opened.locator("#answer .idle").wait_for(timeout=WAIT)
     opened.place, opened.address, opened.known = request.param, address, list(KNOWN)
     yield opened
-    outside = [url for url in asked if urlparse(url).scheme in ("http", "https", "ws", "wss") and urlparse(url).hostname != "127.0.0.1"]
+    outside = [
+        url
+        for url in asked
+        if urlparse(url).scheme in ("http", "https", "ws", "wss")
+        and urlparse(url).hostname != "127.0.0.1"
+    ]
     opened.close()
     assert not outside
     assert not [text for text in complaints if not text.startswith(tuple(opened.known))]
@@ -98,7 +127,10 @@ def test_first_screen_says_what_it_is_not_and_whose_pictures_these_are(page):
     assert page.locator(".disclaimer").bounding_box()["y"] < page.viewport_size["height"] / 2
     assert page.get_by_role("link", name="CC BY 4.0").first.is_visible()
     assert page.locator("button.example").count() == 6
-    drawn = page.evaluate("[...document.querySelectorAll('button.example img')].every(image => image.complete && image.naturalWidth > 0)")
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('button.example img')].every(image => image.complete &&"
+        " image.naturalWidth > 0)"
+    )
     assert drawn
     fits(page)
     snap(page, "first")
@@ -113,9 +145,16 @@ def test_an_example_is_answered_at_once_and_another_model_at_the_same_picture(pa
     assert "90.0%" in answer.inner_text() and "10 of 100 pneumonias missed" in answer.inner_text()
     answer.locator(".film").first.wait_for(state="attached", timeout=WAIT)
     # The X-ray, a heat map for each class over it, and the X-ray as the model sees it.
-    assert answer.locator("img").evaluate_all("images => images.map(image => image.alt.length > 0 && image.naturalWidth > 0)") == [True] * 4
+    assert (
+        answer.locator("img").evaluate_all(
+            "images => images.map(image => image.alt.length > 0 && image.naturalWidth > 0)"
+        )
+        == [True] * 4
+    )
     if page.place == "phone":
-        page.wait_for_function("document.querySelector('#model').getBoundingClientRect().top < window.innerHeight / 2")
+        page.wait_for_function(
+            "document.querySelector('#model').getBoundingClientRect().top < window.innerHeight / 2"
+        )
     page.locator("#model").get_by_role("radio", name="Baseline CNN").check()
     page.get_by_text("Baseline CNN on person1949_bacteria_4880.jpeg").wait_for(timeout=WAIT)
     fits(page)
@@ -135,27 +174,39 @@ def test_an_upload_is_answered_at_once_and_a_bad_one_leaves_no_answer_behind(pag
     upload(page, tmp_path / "damaged.jpeg")
     problem = page.locator("#answer .problem")
     problem.wait_for(timeout=WAIT)
-    assert problem.inner_text() == "damaged.jpeg is damaged and cannot be read to the end; export or copy it again."
+    assert (
+        problem.inner_text()
+        == "damaged.jpeg is damaged and cannot be read to the end; export or copy it again."
+    )
     assert page.locator("#answer .verdict").count() == 0
     assert page.locator("#model").get_by_role("radio", name="Augmented CNN").is_checked()
     snap(page, "damaged")
-    # The place takes the next file without a reload, the very example among them, whose thumbnail must stay.
+    # The place takes the next file without a reload, the very example among them, whose thumbnail
+    # must stay.
     upload(page, EXAMPLES["PNEUMONIA"][0])
     page.get_by_text(f"Augmented CNN on {EXAMPLES['PNEUMONIA'][0].name}").wait_for(timeout=WAIT)
     fits(page)
 
 
 def channels(page):
-    return page.locator("#maps button.zoom").evaluate_all("tiles => tiles.map(tile => tile.dataset.title)")
+    return page.locator("#maps button.zoom").evaluate_all(
+        "tiles => tiles.map(tile => tile.dataset.title)"
+    )
 
 
 def test_the_maps_follow_model_layer_count_and_pictures(page):
     page.get_by_role("tab", name="Activations").click()
-    page.get_by_text("block1_conv1_act of Xception: 32 channels of 35 × 35, the 16 strongest").wait_for(timeout=WAIT)
+    page.get_by_text(
+        "block1_conv1_act of Xception: 32 channels of 35 × 35, the 16 strongest"
+    ).wait_for(timeout=WAIT)
     strengths = [float(title.rpartition(" ")[2]) for title in channels(page)]
     assert len(strengths) == 16 and strengths == sorted(strengths, reverse=True)
     # A healthy and an ill X-ray in each, and words for those who do not see them.
-    alts = page.locator("#maps button.zoom").first.locator("img").evaluate_all("images => images.map(image => image.alt.split(': ')[1])")
+    alts = (
+        page.locator("#maps button.zoom")
+        .first.locator("img")
+        .evaluate_all("images => images.map(image => image.alt.split(': ')[1])")
+    )
     assert alts == ["NORMAL 1", "PNEUMONIA 1"]
     snap(page, "maps")
     page.locator("#layer input").click()
@@ -175,9 +226,13 @@ def test_every_layer_can_be_looked_at_and_a_map_enlarged_by_keyboard(page):
     visit(page, "model=baseline&tab=activations")
     page.get_by_text("conv1 of Baseline CNN").first.wait_for(timeout=WAIT)
     page.locator("#every-layer input").check()
-    page.wait_for_function("document.querySelector('#layer input').value == 'conv1 (early, 2 of 7)'", timeout=WAIT)
+    page.wait_for_function(
+        "document.querySelector('#layer input').value == 'conv1 (early, 2 of 7)'", timeout=WAIT
+    )
     page.locator("#layer input").click()
-    assert page.get_by_role("option").all_inner_texts()[0].strip().startswith("scale (early, 1 of 7)")
+    assert (
+        page.get_by_role("option").all_inner_texts()[0].strip().startswith("scale (early, 1 of 7)")
+    )
     page.keyboard.press("Escape")
     tile = page.locator("#maps button.zoom").nth(1)
     tile.focus()
@@ -191,8 +246,13 @@ def test_every_layer_can_be_looked_at_and_a_map_enlarged_by_keyboard(page):
     snap(page, "maps-enlarged")
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
-    # The browser gives the focus back where it was before the page moves it on to the tile looked at last.
-    page.wait_for_function("title => document.activeElement.dataset.title === title", arg=channels(page)[2], timeout=WAIT)
+    # The browser gives the focus back where it was before the page moves it on to the tile looked
+    # at last.
+    page.wait_for_function(
+        "title => document.activeElement.dataset.title === title",
+        arg=channels(page)[2],
+        timeout=WAIT,
+    )
 
 
 def test_the_chosen_picture_comes_along_and_is_followed_through_the_network(page):
@@ -206,7 +266,15 @@ def test_the_chosen_picture_comes_along_and_is_followed_through_the_network(page
     assert page.locator("#maps-shown").inner_text() == name
     assert page.locator("#maps-model").get_by_role("radio", name="Augmented CNN").is_checked()
     page.get_by_text(f"{name} through Augmented CNN").wait_for(timeout=WAIT)
-    assert page.locator("#through .tile-name").all_inner_texts() == ["input", "conv1", "pool1", "conv2", "pool2", "conv3", "pool3"]
+    assert page.locator("#through .tile-name").all_inner_texts() == [
+        "input",
+        "conv1",
+        "pool1",
+        "conv2",
+        "pool2",
+        "conv3",
+        "pool3",
+    ]
     page.locator("#follow").get_by_role("radio", name="NORMAL example").check()
     page.get_by_text("NORMAL 1 through Augmented CNN").wait_for(timeout=WAIT)
     fits(page)

@@ -9,7 +9,11 @@ import shutil
 import zipfile
 
 import pytest
-from test_browser import WAIT, address, browser, fits, page, snap  # noqa: F401 (fixtures are found by their names)
+from test_browser import (
+    WAIT,
+    fits,
+    snap,
+)
 
 from page.served import EXAMPLES
 
@@ -18,20 +22,28 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def models_folder(models_folder, tmp_path_factory):
-    """The tiny bundles with a table of test predictions: two healthy at .1 and .6, two ill at .4 and .9."""
+    """The tiny bundles with a table of test predictions: two healthy at .1 and .6, two ill at .4
+    and .9.
+    """
     folder = tmp_path_factory.mktemp("measured") / "models"
     shutil.copytree(models_folder, folder)
     for bundle in folder.iterdir():
-        (bundle / "predictions_test.csv").write_text("file,label,probability\na,0,0.1\nb,0,0.6\nc,1,0.4\nd,1,0.9\n")
+        (bundle / "predictions_test.csv").write_text(
+            "file,label,probability\na,0,0.1\nb,0,0.6\nc,1,0.4\nd,1,0.9\n"
+        )
     return folder
 
 
-def test_a_game_by_keyboard_counts_what_was_seen(page):  # noqa: F811
+def test_a_game_by_keyboard_counts_what_was_seen(page):
     page.get_by_role("tab", name="Read first").click()
     right = 0
     for place in range(1, 7):
         page.locator("#quiz-picture").get_by_text(f"X-ray {place} of 6").wait_for(timeout=WAIT)
-        assert not re.search(r"normal|pneumonia|person|IM-", page.locator("#quiz-picture img").get_attribute("alt"), re.IGNORECASE)
+        assert not re.search(
+            r"normal|pneumonia|person|IM-",
+            page.locator("#quiz-picture img").get_attribute("alt"),
+            re.IGNORECASE,
+        )
         assert page.locator("#quiz-next").is_disabled()
         page.locator("#quiz-pneumonia").focus()
         page.keyboard.press("Enter")
@@ -52,19 +64,24 @@ def test_a_game_by_keyboard_counts_what_was_seen(page):  # noqa: F811
     page.get_by_text("Score so far: 0 of 6").wait_for(timeout=WAIT)
 
 
-def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_path):  # noqa: F811
+def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_path):
     with zipfile.ZipFile(tmp_path / "ward.zip", "w") as archive:
         archive.write(EXAMPLES["PNEUMONIA"][0], "a/one.jpeg")
         archive.writestr("__MACOSX/a/._one.jpeg", b"litter")
         archive.writestr("a/notes.txt", "no picture")
     page.get_by_role("tab", name="Batch").click()
-    page.locator("#batch-upload input[type=file]").set_input_files([EXAMPLES["NORMAL"][0], tmp_path / "ward.zip"])
+    page.locator("#batch-upload input[type=file]").set_input_files(
+        [EXAMPLES["NORMAL"][0], tmp_path / "ward.zip"]
+    )
     link = page.locator("#batch-table a.csv")
     link.wait_for(timeout=WAIT)
     names = [EXAMPLES["NORMAL"][0].name, "ward.zip/a/one.jpeg", "ward.zip/a/notes.txt"]
     assert page.locator("#batch-table tbody td.name").all_inner_texts() == names
     assert "1 unreadable" in page.locator(".batch-top").inner_text()
-    assert "no picture that can be read here" in page.locator("#batch-table tbody tr").nth(2).inner_text()
+    assert (
+        "no picture that can be read here"
+        in page.locator("#batch-table tbody tr").nth(2).inner_text()
+    )
     with page.expect_download() as download:
         link.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
@@ -72,31 +89,46 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
     # Another model reads the same files again, which are no longer on the server.
     before = page.locator("#batch-table tbody tr").first.inner_text()
     page.locator("#batch-model").get_by_role("radio", name="Baseline CNN").check()
-    page.wait_for_function("before => document.querySelector('#batch-table tbody tr').innerText != before", arg=before, timeout=WAIT)
+    page.wait_for_function(
+        "before => document.querySelector('#batch-table tbody tr').innerText != before",
+        arg=before,
+        timeout=WAIT,
+    )
     fits(page)
     snap(page, "batch")
 
 
-def test_the_figures_stand_beside_the_sources_claims_and_what_others_published(page):  # noqa: F811
+def test_the_figures_stand_beside_the_sources_claims_and_what_others_published(page):
     page.get_by_role("tab", name="Figures").click()
     measured = page.get_by_role("region", name="Measured, and what the source claims")
     measured.wait_for(timeout=WAIT)
     for title, claim in (("Baseline CNN", "72%"), ("Augmented CNN", "85%"), ("Xception", "75%")):
-        assert claim in measured.get_by_role("row").filter(has_text=title).filter(has_text="seed").first.inner_text()
+        assert (
+            claim
+            in measured.get_by_role("row")
+            .filter(has_text=title)
+            .filter(has_text="seed")
+            .first.inner_text()
+        )
     assert "84.0–95.0" in measured.inner_text()
     assert "Kermany" in page.get_by_role("region", name="What others published").inner_text()
     fits(page)
 
 
-def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):  # noqa: F811
+def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):
     page.get_by_role("tab", name="Figures").click()
     slider = page.locator(".roc input[type=range]")
     slider.wait_for(timeout=WAIT)
     readout = page.locator(".roc-readout")
-    assert readout.inner_text().startswith("At the threshold 0.500: 1 of 2 pneumonias missed (recall 50.0%), 1 of 2 healthy called back")
+    assert readout.inner_text().startswith(
+        "At the threshold 0.500: 1 of 2 pneumonias missed (recall 50.0%), 1 of 2 healthy called"
+        " back"
+    )
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert readout.inner_text().startswith("At the threshold 0.400: 0 of 2 pneumonias missed (recall 100.0%), 1 of 2")
+    assert readout.inner_text().startswith(
+        "At the threshold 0.400: 0 of 2 pneumonias missed (recall 100.0%), 1 of 2"
+    )
     assert slider.get_attribute("aria-valuetext") == readout.inner_text()
     page.keyboard.press("Home")
     assert "2 of 2 pneumonias missed (recall 0.0%), 0 of 2 healthy" in readout.inner_text()
@@ -105,6 +137,8 @@ def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):  # noqa: F811
     box = drawing.bounding_box()
     # The upper right corner, where everybody is called ill.
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.03)
-    page.wait_for_function("document.querySelector('.roc-readout').textContent.includes('2 of 2 healthy called back')")
+    page.wait_for_function(
+        "document.querySelector('.roc-readout').textContent.includes('2 of 2 healthy called back')"
+    )
     fits(page)
     snap(page, "figures")

@@ -22,7 +22,9 @@ ALL_FILES = {bundle.CONFIG, bundle.METADATA, bundle.WEIGHTS, bundle.CONTRACT}
 
 @pytest.fixture
 def sample(drawn_radiograph) -> np.ndarray:
-    return radiograph.to_input(np.stack([drawn_radiograph(seed, seed % 2, (64, 64)) for seed in range(4)]))
+    return radiograph.to_input(
+        np.stack([drawn_radiograph(seed, seed % 2, (64, 64)) for seed in range(4)])
+    )
 
 
 @pytest.fixture
@@ -34,55 +36,81 @@ def copied(models_folder, tmp_path) -> Path:
 def stored_types(folder: Path) -> set[str]:
     types: set[str] = set()
     with h5py.File(folder / bundle.WEIGHTS) as file:
-        file.visititems(lambda _, node: types.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None)
+        file.visititems(
+            lambda _, node: types.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None
+        )
     return types
 
 
 def resigned(folder: Path) -> None:
     """Makes the contract say what the weights file now is."""
     contract = bundle.read_contract(folder)
-    (folder / bundle.CONTRACT).write_text(replace(contract, weights_sha256=bundle.sha256(folder / bundle.WEIGHTS)).to_json())
+    (folder / bundle.CONTRACT).write_text(
+        replace(contract, weights_sha256=bundle.sha256(folder / bundle.WEIGHTS)).to_json()
+    )
 
 
-# --- write and read ---------------------------------------------------------------------------------------------------------------------
+# --- write and read
+# ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
-def test_a_loaded_bundle_answers_like_the_model_that_was_saved(variant, models_folder, untrained_models, small_size, drawn_radiograph):
+def test_a_loaded_bundle_answers_like_the_model_that_was_saved(
+    variant, models_folder, untrained_models, small_size, drawn_radiograph
+):
     loaded, contract = bundle.load(models_folder / variant)
     original, size = untrained_models[variant], small_size(variant)
-    images = radiograph.to_input(np.stack([drawn_radiograph(seed, seed % 2, size) for seed in range(10, 16)]))
-    difference = np.abs(bundle.probabilities(loaded, images) - bundle.probabilities(original, images))
+    images = radiograph.to_input(
+        np.stack([drawn_radiograph(seed, seed % 2, size) for seed in range(10, 16)])
+    )
+    difference = np.abs(
+        bundle.probabilities(loaded, images) - bundle.probabilities(original, images)
+    )
     assert difference.max() < bundle.FLOAT16_TOLERANCE
     assert contract.variant == variant
     for mine, theirs in zip(loaded.get_weights(), original.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs.astype(np.float16).astype(np.float32))
     assert contract.weights_dtype == "float16"
     assert "float32" not in stored_types(models_folder / variant)
-    assert (models_folder / variant / bundle.WEIGHTS).stat().st_size < 2.6 * original.count_params() + 400_000
+    assert (
+        models_folder / variant / bundle.WEIGHTS
+    ).stat().st_size < 2.6 * original.count_params() + 400_000
 
 
 @pytest.mark.parametrize("variant", CATALOGUE)
-def test_plain_keras_loads_a_bundle_with_nothing_of_ours(variant, models_folder, small_size, drawn_radiograph):
+def test_plain_keras_loads_a_bundle_with_nothing_of_ours(
+    variant, models_folder, small_size, drawn_radiograph
+):
     plain = keras.saving.load_model(models_folder / variant)
     ours, _ = bundle.load(models_folder / variant)
-    images = radiograph.to_input(np.stack([drawn_radiograph(seed, 1, small_size(variant)) for seed in range(3)]))
-    np.testing.assert_allclose(bundle.probabilities(plain, images), bundle.probabilities(ours, images), atol=1e-6)
+    images = radiograph.to_input(
+        np.stack([drawn_radiograph(seed, 1, small_size(variant)) for seed in range(3)])
+    )
+    np.testing.assert_allclose(
+        bundle.probabilities(plain, images), bundle.probabilities(ours, images), atol=1e-6
+    )
 
 
 def test_saving_writes_four_files_and_leaves_others_alone(sample, make_contract, tmp_path):
     (tmp_path / "README.md").write_text("the card")
     (tmp_path / bundle.WEIGHTS).write_bytes(b"an older one")
-    written = bundle.save(CATALOGUE["baseline"].build((64, 64)), tmp_path, make_contract("baseline", (64, 64)), sample)
+    written = bundle.save(
+        CATALOGUE["baseline"].build((64, 64)), tmp_path, make_contract("baseline", (64, 64)), sample
+    )
     assert {path.name for path in tmp_path.iterdir()} == ALL_FILES | {"README.md"}
     assert written.weights_sha256 == bundle.sha256(tmp_path / bundle.WEIGHTS)
     assert bundle.read_contract(tmp_path) == written
     assert (tmp_path / "README.md").read_text() == "the card"
 
 
-@pytest.mark.parametrize(("large", "dtype"), [(1000.2, "float32"), (1e6, "float32"), (1000.0, "float16")])
-def test_weights_stay_float32_where_half_of_the_digits_would_move_the_answer(large, dtype, sample, make_contract, tmp_path):
+@pytest.mark.parametrize(
+    ("large", "dtype"), [(1000.2, "float32"), (1e6, "float32"), (1000.0, "float16")]
+)
+def test_weights_stay_float32_where_half_of_the_digits_would_move_the_answer(
+    large, dtype, sample, make_contract, tmp_path
+):
     model = CATALOGUE["baseline"].build((64, 64))
     dense, last = model.get_layer("dense"), model.get_layer("probability")
-    # Every unit gives 1, so the logit is large - 1000 (or nothing). float16 has steps of 0.5 at 1000 and ends at 65504.
+    # Every unit gives 1, so the logit is large - 1000 (or nothing). float16 has steps of 0.5 at
+    # 1000 and ends at 65504.
     dense.set_weights([np.zeros_like(dense.kernel), np.ones_like(dense.bias)])
     kernel = np.zeros_like(last.kernel)
     kernel[0], kernel[1] = large, -1000.0 if large < 2000 else -large
@@ -103,7 +131,8 @@ def test_probabilities_do_not_depend_on_the_batch_and_may_be_none(models_folder,
     assert bundle.probabilities(model, sample[:0]).shape == (0,)
 
 
-# --- metrics ----------------------------------------------------------------------------------------------------------------------------
+# --- metrics
+# ----------------------------------------------------------------------------------------------------------------------------
 def test_metrics_are_bound_to_the_weights_they_were_measured_on(copied, make_metrics):
     contract = bundle.read_contract(copied)
     bundle.write_metrics(copied, {"test": make_metrics("test")}, contract)
@@ -118,14 +147,17 @@ def test_a_bundle_without_metrics_has_none(copied):
     bundle.load(copied)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "3", '{"test": {}}', '{"test": null}', '{"validation": {"split": "val"}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "3", '{"test": {}}', '{"test": null}', '{"validation": {"split": "val"}}']
+)
 def test_metrics_that_cannot_be_read_are_refused(copied, text):
     (copied / bundle.METRICS).write_text(text)
     with pytest.raises(ContractError, match=r"metrics"):
         bundle.read_metrics(copied)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------
+# --- what is refused
+# --------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", bundle.NEEDED)
 def test_each_missing_file_is_named(copied, name):
     (copied / name).unlink()
@@ -137,7 +169,9 @@ def test_one_flipped_bit_in_the_weights_is_noticed(copied):
     content = bytearray((copied / bundle.WEIGHTS).read_bytes())
     content[len(content) // 2] ^= 1
     (copied / bundle.WEIGHTS).write_bytes(content)
-    with pytest.raises(BundleError, match=r"is not the file its contract describes .*download it again"):
+    with pytest.raises(
+        BundleError, match=r"is not the file its contract describes .*download it again"
+    ):
         bundle.load(copied)
 
 
@@ -151,7 +185,9 @@ def test_files_of_two_variants_do_not_fit_together(copied, models_folder, name):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-@pytest.mark.parametrize("absent", ["layers/conv2d_2", "layers/conv2d_2/vars/0", "layers/dense_1/vars/1"])
+@pytest.mark.parametrize(
+    "absent", ["layers/conv2d_2", "layers/conv2d_2/vars/0", "layers/dense_1/vars/1"]
+)
 def test_weights_without_one_of_the_layers_are_refused(copied, absent):
     with h5py.File(copied / bundle.WEIGHTS, "a") as file:
         del file[absent]
@@ -163,12 +199,22 @@ def test_weights_without_one_of_the_layers_are_refused(copied, absent):
 def test_a_contract_of_another_input_size_does_not_fit(copied):
     contract = bundle.read_contract(copied)
     (copied / bundle.CONTRACT).write_text(replace(contract, input_size=(100, 100)).to_json())
-    with pytest.raises(BundleError, match=r"maps \(None, 64, 64, 3\) to \(None, 1\), expected \(None, 100, 100, 3\)"):
+    with pytest.raises(
+        BundleError,
+        match=r"maps \(None, 64, 64, 3\) to \(None, 1\), expected \(None, 100, 100, 3\)",
+    ):
         bundle.load(copied)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "no JSON"), (b"{", "no JSON"), (b"[]", "must hold an object, got list"), (b"\xff\xfe\x00", "no JSON"), (b"{}", "fit")]
+    ("content", "message"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"[]", "must hold an object, got list"),
+        (b"\xff\xfe\x00", "no JSON"),
+        (b"{}", "fit"),
+    ],
 )
 def test_a_config_that_is_none_is_refused(copied, content, message):
     (copied / bundle.CONFIG).write_bytes(content)
@@ -191,7 +237,8 @@ def test_a_contract_that_is_none_is_refused(copied):
             bundle.load(copied)
 
 
-# --- what is never run ------------------------------------------------------------------------------------------------------------------
+# --- what is never run
+# ------------------------------------------------------------------------------------------------------------------
 def with_layer(folder: Path, model: keras.Model, contract: Contract) -> None:
     """Puts a stranger's network into a bundle whose sums are all right."""
     model.save(folder / "stranger.keras")
@@ -204,9 +251,15 @@ def with_layer(folder: Path, model: keras.Model, contract: Contract) -> None:
 def test_a_lambda_layer_is_refused_and_not_run(copied, tmp_path):
     witness = tmp_path / "witness"
     image = keras.Input((64, 64, 3))
-    touch = keras.layers.Lambda(eval(f"lambda x: (open({str(witness)!r}, 'w').close(), x)[1]"), output_shape=(64, 64, 3))
+    touch = keras.layers.Lambda(
+        eval(f"lambda x: (open({str(witness)!r}, 'w').close(), x)[1]"), output_shape=(64, 64, 3)
+    )
     x = keras.layers.GlobalAveragePooling2D()(touch(image))
-    with_layer(copied, keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)), bundle.read_contract(copied))
+    with_layer(
+        copied,
+        keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)),
+        bundle.read_contract(copied),
+    )
     # The trap works: Keras runs it when its own guard is off.
     witness.unlink(missing_ok=True)
     keras.saving.load_model(copied, safe_mode=False)(np.zeros((1, 64, 64, 3), np.float32))
@@ -228,7 +281,11 @@ def test_a_registered_class_of_someone_else_is_refused_and_not_run(copied, tmp_p
 
     image = keras.Input((64, 64, 3))
     x = keras.layers.GlobalAveragePooling2D()(Trap()(image))
-    with_layer(copied, keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)), bundle.read_contract(copied))
+    with_layer(
+        copied,
+        keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)),
+        bundle.read_contract(copied),
+    )
     witness.unlink()
     keras.saving.load_model(copied)
     assert witness.exists(), "the trap works"
@@ -236,7 +293,11 @@ def test_a_registered_class_of_someone_else_is_refused_and_not_run(copied, tmp_p
     # Under an allowed name too: it is the registration that gives it away.
     for disguise in ("Trap", "Dropout"):
         config = json.loads((copied / bundle.CONFIG).read_text())
-        trap = next(layer for layer in config["config"]["layers"] if layer["class_name"] in ("Trap", "Dropout"))
+        trap = next(
+            layer
+            for layer in config["config"]["layers"]
+            if layer["class_name"] in ("Trap", "Dropout")
+        )
         trap["class_name"] = disguise
         (copied / bundle.CONFIG).write_text(json.dumps(config))
         with pytest.raises(BundleError, match="no network of this project has"):
@@ -247,10 +308,25 @@ def test_a_registered_class_of_someone_else_is_refused_and_not_run(copied, tmp_p
 @pytest.mark.parametrize(
     "node",
     [
-        {"module": "os", "class_name": "system", "config": {"command": "touch WITNESS"}, "registered_name": None},
+        {
+            "module": "os",
+            "class_name": "system",
+            "config": {"command": "touch WITNESS"},
+            "registered_name": None,
+        },
         {"module": "subprocess", "class_name": "Dense", "config": {}, "registered_name": None},
-        {"module": "builtins", "class_name": "function", "config": "exec", "registered_name": "function"},
-        {"module": "keras.utils", "class_name": "get_file", "config": {"origin": "file:///etc/hostname"}, "registered_name": None},
+        {
+            "module": "builtins",
+            "class_name": "function",
+            "config": "exec",
+            "registered_name": "function",
+        },
+        {
+            "module": "keras.utils",
+            "class_name": "get_file",
+            "config": {"origin": "file:///etc/hostname"},
+            "registered_name": None,
+        },
         {"module": "kerasx.layers", "class_name": "Dense", "config": {}, "registered_name": None},
         {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
         {"class_name": ["Dense"], "config": {}},
@@ -262,13 +338,17 @@ def test_a_registered_class_of_someone_else_is_refused_and_not_run(copied, tmp_p
 def test_a_foreign_object_is_refused_wherever_it_hides(copied, node, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = json.loads((copied / bundle.CONFIG).read_text())
-    dense = next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "dense")
+    dense = next(
+        layer for layer in config["config"]["layers"] if layer["config"]["name"] == "dense"
+    )
     if place == "layer":
         config["config"]["layers"].insert(1, node)
     elif place == "compile":
         config["compile_config"] = {"optimizer": node}
     else:
-        dense["config"][{"activation": "activation", "regularizer": "kernel_regularizer"}[place]] = node
+        dense["config"][
+            {"activation": "activation", "regularizer": "kernel_regularizer"}[place]
+        ] = node
     (copied / bundle.CONFIG).write_text(json.dumps(config))
     with pytest.raises(BundleError, match="no network of this project has; it is not loaded"):
         bundle.load(copied)
@@ -288,4 +368,6 @@ def test_the_sample_metrics_fit_together(make_metrics):
     values = asdict(make_metrics("test"))
     counts = values["counts"]
     assert sum(counts.values()) == values["images"] == 150
-    assert values["figures"]["recall"]["value"] == counts["true_positive"] / (counts["true_positive"] + counts["false_negative"])
+    assert values["figures"]["recall"]["value"] == counts["true_positive"] / (
+        counts["true_positive"] + counts["false_negative"]
+    )

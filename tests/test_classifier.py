@@ -1,4 +1,6 @@
-"""The class people use, on a network whose answer can be worked by hand, and on one of each variant."""
+"""The class people use, on a network whose answer can be worked by hand, and on one of each
+variant.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +39,28 @@ def classifier(meter, make_contract) -> PneumoniaClassifier:
 
 @pytest.fixture(scope="module")
 def untrained(models_folder) -> dict[str, PneumoniaClassifier]:
-    return {variant: PneumoniaClassifier.from_pretrained(models_folder / variant) for variant in CATALOGUE}
+    return {
+        variant: PneumoniaClassifier.from_pretrained(models_folder / variant)
+        for variant in CATALOGUE
+    }
 
 
 def plain(brightness: int) -> np.ndarray:
     return np.full((50, 60), brightness, np.uint8)
 
 
-# --- predict ----------------------------------------------------------------------------------------------------------------------------
+# --- predict
+# ----------------------------------------------------------------------------------------------------------------------------
 def test_one_image_gives_one_prediction(classifier):
     prediction = classifier.predict(plain(204))
     # 204 / 255 = 0.8: the logit is 8 - 5.
     assert prediction.probability == pytest.approx(sigmoid(3), abs=1e-4)
-    assert (prediction.label, prediction.threshold, prediction.variant, prediction.name) == ("PNEUMONIA", 0.5, "baseline", "array")
+    assert (prediction.label, prediction.threshold, prediction.variant, prediction.name) == (
+        "PNEUMONIA",
+        0.5,
+        "baseline",
+        "array",
+    )
     assert 0 < prediction.milliseconds < 60_000
     assert type(prediction.probability) is float
     assert classifier.predict(plain(51)).label == "NORMAL"
@@ -59,8 +70,18 @@ def test_one_image_gives_one_prediction(classifier):
 def test_a_list_gives_a_list_in_its_order(classifier, batch_size):
     levels = [255, 0, 51, 204, 102, 153, 10]
     predictions = classifier.predict([plain(level) for level in levels], batch_size=batch_size)
-    assert [prediction.probability for prediction in predictions] == pytest.approx([sigmoid(level / 25.5 - 5) for level in levels], abs=1e-4)
-    assert [prediction.label for prediction in predictions] == ["PNEUMONIA", "NORMAL", "NORMAL", "PNEUMONIA", "NORMAL", "PNEUMONIA", "NORMAL"]
+    assert [prediction.probability for prediction in predictions] == pytest.approx(
+        [sigmoid(level / 25.5 - 5) for level in levels], abs=1e-4
+    )
+    assert [prediction.label for prediction in predictions] == [
+        "PNEUMONIA",
+        "NORMAL",
+        "NORMAL",
+        "PNEUMONIA",
+        "NORMAL",
+        "PNEUMONIA",
+        "NORMAL",
+    ]
 
 
 def test_a_list_of_one_is_a_list_and_of_none_is_empty(classifier):
@@ -78,7 +99,10 @@ def test_the_answer_does_not_depend_on_the_company(variant, untrained, drawn_rad
     alone = [untrained[variant].predict(image).probability for image in images]
     assert len(set(alone)) == 5
     for batch_size in (2, 5, 32):
-        together = [prediction.probability for prediction in untrained[variant].predict(images, batch_size=batch_size)]
+        together = [
+            prediction.probability
+            for prediction in untrained[variant].predict(images, batch_size=batch_size)
+        ]
         assert together == pytest.approx(alone, abs=1e-6)
 
 
@@ -86,9 +110,17 @@ def test_path_bytes_image_and_array_give_the_same_answer(untrained, drawn_radiog
     file = tmp_path / "x.png"
     array = drawn_radiograph(4, 1)
     Image.fromarray(array).save(file)
-    predictions = untrained["baseline"].predict([file, str(file), file.read_bytes(), Image.open(file), array])
+    predictions = untrained["baseline"].predict(
+        [file, str(file), file.read_bytes(), Image.open(file), array]
+    )
     assert len({prediction.probability for prediction in predictions}) == 1
-    assert [prediction.name for prediction in predictions] == ["x.png", "x.png", "upload", "image", "array"]
+    assert [prediction.name for prediction in predictions] == [
+        "x.png",
+        "x.png",
+        "upload",
+        "image",
+        "array",
+    ]
 
 
 def test_a_probability_at_the_threshold_is_pneumonia(classifier):
@@ -101,7 +133,9 @@ def test_a_probability_at_the_threshold_is_pneumonia(classifier):
 
 def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make_contract):
     points = (OperatingPoint("recall-0.98", 0.9, 0.98), OperatingPoint("default", 0.1))
-    classifier = PneumoniaClassifier(meter, make_contract("baseline", (40, 40), operating_points=points))
+    classifier = PneumoniaClassifier(
+        meter, make_contract("baseline", (40, 40), operating_points=points)
+    )
     # sigmoid(75 / 25.5 - 5) = sigmoid(-2.06) = 0.113
     prediction = classifier.predict(plain(75))
     assert (prediction.label, prediction.threshold) == ("PNEUMONIA", 0.1)
@@ -111,10 +145,17 @@ def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make
 def test_near_the_threshold_a_prediction_says_that_it_is_uncertain(meter, make_contract):
     # The logit of 75 is 75 / 25.5 - 5 = -2.06, that of the threshold .5 is 0.
     for uncertainty, expected in ((2.0, False), (2.1, True), (0.0, False)):
-        contract = make_contract("baseline", (40, 40), operating_points=(OperatingPoint("default", 0.5),), uncertainty=uncertainty)
+        contract = make_contract(
+            "baseline",
+            (40, 40),
+            operating_points=(OperatingPoint("default", 0.5),),
+            uncertainty=uncertainty,
+        )
         found = PneumoniaClassifier(meter, contract).predict(plain(75))
         assert (found.label, found.uncertain) == ("NORMAL", expected)
-    assert PneumoniaClassifier(meter, contract).predict(plain(75), threshold=0.11).uncertain is False
+    assert (
+        PneumoniaClassifier(meter, contract).predict(plain(75), threshold=0.11).uncertain is False
+    )
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
@@ -140,13 +181,18 @@ def test_an_unreadable_image_in_a_list_is_named(classifier, tmp_path):
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_threads_get_the_answers_they_would_get_alone(variant, untrained, drawn_radiograph):
     images = [drawn_radiograph(seed, seed % 2) for seed in range(8)]
-    alone = [prediction.probability for prediction in untrained[variant].predict(images, batch_size=1)]
+    alone = [
+        prediction.probability for prediction in untrained[variant].predict(images, batch_size=1)
+    ]
     with ThreadPoolExecutor(4) as pool:
-        threaded = list(pool.map(lambda image: untrained[variant].predict(image).probability, images))
+        threaded = list(
+            pool.map(lambda image: untrained[variant].predict(image).probability, images)
+        )
     assert threaded == pytest.approx(alone, abs=1e-6)
 
 
-# --- temperature ------------------------------------------------------------------------------------------------------------------------
+# --- temperature
+# ------------------------------------------------------------------------------------------------------------------------
 def test_a_temperature_divides_the_logit():
     # The logit of 0.8 is ln 4; half of it is ln 2, and that is 2 to 1.
     assert calibrated(np.array([0.8, 0.2, 0.5]), 2.0) == pytest.approx([2 / 3, 1 / 3, 0.5])
@@ -171,9 +217,12 @@ def test_predictions_are_calibrated(meter, make_contract):
     assert classifier.predict(plain(204)).probability == pytest.approx(sigmoid(1.5), abs=1e-4)
 
 
-# --- load and save ----------------------------------------------------------------------------------------------------------------------
+# --- load and save
+# ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
-def test_a_bundle_becomes_a_classifier_with_its_contract_and_metrics(variant, untrained, models_folder, make_metrics):
+def test_a_bundle_becomes_a_classifier_with_its_contract_and_metrics(
+    variant, untrained, models_folder, make_metrics
+):
     classifier = untrained[variant]
     assert classifier.contract == bundle.read_contract(models_folder / variant)
     assert classifier.metrics == {"validation": make_metrics("val"), "test": make_metrics("test")}
@@ -188,7 +237,9 @@ def test_saving_copies_every_byte(untrained, models_folder, tmp_path):
     assert sorted(path.name for path in target.iterdir()) == names
     for name in names:
         assert (target / name).read_bytes() == (original / name).read_bytes()
-    assert PneumoniaClassifier.from_pretrained(str(target)).contract == untrained["baseline"].contract
+    assert (
+        PneumoniaClassifier.from_pretrained(str(target)).contract == untrained["baseline"].contract
+    )
 
 
 def test_a_classifier_of_no_bundle_cannot_be_copied(classifier, tmp_path):

@@ -22,23 +22,42 @@ NAMES = [
     "test/PNEUMONIA/person3_virus_3.jpeg",
 ]
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1])
-# At .5 the older model calls both X-rays of the first healthy child back and misses the virus; the newer one errs nowhere.
-OLD, NEW = np.array([0.7, 0.6, 0.2, 0.1, 0.9, 0.8, 0.3]), np.array([0.2, 0.3, 0.2, 0.1, 0.9, 0.8, 0.7])
+# At .5 the older model calls both X-rays of the first healthy child back and misses the virus; the
+# newer one errs nowhere.
+OLD, NEW = (
+    np.array([0.7, 0.6, 0.2, 0.1, 0.9, 0.8, 0.3]),
+    np.array([0.2, 0.3, 0.2, 0.1, 0.9, 0.8, 0.7]),
+)
 
 
 @pytest.fixture
 def write(tmp_path: Path, make_contract) -> Callable[..., Path]:
     """Makes a folder with contract, metrics and table under ``models`` or ``results``."""
 
-    def make(place: str, variant: str, probabilities: np.ndarray, name: str, sha: str, epoch: int = 75) -> Path:
+    def make(
+        place: str, variant: str, probabilities: np.ndarray, name: str, sha: str, epoch: int = 75
+    ) -> Path:
         folder = tmp_path / place
         folder.mkdir(parents=True)
         recipe = {"name": name, "epoch": epoch, "keep_epoch": 75, "precision": "float32"}
-        contract = make_contract(variant, (100, 100), recipe=recipe, weights_sha256=sha * 64, operating_points=(OperatingPoint("default", 0.5),))
+        contract = make_contract(
+            variant,
+            (100, 100),
+            recipe=recipe,
+            weights_sha256=sha * 64,
+            operating_points=(OperatingPoint("default", 0.5),),
+        )
         (folder / "contract.json").write_text(contract.to_json())
-        bundle.write_metrics(folder, {"test": measure(LABELS, probabilities, 0.5, "test", resamples=50)}, contract)
-        rows = [f"{file},{label},{value}" for file, label, value in zip(NAMES, LABELS, probabilities, strict=True)]
-        (folder / "predictions_test.csv").write_text("\n".join(["file,label,probability", *rows]) + "\n")
+        bundle.write_metrics(
+            folder, {"test": measure(LABELS, probabilities, 0.5, "test", resamples=50)}, contract
+        )
+        rows = [
+            f"{file},{label},{value}"
+            for file, label, value in zip(NAMES, LABELS, probabilities, strict=True)
+        ]
+        (folder / "predictions_test.csv").write_text(
+            "\n".join(["file,label,probability", *rows]) + "\n"
+        )
         return folder
 
     return make
@@ -60,7 +79,10 @@ def cells(text: str, start: str) -> list[str]:
 
 def test_earlier_runs_stand_below_what_is_bundled_and_keep_their_epoch(both) -> None:
     found = compare.collect(*both)
-    assert [(result.title, result.recipe, result.bundled, result.claimed, result.claim) for result in found] == [
+    assert [
+        (result.title, result.recipe, result.bundled, result.claimed, result.claim)
+        for result in found
+    ] == [
         ("Baseline CNN", "BEST", True, 0.72, None),
         ("Baseline CNN", "SEED", False, 0.72, 0.72),
         ("Baseline CNN, epoch 150", "SEED", False, None, None),
@@ -76,7 +98,9 @@ def test_a_run_whose_weights_are_bundled_is_not_shown_twice(write, tmp_path: Pat
     assert "difference" not in text and "2 of 4" in text
 
 
-def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_offer_no_settings(write, tmp_path: Path) -> None:
+def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_offer_no_settings(
+    write, tmp_path: Path
+) -> None:
     write("models/baseline", "baseline", NEW, "best", "a")
     write("results/baseline-best-1", "baseline", OLD, "best", "b")
     found = compare.collect(tmp_path / "models", tmp_path / "results")
@@ -99,44 +123,88 @@ def test_the_measured_table_by_hand(both) -> None:
     assert "| SEED, epoch 150, float32 |  | " in rows[2]
 
 
-def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is_folded_away(both, write, tmp_path: Path) -> None:
+def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is_folded_away(
+    both, write, tmp_path: Path
+) -> None:
     write("results/baseline-best-1", "baseline", OLD, "best", "d")
     first, *folded = compare_tables.markdown(compare.collect(*both)).split("<details>")
-    assert [line.split(" | ")[:2] for line in first.splitlines() if line.startswith("| Baseline")] == [
+    assert [
+        line.split(" | ")[:2] for line in first.splitlines() if line.startswith("| Baseline")
+    ] == [
         ["| Baseline CNN", "BEST, bundled, epoch 75, float32"],
         ["| Baseline CNN", "SEED, epoch 75, float32"],
     ]
-    assert "| Baseline CNN, earlier | BEST" in folded[0] and "| Baseline CNN, epoch 150 | SEED" in folded[0]
-    assert [part.splitlines()[1].startswith("<summary>") for part in folded] == [True] * 3 and all("</details>" in part for part in folded)
+    assert (
+        "| Baseline CNN, earlier | BEST" in folded[0]
+        and "| Baseline CNN, epoch 150 | SEED" in folded[0]
+    )
+    assert [part.splitlines()[1].startswith("<summary>") for part in folded] == [True] * 3 and all(
+        "</details>" in part for part in folded
+    )
 
 
 def test_differences_by_hand(both) -> None:
     text = compare_tables.markdown(compare.collect(*both))
     found = cells(text, "Baseline CNN, BEST minus Baseline CNN, SEED")
-    # 7 of 7 less 4 of 7; 3 of 3 less 2 of 3; 4 of 4 less 2 of 4; the old order has .3 below .7 and .6, so 10 of 12 pairs.
-    assert [cell.split(" ")[0].strip("*") for cell in found[1:]] == ["+42.9", "+33.3", "+50.0", "+0.167"]
-    # One healthy child of two is right in both models: half of the resamples without the other show no difference.
+    # 7 of 7 less 4 of 7; 3 of 3 less 2 of 3; 4 of 4 less 2 of 4; the old order has .3 below .7 and
+    # .6, so 10 of 12 pairs.
+    assert [cell.split(" ")[0].strip("*") for cell in found[1:]] == [
+        "+42.9",
+        "+33.3",
+        "+50.0",
+        "+0.167",
+    ]
+    # One healthy child of two is right in both models: half of the resamples without the other show
+    # no difference.
     assert found[3] == "+50.0 (+0.0 to +100.0)"
-    # The longer run of an older recipe is not what the source claims anything of, and is not compared.
+    # The longer run of an older recipe is not what the source claims anything of, and is not
+    # compared.
     assert "epoch 150, SEED minus" not in text and "minus Baseline CNN, epoch 150" not in text
 
 
 def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
-    """At .5 the older model finds 2 of 3 and clears 2 of 4, at .3 it finds all three and clears the same two."""
+    """At .5 the older model finds 2 of 3 and clears 2 of 4, at .3 it finds all three and clears the
+    same two.
+    """
     found = compare.collect(*both)
-    assert not compare_tables.settings(found) and "setting for" not in compare_tables.markdown(found)
-    points = (OperatingPoint("default", 0.3, 0.98, 0.97), OperatingPoint("recall-0.95", 0.5, 0.95, 0.95), OperatingPoint("recall-0.98", 0.3, 0.98, 0.97))
-    older = dataclasses.replace(found[1], bundled=True, contract=dataclasses.replace(found[1].contract, operating_points=points))
+    assert not compare_tables.settings(found) and "setting for" not in compare_tables.markdown(
+        found
+    )
+    points = (
+        OperatingPoint("default", 0.3, 0.98, 0.97),
+        OperatingPoint("recall-0.95", 0.5, 0.95, 0.95),
+        OperatingPoint("recall-0.98", 0.3, 0.98, 0.97),
+    )
+    older = dataclasses.replace(
+        found[1],
+        bundled=True,
+        contract=dataclasses.replace(found[1].contract, operating_points=points),
+    )
     text = compare_tables.markdown([found[0], older])
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in compare_tables.settings([found[0], older]).splitlines()[2:4]]
-    assert [row[1] for row in rows] == ["95%", "98% (default)"] and [row[2] for row in rows] == ["95.0%", "97.0%"]
-    assert [[cell.split(" ")[0] for cell in row[3:6]] for row in rows] == [["66.7%", "50.0%", "57.1%"], ["100.0%", "50.0%", "71.4%"]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in compare_tables.settings([found[0], older]).splitlines()[2:4]
+    ]
+    assert [row[1] for row in rows] == ["95%", "98% (default)"] and [row[2] for row in rows] == [
+        "95.0%",
+        "97.0%",
+    ]
+    assert [[cell.split(" ")[0] for cell in row[3:6]] for row in rows] == [
+        ["66.7%", "50.0%", "57.1%"],
+        ["100.0%", "50.0%", "71.4%"],
+    ]
     assert [row[6:] for row in rows] == [["1 of 3", "2 of 4"], ["0 of 3", "2 of 4"]]
     assert compare_tables.settings([older]) in text and "next to nothing" not in text
     lowest = dataclasses.replace(
-        older, contract=dataclasses.replace(older.contract, operating_points=(points[0], OperatingPoint("recall-1.00", 0.0, 1.0, 0.99)))
+        older,
+        contract=dataclasses.replace(
+            older.contract,
+            operating_points=(points[0], OperatingPoint("recall-1.00", 0.0, 1.0, 0.99)),
+        ),
     )
-    assert "| 0 of 3 | 4 of 4 |" in compare_tables.settings([lowest]) and "tells next to nothing" in compare_tables.settings([lowest])
+    assert "| 0 of 3 | 4 of 4 |" in compare_tables.settings(
+        [lowest]
+    ) and "tells next to nothing" in compare_tables.settings([lowest])
 
 
 def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:
@@ -144,9 +212,10 @@ def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:
     file = both[1] / "baseline-seed" / "predictions_test.csv"
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *reversed(rows)]) + "\n")
-    assert cells(compare_tables.markdown(compare.collect(*both)), "Baseline CNN, BEST minus Baseline CNN, SEED") == cells(
-        first, "Baseline CNN, BEST minus Baseline CNN, SEED"
-    )
+    assert cells(
+        compare_tables.markdown(compare.collect(*both)),
+        "Baseline CNN, BEST minus Baseline CNN, SEED",
+    ) == cells(first, "Baseline CNN, BEST minus Baseline CNN, SEED")
 
 
 def test_models_measured_on_other_images_are_not_compared(both) -> None:
@@ -166,18 +235,36 @@ def test_parts_by_hand(both) -> None:
     same = [[NAMES[2], NAMES[3]]]
     text = compare_tables.markdown(compare.collect(*both), duplicates=same)
     found = cells(text, "Baseline CNN, SEED")
-    # Both bacteria found, the virus missed; six distinct files, three of them right; two of three ill patients, one of two healthy.
-    assert [cell.split(" ")[0] for cell in found[1:]] == ["100.0%", "0.0%", "50.0%", "66.7%", "50.0%"]
-    assert "2 images of bacterial and 1 of viral pneumonia, 6 images with identical files counted once, 3 patients with pneumonia and 2 without" in text
+    # Both bacteria found, the virus missed; six distinct files, three of them right; two of three
+    # ill patients, one of two healthy.
+    assert [cell.split(" ")[0] for cell in found[1:]] == [
+        "100.0%",
+        "0.0%",
+        "50.0%",
+        "66.7%",
+        "50.0%",
+    ]
+    assert (
+        "2 images of bacterial and 1 of viral pneumonia, 6 images with identical files counted"
+        " once, 3 patients with pneumonia and 2 without" in text
+    )
 
 
 def test_published_figures_are_marked_and_get_the_intervals_their_counts_imply(both) -> None:
     (both[1] / "published.csv").write_text(
-        'name,accuracy,recall,specificity,auc,note\n"Somebody, 2020",0.5714,,,0.9,picked on test\nSomebody else,0.5,0.6667,0.5,,\n'
+        'name,accuracy,recall,specificity,auc,note\n"Somebody, 2020",0.5714,,,0.9,picked on'
+        " test\nSomebody else,0.5,0.6667,0.5,,\n"
     )
     others = compare.published(both[1])
     text = compare_tables.published(others, compare.collect(*both)[0].test)
-    assert cells(text, "Somebody, 2020") == ["Somebody, 2020", "57.1% (25.0% to 84.2%)", "", "", "0.900", "picked on test"]
+    assert cells(text, "Somebody, 2020") == [
+        "Somebody, 2020",
+        "57.1% (25.0% to 84.2%)",
+        "",
+        "",
+        "0.900",
+        "picked on test",
+    ]
     # Half of four is two, two thirds of three are two.
     assert cells(text, "Somebody else")[2].startswith("66.7% (20.8% to 93.9%)")
     assert "none was measured again here" in text
@@ -186,16 +273,27 @@ def test_published_figures_are_marked_and_get_the_intervals_their_counts_imply(b
 def test_the_block_is_renewed_checked_and_drawn(both, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{compare.BEGIN}\nold\n{compare.END}\nafter\n")
-    (both[1] / "data.json").write_text(json.dumps({"duplicates": {"groups": [[NAMES[2], NAMES[3]]]}}))
-    (both[1] / "published.csv").write_text("name,accuracy,recall,specificity,auc,note\nSomebody,0.9,,,0.95,\n")
+    (both[1] / "data.json").write_text(
+        json.dumps({"duplicates": {"groups": [[NAMES[2], NAMES[3]]]}})
+    )
+    (both[1] / "published.csv").write_text(
+        "name,accuracy,recall,specificity,auc,note\nSomebody,0.9,,,0.95,\n"
+    )
     assert not compare.compare(*both, readme, check=True)
     assert compare.compare(*both, readme)
     assert compare.compare(*both, readme, check=True)
-    assert "Somebody" in readme.read_text() and "6 images with identical files counted once" in readme.read_text()
+    assert (
+        "Somebody" in readme.read_text()
+        and "6 images with identical files counted once" in readme.read_text()
+    )
     with Image.open(both[1] / "compare.png") as picture:
         assert picture.width > 1000
     # A changed figure is noticed.
     metrics = bundle.read_metrics(both[0] / "baseline")
     counts = {**metrics["test"].counts, "false_negative": 1, "true_positive": 2}
-    bundle.write_metrics(both[0] / "baseline", {"test": dataclasses.replace(metrics["test"], counts=counts)}, bundle.read_contract(both[0] / "baseline"))
+    bundle.write_metrics(
+        both[0] / "baseline",
+        {"test": dataclasses.replace(metrics["test"], counts=counts)},
+        bundle.read_contract(both[0] / "baseline"),
+    )
     assert not compare.compare(*both, readme, check=True)

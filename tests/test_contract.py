@@ -7,7 +7,16 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from pneumonia.contract import LABELS, SCHEMA, Contract, ContractError, Figure, Metrics, OperatingPoint, Prediction
+from pneumonia.contract import (
+    LABELS,
+    SCHEMA,
+    Contract,
+    ContractError,
+    Figure,
+    Metrics,
+    OperatingPoint,
+    Prediction,
+)
 
 
 @pytest.fixture
@@ -23,7 +32,10 @@ def test_a_contract_survives_writing_and_reading(contract):
     again = Contract.from_json(contract.to_json())
     assert again == contract
     assert isinstance(again.input_size, tuple)
-    assert again.operating_points == (OperatingPoint("default", 0.5), OperatingPoint("recall-0.98", 0.2, 0.98))
+    assert again.operating_points == (
+        OperatingPoint("default", 0.5),
+        OperatingPoint("recall-0.98", 0.2, 0.98),
+    )
     assert again.temperature == 1.5
 
 
@@ -34,7 +46,12 @@ def test_fields_with_a_usual_value_may_be_left_out(contract):
     for point in values["operating_points"]:
         del point["recall_promised"], point["margin"]
     again = Contract.from_json(json.dumps(values))
-    assert (again.temperature, again.labels, again.uncertainty, again.schema) == (1.0, LABELS, 0.0, SCHEMA)
+    assert (again.temperature, again.labels, again.uncertainty, again.schema) == (
+        1.0,
+        LABELS,
+        0.0,
+        SCHEMA,
+    )
     assert (again.default.recall_promised, again.default.margin) == (None, None)
 
 
@@ -45,7 +62,9 @@ def test_a_promise_survives_writing_and_reading(make_contract):
 
 
 @pytest.mark.parametrize(
-    "name", "variant recipe input_size preprocessing operating_points gallery_layers weights_sha256 weights_dtype data versions commit".split()
+    "name",
+    "variant recipe input_size preprocessing operating_points gallery_layers weights_sha256"
+    " weights_dtype data versions commit".split(),
 )
 def test_each_other_field_is_needed(contract, name):
     values = json.loads(contract.to_json())
@@ -57,7 +76,12 @@ def test_each_other_field_is_needed(contract, name):
 def test_unknown_fields_are_passed_over(contract):
     assert Contract.from_json(changed(contract, colour="blue")) == contract
     points = json.loads(contract.to_json())["operating_points"]
-    assert Contract.from_json(changed(contract, operating_points=[point | {"colour": "blue"} for point in points])) == contract
+    assert (
+        Contract.from_json(
+            changed(contract, operating_points=[point | {"colour": "blue"} for point in points])
+        )
+        == contract
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,14 +102,29 @@ def test_unknown_fields_are_passed_over(contract):
         ({"input_size": ["100", "100"]}, "input_size must be two positive integers"),
         ({"input_size": 100}, "wrong type"),
         ({"operating_points": []}, "exactly one named 'default'"),
-        ({"operating_points": [{"name": "other", "threshold": 0.5}]}, "exactly one named 'default'"),
-        ({"operating_points": [{"name": "default", "threshold": 0.5}] * 2}, "exactly one named 'default'"),
-        ({"operating_points": [{"name": "default", "threshold": 1.01}]}, "must lie in 0..1, got 1.01"),
+        (
+            {"operating_points": [{"name": "other", "threshold": 0.5}]},
+            "exactly one named 'default'",
+        ),
+        (
+            {"operating_points": [{"name": "default", "threshold": 0.5}] * 2},
+            "exactly one named 'default'",
+        ),
+        (
+            {"operating_points": [{"name": "default", "threshold": 1.01}]},
+            "must lie in 0..1, got 1.01",
+        ),
         ({"operating_points": [{"name": "default", "threshold": "half"}]}, "wrong type"),
         ({"operating_points": [{"name": "default"}]}, "wrong type"),
         ({"operating_points": "default"}, "wrong type"),
-        ({"operating_points": [{"name": "default", "threshold": 0.5, "recall_promised": 1.1}]}, "recall promised of operating point 'default'"),
-        ({"operating_points": [{"name": "default", "threshold": 0.5, "margin": 3}]}, "must be a sentence, got 3"),
+        (
+            {"operating_points": [{"name": "default", "threshold": 0.5, "recall_promised": 1.1}]},
+            "recall promised of operating point 'default'",
+        ),
+        (
+            {"operating_points": [{"name": "default", "threshold": 0.5, "margin": 3}]},
+            "must be a sentence, got 3",
+        ),
         ({"weights_sha256": "0" * 63}, "64 hexadecimal digits"),
         ({"weights_sha256": "G" * 64}, "64 hexadecimal digits"),
         ({"weights_sha256": None}, "64 hexadecimal digits"),
@@ -99,7 +138,14 @@ def test_a_wrong_value_is_named(contract, changes, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "no JSON"), ("{", "no JSON"), ("[]", "an object, got list"), ("null", "an object, got NoneType"), ('"x"', "got str")]
+    ("text", "message"),
+    [
+        ("", "no JSON"),
+        ("{", "no JSON"),
+        ("[]", "an object, got list"),
+        ("null", "an object, got NoneType"),
+        ('"x"', "got str"),
+    ],
 )
 def test_what_is_no_object_is_refused(text, message):
     with pytest.raises(ContractError, match=message):

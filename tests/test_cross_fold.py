@@ -1,4 +1,6 @@
-"""A network for each fold, and thresholds on what all of them said: every patient answered once, by a network that did not learn from it."""
+"""A network for each fold, and thresholds on what all of them said: every patient answered once, by
+a network that did not learn from it.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,35 @@ from pneumonia import PneumoniaClassifier, bundle
 from pneumonia.classifier import calibrated
 from pneumonia.contract import Contract, OperatingPoint
 from pneumonia.release import ReleaseError
-from train import calibrate, card, card_evidence, cross_fold, details, distil, evaluate, fit, fold_answers, promise, recipes, seeds
+from train import (
+    calibrate,
+    card,
+    card_evidence,
+    cross_fold,
+    details,
+    distil,
+    evaluate,
+    fit,
+    fold_answers,
+    promise,
+    recipes,
+    seeds,
+)
 from train.__main__ import main
 from train.data import Dataset
 from train.folds import FOLDS, groups_of, items_of, sides
 from train.run_folder import RunError, run_facts
 
 SHORT = dataclasses.replace(
-    recipes.get("baseline", "best"), teacher_weight=0.0, input_size=(48, 48), epochs=1, keep_epoch=1, batch_size=8, warmup=0.0, schedule="constant", seed=5
+    recipes.get("baseline", "best"),
+    teacher_weight=0.0,
+    input_size=(48, 48),
+    epochs=1,
+    keep_epoch=1,
+    batch_size=8,
+    warmup=0.0,
+    schedule="constant",
+    seed=5,
 )
 
 
@@ -36,12 +59,24 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, wards: Dataset, patched: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A bundle whose thresholds rest on its own fold, and the folder of the other folds' runs, made by the command."""
+def made(
+    tmp_path_factory: pytest.TempPathFactory, wards: Dataset, patched: pytest.MonkeyPatch
+) -> tuple[Path, Path]:
+    """A bundle whose thresholds rest on its own fold, and the folder of the other folds' runs, made
+    by the command.
+    """
     folder = tmp_path_factory.mktemp("folds")
     fit.fit(SHORT, wards, folder / "own")
     evaluate.assemble(SHORT, folder / "own", wards)
-    command = ["folds", str(folder / "own" / "bundle"), "--data", str(wards.root), "--out", str(folder / "others"), "--only"]
+    command = [
+        "folds",
+        str(folder / "own" / "bundle"),
+        "--data",
+        str(wards.root),
+        "--out",
+        str(folder / "others"),
+        "--only",
+    ]
     assert main([*command, "2", "3"]) == 0 and main([*command, "4", "5", "6", "7"]) == 0
     return folder / "own" / "bundle", folder / "others"
 
@@ -64,14 +99,21 @@ def test_the_folds_part_the_train_folder(wards: Dataset) -> None:
     assert sides(1) == ("fitted", "held-out") and sides(3) == ("fitted-3", "held-out-3")
 
 
-def test_each_other_network_learned_as_the_bundle_did_and_is_asked_about_its_own_patients_alone(made, wards) -> None:
+def test_each_other_network_learned_as_the_bundle_did_and_is_asked_about_its_own_patients_alone(
+    made, wards
+) -> None:
     own = bundle.read_contract(made[0])
     for fold in range(2, FOLDS + 1):
         lent = made[1] / f"fold-{fold}" / "bundle"
         contract = bundle.read_contract(lent)
-        assert contract.recipe["validation"] == f"held-out-{fold}" and contract.recipe["seed"] == own.recipe["seed"] == 5
+        assert (
+            contract.recipe["validation"] == f"held-out-{fold}"
+            and contract.recipe["seed"] == own.recipe["seed"] == 5
+        )
         assert run_facts(lent.parent)["precision"] == own.recipe["precision"]
-        assert details.read_copies(lent)[0] == [item.relative for item in items_of(wards, f"held-out-{fold}")]
+        assert details.read_copies(lent)[0] == [
+            item.relative for item in items_of(wards, f"held-out-{fold}")
+        ]
         # Nothing was asked about the test folder.
         assert not (lent / bundle.METRICS).exists() and not (lent / "predictions_test.csv").exists()
         assert contract.weights_sha256 != own.weights_sha256
@@ -83,15 +125,26 @@ def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
     assert len(others) == FOLDS - 1
     ill = sum(len(np.unique(fold.groups[fold.labels == 1])) for fold in (own, *others))
     every = wards.split("train")
-    assert ill == len({item.patient for item in every if item.label == 1}) == len(np.unique(groups_of(wards, "train")[[item.label == 1 for item in every]]))
     assert (
-        f"none of {ill} patients with pneumonia below it, those of {FOLDS} folds, each as answered by the network that did not learn from it, and none of the "
-        f"{len(np.unique(own.groups[own.labels == 1]))}" in str(after.default.margin)
+        ill
+        == len({item.patient for item in every if item.label == 1})
+        == len(np.unique(groups_of(wards, "train")[[item.label == 1 for item in every]]))
+    )
+    assert (
+        f"none of {ill} patients with pneumonia below it, those of {FOLDS} folds, each as answered"
+        " by the network that did not learn from it, and none of the"
+        f" {len(np.unique(own.groups[own.labels == 1]))}" in str(after.default.margin)
     )
     assert after.default.recall_promised > before.default.recall_promised
-    assert dataclasses.replace(after, operating_points=before.operating_points, uncertainty=before.uncertainty) == before
+    assert (
+        dataclasses.replace(
+            after, operating_points=before.operating_points, uncertainty=before.uncertainty
+        )
+        == before
+    )
     assert calibrate.calibrated_contract(before, own, others) == after
-    # What is promised of so few is that the lowest of all is found: no answer on a patient not learned from lies below.
+    # What is promised of so few is that the lowest of all is found: no answer on a patient not
+    # learned from lies below.
     lowest = min(fold.calibrated["clean"][fold.labels == 1].min() for fold in (own, *others))
     assert after.operating_points[-1].threshold <= lowest
     assert bundle.read_metrics(gathered)["test"].threshold == after.default.threshold
@@ -102,24 +155,45 @@ def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
 
 def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> None:
     contract, found = bundle.read_contract(gathered), bundle.read_details(gathered)
-    assert [set(row) for row in found["folds"]] == [{"patients", "temperature", "auc", "recall", "specificity"}] * FOLDS
+    assert [set(row) for row in found["folds"]] == [
+        {"patients", "temperature", "auc", "recall", "specificity"}
+    ] * FOLDS
     answers = fold_answers.read(gathered)
     for row, fold in zip(found["folds"], answers, strict=True):
         probabilities = calibrated(fold.raw["clean"], row["temperature"])
-        assert row["recall"] == np.mean(probabilities[fold.labels == 1] >= contract.default.threshold)
-        assert row["specificity"] == np.mean(probabilities[fold.labels == 0] < contract.default.threshold)
+        assert row["recall"] == np.mean(
+            probabilities[fold.labels == 1] >= contract.default.threshold
+        )
+        assert row["specificity"] == np.mean(
+            probabilities[fold.labels == 0] < contract.default.threshold
+        )
     text = card_evidence.operating_points(contract, found, gathered)
     networks = json.loads((gathered / fold_answers.NETWORKS).read_text())
-    lent = [bundle.read_contract(made[1] / f"fold-{number}" / "bundle") for number in range(2, FOLDS + 1)]
-    assert list(networks.values()) == [{"weights_sha256": one.weights_sha256, "commit": one.commit} for one in lent]
-    assert "| this model |" in text and f"| of fold 7, {lent[-1].weights_sha256[:12]} |" in text and f"]({fold_answers.PICTURE})" in text
-    assert "Were it like the others" in text and set(found["were_it_like_the_others"]) == {point.name for point in contract.operating_points} - {"default"}
-    assert ["thresholds rest on all folds" in card.render(folder) for folder in (made[0], gathered)] == [False, True]
+    lent = [
+        bundle.read_contract(made[1] / f"fold-{number}" / "bundle")
+        for number in range(2, FOLDS + 1)
+    ]
+    assert list(networks.values()) == [
+        {"weights_sha256": one.weights_sha256, "commit": one.commit} for one in lent
+    ]
+    assert (
+        "| this model |" in text
+        and f"| of fold 7, {lent[-1].weights_sha256[:12]} |" in text
+        and f"]({fold_answers.PICTURE})" in text
+    )
+    assert "Were it like the others" in text and set(found["were_it_like_the_others"]) == {
+        point.name for point in contract.operating_points
+    } - {"default"}
+    assert [
+        "thresholds rest on all folds" in card.render(folder) for folder in (made[0], gathered)
+    ] == [False, True]
     assert "folds" not in bundle.read_details(made[0])
 
 
 def test_a_fold_that_flatters_its_network_is_told_from_one_that_does_not() -> None:
-    """Of 100 patients each the first network misses one at .5, the other two three and five: were it like them, four."""
+    """Of 100 patients each the first network misses one at .5, the other two three and five: were
+    it like them, four.
+    """
 
     def of(missed: int) -> calibrate.Answers:
         labels = np.array([1] * 100 + [0] * 100)
@@ -127,12 +201,18 @@ def test_a_fold_that_flatters_its_network_is_told_from_one_that_does_not() -> No
         return calibrate.Answers(labels, np.arange(200), {"clean": raw})
 
     folds, clear = [of(1), of(3), of(5)], OperatingPoint("recall-0.95", 0.5, 0.95, 0.95)
-    found = fold_answers.were_it_like_the_others(folds, [OperatingPoint("default", 0.5, 0.95, 0.95), clear, OperatingPoint("told", 0.5)])
+    found = fold_answers.were_it_like_the_others(
+        folds, [OperatingPoint("default", 0.5, 0.95, 0.95), clear, OperatingPoint("told", 0.5)]
+    )
     assert list(found) == ["recall-0.95"]
     row = found["recall-0.95"]
     assert (row["missed"], row["missed_by_others"]) == (pytest.approx(0.01), pytest.approx(0.04))
     assert row["confidence"] == pytest.approx(promise.confidence_in(0.95, [1, 3, 5], [100] * 3))
-    assert row["confidence_if_alike"] == pytest.approx(promise.confidence_in(0.95, [4, 3, 5], [100] * 3)) and row["confidence_if_alike"] < row["confidence"]
+    assert (
+        row["confidence_if_alike"]
+        == pytest.approx(promise.confidence_in(0.95, [4, 3, 5], [100] * 3))
+        and row["confidence_if_alike"] < row["confidence"]
+    )
     assert row["supported_if_alike"] == promise.supported([4, 3, 5], [100] * 3)
 
 
@@ -142,35 +222,66 @@ def test_one_fold_alone_has_no_others(made) -> None:
 
 
 def test_what_is_no_fold_of_the_bundle_is_refused(made, wards, tmp_path, capsys) -> None:
-    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
+    folder, others = (
+        Path(shutil.copytree(made[0], tmp_path / "bundle")),
+        Path(shutil.copytree(made[1], tmp_path / "others")),
+    )
     command = ["folds", str(folder), "--data", str(wards.root), "--out", str(others)]
-    assert main([*command, "--only", "8"]) == 1 and "other folds are 2 to 7, got 8" in capsys.readouterr().err
-    assert main([*command, "--teachers", str(tmp_path)]) == 1 and "has no teacher; leave --teachers out" in capsys.readouterr().err
+    assert (
+        main([*command, "--only", "8"]) == 1
+        and "other folds are 2 to 7, got 8" in capsys.readouterr().err
+    )
+    assert (
+        main([*command, "--teachers", str(tmp_path)]) == 1
+        and "has no teacher; leave --teachers out" in capsys.readouterr().err
+    )
     contract = others / "fold-4" / "bundle" / bundle.CONTRACT
     contract.write_text(contract.read_text().replace('"seed": 5', '"seed": 6'))
-    with pytest.raises(RunError, match=r"fold-4/bundle was not made as .* was, with held-out-4 held out"):
+    with pytest.raises(
+        RunError, match=r"fold-4/bundle was not made as .* was, with held-out-4 held out"
+    ):
         cross_fold.gather(folder, wards, others)
     shutil.rmtree(others / "fold-3" / "bundle")
     with pytest.raises(RunError, match="fold-3/bundle is missing or not calibrated"):
         cross_fold.gather(folder, wards, others)
     # Whatever failed, the bundle is as it was.
-    assert bundle.read_contract(folder) == bundle.read_contract(made[0]) and not (folder / fold_answers.OTHERS).exists()
-    (folder / fold_answers.OTHERS).write_text("file,label,clean\ntrain/NORMAL/IM-0001-0001.jpeg,0,0.5\n")
+    assert (
+        bundle.read_contract(folder) == bundle.read_contract(made[0])
+        and not (folder / fold_answers.OTHERS).exists()
+    )
+    (folder / fold_answers.OTHERS).write_text(
+        "file,label,clean\ntrain/NORMAL/IM-0001-0001.jpeg,0,0.5\n"
+    )
     with pytest.raises(bundle.BundleError, match="must have the columns file, label, fold"):
         fold_answers.read(folder)
 
 
 def test_an_image_that_some_folds_skipped_makes_them_no_strangers(made, wards, tmp_path) -> None:
-    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
+    folder, others = (
+        Path(shutil.copytree(made[0], tmp_path / "bundle")),
+        Path(shutil.copytree(made[1], tmp_path / "others")),
+    )
     contract = others / "fold-5" / "bundle" / bundle.CONTRACT
-    contract.write_text(contract.read_text().replace('"skipped": []', '"skipped": ["train/NORMAL/IM-0001-0001.jpeg"]'))
+    contract.write_text(
+        contract.read_text().replace(
+            '"skipped": []', '"skipped": ["train/NORMAL/IM-0001-0001.jpeg"]'
+        )
+    )
     assert bundle.read_contract(contract.parent).data["skipped"]
-    assert cross_fold.gather(folder, wards, others).default.recall_promised > bundle.read_contract(made[0]).default.recall_promised
+    assert (
+        cross_fold.gather(folder, wards, others).default.recall_promised
+        > bundle.read_contract(made[0]).default.recall_promised
+    )
 
 
 def test_answers_about_patients_that_were_learned_from_are_refused(made, wards, tmp_path) -> None:
-    folder, others = Path(shutil.copytree(made[0], tmp_path / "bundle")), Path(shutil.copytree(made[1], tmp_path / "others"))
-    shutil.copy(others / "fold-3" / "bundle" / details.COPIES, others / "fold-4" / "bundle" / details.COPIES)
+    folder, others = (
+        Path(shutil.copytree(made[0], tmp_path / "bundle")),
+        Path(shutil.copytree(made[1], tmp_path / "others")),
+    )
+    shutil.copy(
+        others / "fold-3" / "bundle" / details.COPIES, others / "fold-4" / "bundle" / details.COPIES
+    )
     with pytest.raises(RunError, match=r"fold-4/bundle answered for .*, which it learned from"):
         cross_fold.gather(folder, wards, others)
 
@@ -179,24 +290,34 @@ def test_a_folder_holds_the_folds_of_one_bundle(made, wards, tmp_path) -> None:
     folder = Path(shutil.copytree(made[0], tmp_path / "bundle"))
     shutil.copy(made[1] / "fold-2" / "bundle" / bundle.WEIGHTS, folder / bundle.WEIGHTS)
     contract = bundle.read_contract(made[1] / "fold-2" / "bundle")
-    (folder / bundle.CONTRACT).write_text(dataclasses.replace(bundle.read_contract(folder), weights_sha256=contract.weights_sha256).to_json())
+    (folder / bundle.CONTRACT).write_text(
+        dataclasses.replace(
+            bundle.read_contract(folder), weights_sha256=contract.weights_sha256
+        ).to_json()
+    )
     with pytest.raises(RunError, match="holds the folds of another bundle"):
         cross_fold.train(folder, wards, made[1], only=[2])
 
 
-def test_what_was_measured_at_the_threshold_before_is_not_taken_for_todays(made, gathered, wards) -> None:
+def test_what_was_measured_at_the_threshold_before_is_not_taken_for_todays(
+    made, gathered, wards
+) -> None:
     with pytest.raises(bundle.BundleError, match="rest on all folds, those of runs on their own"):
         seeds.write([gathered, made[0]])
     shutil.copy(made[0] / bundle.METRICS, gathered / bundle.METRICS)
     with pytest.raises(ReleaseError, match=r"was measured at the threshold .*, the contract's is"):
         card.render(gathered)
-    # A run that is made into a bundle again is back on its own fold, and what the others lent it is gone.
+    # A run that is made into a bundle again is back on its own fold, and what the others lent it is
+    # gone.
     run = gathered.parent / "run"
     shutil.copytree(made[0].parent, run)
     shutil.copy(gathered / fold_answers.OTHERS, run / "bundle" / fold_answers.OTHERS)
     assert evaluate.unmeasured(SHORT, run, wards) == run / "bundle"
     assert not (run / "bundle" / fold_answers.OTHERS).exists()
-    assert bundle.read_contract(run / "bundle").operating_points == bundle.read_contract(made[0]).operating_points
+    assert (
+        bundle.read_contract(run / "bundle").operating_points
+        == bundle.read_contract(made[0]).operating_points
+    )
 
 
 def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, tmp_path) -> None:
@@ -212,22 +333,41 @@ def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, t
         cross_fold.train(made[0], tiny_scan, tmp_path)
 
 
-def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(made, patched, monkeypatch) -> None:
-    contract, strong = bundle.read_contract(made[0]), dataclasses.replace(SHORT, augmentation=recipes.STRONG)
+def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(
+    made, patched, monkeypatch
+) -> None:
+    contract, strong = (
+        bundle.read_contract(made[0]),
+        dataclasses.replace(SHORT, augmentation=recipes.STRONG),
+    )
     monkeypatch.setattr(recipes, "get", lambda variant, name: strong)
-    fewer = {key: value for key, value in dataclasses.asdict(recipes.STRONG).items() if key != "margin"}
-    assert cross_fold.recipe_of(dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer})) == strong
-    other = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer | {"letters": 0.9}})
+    fewer = {
+        key: value for key, value in dataclasses.asdict(recipes.STRONG).items() if key != "margin"
+    }
+    assert (
+        cross_fold.recipe_of(
+            dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer})
+        )
+        == strong
+    )
+    other = dataclasses.replace(
+        contract, recipe=dict(contract.recipe) | {"augmentation": fewer | {"letters": 0.9}}
+    )
     with pytest.raises(RunError, match=r"another recipe best than today's \(augmentation\)"):
         cross_fold.recipe_of(other)
 
 
-def test_folds_are_not_drawn_by_guess_where_a_bundle_does_not_record_its_views(made, wards, tmp_path, monkeypatch, patched) -> None:
+def test_folds_are_not_drawn_by_guess_where_a_bundle_does_not_record_its_views(
+    made, wards, tmp_path, monkeypatch, patched
+) -> None:
     taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
     monkeypatch.setattr(recipes, "get", lambda variant, name: taught)
     own, whole = tmp_path / "own", bundle.read_contract(made[0])
     shutil.copytree(made[0], own)
-    for lessons in ({"teacher": whole.weights_sha256, "views": 1}, {"teacher": whole.weights_sha256, "views": 1, "policy": {"sepia": 1.0}}):
+    for lessons in (
+        {"teacher": whole.weights_sha256, "views": 1},
+        {"teacher": whole.weights_sha256, "views": 1, "policy": {"sepia": 1.0}},
+    ):
         told = json.loads((made[0] / "contract.json").read_text())
         told["recipe"] |= {"teacher_weight": 0.5, "name": "taught", "lessons": lessons}
         (own / "contract.json").write_text(json.dumps(told))
@@ -235,7 +375,9 @@ def test_folds_are_not_drawn_by_guess_where_a_bundle_does_not_record_its_views(m
             cross_fold.train(own, wards, tmp_path / "folds", only=[3], teachers=made[1])
 
 
-def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, tmp_path, patched) -> None:
+def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(
+    made, wards, tmp_path, patched
+) -> None:
     taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
     own = tmp_path / "own"
     policy = dataclasses.replace(recipes.VIEWS, letters=0.1)
@@ -253,7 +395,9 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(made, wards, t
     patched.setattr(recipes, "get", lambda variant, name: SHORT)
     teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")
     lessons = bundle.read_contract(lent).recipe["lessons"]
-    assert lessons["teacher"] == teacher.weights_sha256 and lessons["policy"]["letters"] == 0.1, "the views are drawn as the bundle's were"
+    assert lessons["teacher"] == teacher.weights_sha256 and lessons["policy"]["letters"] == 0.1, (
+        "the views are drawn as the bundle's were"
+    )
     assert lessons["precision"] == "float32"
     # The pool holds no patient that either of them is asked about.
     pool = distil.read(tmp_path / "folds" / "pool-3")

@@ -1,4 +1,6 @@
-"""The data set: found wherever it may be, refused with the culprit's name where something is wrong, decoded once."""
+"""The data set: found wherever it may be, refused with the culprit's name where something is wrong,
+decoded once.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,24 @@ from train import data
 from train.data import DataError, Dataset, counts, load, locate, scan
 
 
-# --- what is in it ----------------------------------------------------------------------------------------------------------------------
+# --- what is in it
+# ----------------------------------------------------------------------------------------------------------------------
 def test_every_image_is_listed_with_its_label_and_split(tiny_scan):
-    assert counts(tiny_scan.items) == {split: {"NORMAL": number, "PNEUMONIA": number} for split, number in (("train", 12), ("val", 4), ("test", 4))}
+    assert counts(tiny_scan.items) == {
+        split: {"NORMAL": number, "PNEUMONIA": number}
+        for split, number in (("train", 12), ("val", 4), ("test", 4))
+    }
     for split in data.SPLITS:
         assert {item.split for item in tiny_scan.split(split)} == {split}
     first = tiny_scan.items[0]
-    assert (first.relative, first.label, first.split) == ("train/NORMAL/IM-0001-0001.jpeg", 0, "train")
-    assert [item.relative for item in tiny_scan.split("val")] == sorted(item.relative for item in tiny_scan.split("val"))
+    assert (first.relative, first.label, first.split) == (
+        "train/NORMAL/IM-0001-0001.jpeg",
+        0,
+        "train",
+    )
+    assert [item.relative for item in tiny_scan.split("val")] == sorted(
+        item.relative for item in tiny_scan.split("val")
+    )
     assert len(tiny_scan.digests) == len(tiny_scan.items) == 40
 
 
@@ -55,13 +67,20 @@ def test_the_patient_is_the_whole_prefix(own_dataset, folder, name, patient, cau
 def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
     for item in tiny_scan.items:
         found = data.named(item.relative)
-        assert (found.relative, found.split, found.label, found.patient, found.cause) == (item.relative, item.split, item.label, item.patient, item.cause)
+        assert (found.relative, found.split, found.label, found.patient, found.cause) == (
+            item.relative,
+            item.split,
+            item.label,
+            item.patient,
+            item.cause,
+        )
     for name in ("IM-0001-0001.jpeg", "holdout/NORMAL/IM-0001-0001.jpeg", "test/COVID/x.jpeg"):
         with pytest.raises(DataError, match="names no image"):
             data.named(name)
 
 
-# --- what may be wrong with it ----------------------------------------------------------------------------------------------------------
+# --- what may be wrong with it
+# ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("split", data.SPLITS)
 def test_a_missing_split_is_named(own_dataset, split):
     shutil.rmtree(own_dataset / split)
@@ -72,14 +91,18 @@ def test_a_missing_split_is_named(own_dataset, split):
 @pytest.mark.parametrize("label", ["NORMAL", "PNEUMONIA"])
 def test_a_missing_class_is_named(own_dataset, label):
     shutil.rmtree(own_dataset / "test" / label)
-    with pytest.raises(DataError, match=f"test has no folder {label}; expected NORMAL and PNEUMONIA"):
+    with pytest.raises(
+        DataError, match=f"test has no folder {label}; expected NORMAL and PNEUMONIA"
+    ):
         scan(own_dataset)
 
 
 def test_an_empty_class_folder_is_named(own_dataset):
     for path in (own_dataset / "val" / "NORMAL").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"val.NORMAL has no images; expected \.jpeg, \.jpg, \.png files"):
+    with pytest.raises(
+        DataError, match=r"val.NORMAL has no images; expected \.jpeg, \.jpg, \.png files"
+    ):
         scan(own_dataset)
 
 
@@ -98,7 +121,15 @@ def test_an_extra_folder_is_named(own_dataset, place, message):
         scan(own_dataset)
 
 
-@pytest.mark.parametrize("place", ["notes.txt", "train/labels.csv", "train/NORMAL/scan.dcm", "train/NORMAL/IM-0001-0001.jpeg.bak"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "notes.txt",
+        "train/labels.csv",
+        "train/NORMAL/scan.dcm",
+        "train/NORMAL/IM-0001-0001.jpeg.bak",
+    ],
+)
 def test_an_extra_file_is_named(own_dataset, place):
     (own_dataset / place).write_text("something")
     with pytest.raises(DataError, match=Path(place).name):
@@ -120,12 +151,22 @@ def test_an_empty_file_is_named(own_dataset):
 
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
-    [("IM-0001-0001.jpeg", "PNEUMONIA", "NORMAL"), ("NORMAL2-IM-0001-0001.jpeg", "PNEUMONIA", "NORMAL"), ("person5_virus_9.jpeg", "NORMAL", "PNEUMONIA")],
+    [
+        ("IM-0001-0001.jpeg", "PNEUMONIA", "NORMAL"),
+        ("NORMAL2-IM-0001-0001.jpeg", "PNEUMONIA", "NORMAL"),
+        ("person5_virus_9.jpeg", "NORMAL", "PNEUMONIA"),
+    ],
 )
 def test_a_misfiled_image_is_named_with_where_it_belongs(own_dataset, name, wrong, right):
     folder = own_dataset / "train" / wrong
     shutil.copy(next(folder.iterdir()), folder / name)
-    with pytest.raises(DataError, match=rf"{name} lies in {wrong}, but its name is that of a {right} image; move it to train/{right}"):
+    with pytest.raises(
+        DataError,
+        match=(
+            rf"{name} lies in {wrong}, but its name is that of a {right} image; move it to"
+            rf" train/{right}"
+        ),
+    ):
         scan(own_dataset)
 
 
@@ -154,7 +195,8 @@ def test_a_folder_that_is_none_of_this_is_named(tmp_path):
         scan(tmp_path)
 
 
-# --- the fingerprint --------------------------------------------------------------------------------------------------------------------
+# --- the fingerprint
+# --------------------------------------------------------------------------------------------------------------------
 def test_one_byte_changes_the_fingerprint_and_the_place_does_not(own_dataset, tiny_scan):
     assert scan(own_dataset).fingerprint == tiny_scan.fingerprint
     file = own_dataset / "test" / "PNEUMONIA" / "person201_virus_1.jpeg"
@@ -173,7 +215,8 @@ def test_the_fingerprint_is_that_of_a_checksum_listing(tiny_scan):
     assert one.fingerprint == "6e713ece378c0c88a21e6a04431021bc9dfb22d7dbf5a8718bbd9ecd27dbb76e"
 
 
-# --- where it is ------------------------------------------------------------------------------------------------------------------------
+# --- where it is
+# ------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def nowhere(monkeypatch):
     monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
@@ -200,12 +243,16 @@ def test_then_the_environment(nowhere, monkeypatch, tiny_dataset):
 
 
 @pytest.mark.parametrize("through", ["argument", "environment"])
-def test_a_folder_that_is_not_there_is_no_reason_to_download(nowhere, monkeypatch, tmp_path, through):
+def test_a_folder_that_is_not_there_is_no_reason_to_download(
+    nowhere, monkeypatch, tmp_path, through
+):
     kaggle(monkeypatch, lambda name: pytest.fail("downloaded although a folder was named"))
     absent = tmp_path / "absent"
     if through == "environment":
         monkeypatch.setenv("CHEST_XRAY_DIR", str(absent))
-    with pytest.raises(DataError, match=r"no data folder .*absent; it should hold train, val, test"):
+    with pytest.raises(
+        DataError, match=r"no data folder .*absent; it should hold train, val, test"
+    ):
         locate(absent if through == "argument" else None)
 
 
@@ -222,7 +269,13 @@ def test_then_kaggle(nowhere, monkeypatch, tiny_dataset):
 
 
 def test_without_kagglehub_one_sentence_says_what_to_do(nowhere):
-    with pytest.raises(DataError, match=r"kagglehub is not installed\. Download paultimothymooney/chest-xray-pneumonia .* with --data DIR or CHEST_XRAY_DIR"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"kagglehub is not installed\. Download paultimothymooney/chest-xray-pneumonia .* with"
+            r" --data DIR or CHEST_XRAY_DIR"
+        ),
+    ):
         locate()
 
 
@@ -231,11 +284,15 @@ def test_without_a_network_too(nowhere, monkeypatch):
         raise ConnectionError("no route to host")
 
     kaggle(monkeypatch, download)
-    with pytest.raises(DataError, match=r"Kaggle could not be reached \(ConnectionError\)\. Download paultimothymooney"):
+    with pytest.raises(
+        DataError,
+        match=r"Kaggle could not be reached \(ConnectionError\)\. Download paultimothymooney",
+    ):
         locate()
 
 
-# --- its images -------------------------------------------------------------------------------------------------------------------------
+# --- its images
+# -------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def decoded(monkeypatch) -> list[Path]:
     """What has been decoded, in order."""
@@ -257,7 +314,9 @@ def test_images_come_in_the_order_asked_for(tiny_scan):
     assert images.dtype == np.uint8
     assert labels.tolist() == [item.label for item in items] == [1] * 4 + [0] * 4
     assert kept == items
-    np.testing.assert_array_equal(images[2], radiograph.resize(radiograph.read(items[2].path), (40, 50)))
+    np.testing.assert_array_equal(
+        images[2], radiograph.resize(radiograph.read(items[2].path), (40, 50))
+    )
 
 
 def test_the_cache_saves_decoding_and_gives_the_same(tiny_scan, tmp_path, decoded):
@@ -303,7 +362,9 @@ def damaged(own_dataset) -> Dataset:
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_corrupt_image_stops_with_its_name(damaged, tmp_path, cached):
     cache = tmp_path / "cache" if cached else None
-    with pytest.raises(DataError, match=r"val/NORMAL/IM-0101-0002\.jpeg cannot be decoded; .* --skip-corrupt"):
+    with pytest.raises(
+        DataError, match=r"val/NORMAL/IM-0101-0002\.jpeg cannot be decoded; .* --skip-corrupt"
+    ):
         load(damaged.split("val"), (40, 40), cache=cache)
 
 
@@ -315,7 +376,11 @@ def test_a_corrupt_image_is_reported_and_skipped_if_asked(damaged, tmp_path, cap
         assert "corrupt: val/NORMAL/IM-0101-0002.jpeg" in capsys.readouterr().err
         assert images.shape == (7, 40, 40)
         assert labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
-        assert [item.path.name for item in kept if not item.label] == ["IM-0101-0001.jpeg", "IM-0102-0003.jpeg", "IM-0102-0004.jpeg"]
+        assert [item.path.name for item in kept if not item.label] == [
+            "IM-0101-0001.jpeg",
+            "IM-0102-0003.jpeg",
+            "IM-0102-0004.jpeg",
+        ]
     assert len(decoded) == 8
     # What was skipped on purpose once is no permission to skip it now.
     with pytest.raises(DataError, match=r"IM-0101-0002\.jpeg cannot be decoded"):
@@ -328,7 +393,8 @@ def test_nothing_left_is_an_error(damaged):
         load(broken, (40, 40), skip_corrupt=True)
 
 
-# --- the real data ----------------------------------------------------------------------------------------------------------------------
+# --- the real data
+# ----------------------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def real(cxr_root) -> Dataset:
     return scan(cxr_root)
@@ -352,5 +418,8 @@ def test_the_real_data_matches_its_checksums(real, cxr_root):
     if not sums.is_file():
         absent("there is no SHA256SUMS beside the data folder, so nothing to compare with")
     listed = dict(reversed(line.split(maxsplit=1)) for line in sums.read_text().splitlines())
-    found = {f"chest_xray/{item.relative}": digest for item, digest in zip(real.items, real.digests, strict=True)}
+    found = {
+        f"chest_xray/{item.relative}": digest
+        for item, digest in zip(real.items, real.digests, strict=True)
+    }
     assert found == listed

@@ -1,4 +1,6 @@
-"""DICOM: shown as a viewing station shows it, refused in one sentence where it cannot be, and nothing of the patient kept."""
+"""DICOM: shown as a viewing station shows it, refused in one sentence where it cannot be, and
+nothing of the patient kept.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,24 @@ HEIGHT, WIDTH = 40, 64
 SECRETS = ("DOE^JANE", "MRN-4711", "19700101", "ST ELSEWHERE", "DR WHO")
 
 
-def chest(values: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, bits: int | None = None, **elements) -> Dataset:
+def chest(
+    values: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, bits: int | None = None, **elements
+) -> Dataset:
     """A digital X-ray of stored ``values`` with everything in it that must not get out."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = (
+        DigitalXRayImageStorageForPresentation
+    )
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
-    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate, dataset.InstitutionName, dataset.ReferringPhysicianName = SECRETS
+    (
+        dataset.PatientName,
+        dataset.PatientID,
+        dataset.PatientBirthDate,
+        dataset.InstitutionName,
+        dataset.ReferringPhysicianName,
+    ) = SECRETS
     dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "DX", "CHEST", "PA"
     dataset.Rows, dataset.Columns = values.shape[:2]
     dataset.SamplesPerPixel = 1 if values.ndim == 2 else values.shape[2]
@@ -57,8 +69,12 @@ def chest(values: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, bits: int
     dataset.BitsStored = bits or dataset.BitsAllocated
     dataset.HighBit = dataset.BitsStored - 1
     dataset.PixelRepresentation = int(values.dtype.kind == "i")
-    stored = values.astype(values.dtype.newbyteorder(">")) if syntax == ExplicitVRBigEndian else values
-    dataset["PixelData"] = pydicom.DataElement("PixelData", "OW" if values.dtype.itemsize > 1 else "OB", stored.tobytes())
+    stored = (
+        values.astype(values.dtype.newbyteorder(">")) if syntax == ExplicitVRBigEndian else values
+    )
+    dataset["PixelData"] = pydicom.DataElement(
+        "PixelData", "OW" if values.dtype.itemsize > 1 else "OB", stored.tobytes()
+    )
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     return dataset
@@ -87,13 +103,16 @@ def seen(dataset: Dataset) -> tuple[int, int, int]:
     return int(pixels[0, 0]), int(pixels[5, 5]), int(pixels[-1, -1])
 
 
-# --- from stored values to grey ---------------------------------------------------------------------------------------------------------
+# --- from stored values to grey
+# ---------------------------------------------------------------------------------------------------------
 def test_8_bit_values_are_kept(grey):
     np.testing.assert_array_equal(read(written(chest(grey))).pixels, grey)
 
 
 def test_in_monochrome1_low_is_bright(grey):
-    np.testing.assert_array_equal(read(written(chest(grey, PhotometricInterpretation="MONOCHROME1"))).pixels, 255 - grey)
+    np.testing.assert_array_equal(
+        read(written(chest(grey, PhotometricInterpretation="MONOCHROME1"))).pixels, 255 - grey
+    )
 
 
 def test_without_a_window_deeper_values_are_stretched_from_their_own_range():
@@ -105,13 +124,25 @@ def test_without_a_window_deeper_values_are_stretched_from_their_own_range():
 
 @pytest.mark.parametrize(
     ("function", "expected"),
-    # LINEAR (PS3.3 C.11.2.1.2.1): ((2048 - 2047.5) / 1999 + .5) * 255 = 127.56; of 1500: 57.66; 3500 is over 2047.5 + 999.5.
-    # LINEAR_EXACT: (0 / 2000 + .5) * 255 = 127.5, to the even; of 1500: 57.63. SIGMOID: 255 / 2; of 1500: 255 / (1 + e^(4 * 548 / 2000)) = 63.86;
-    # of 3500: 255 / (1 + e^(-4 * 1452 / 2000)) = 241.75
+    # LINEAR (PS3.3 C.11.2.1.2.1): ((2048 - 2047.5) / 1999 + .5) * 255 = 127.56; of 1500: 57.66;
+    # 3500 is over 2047.5 + 999.5. LINEAR_EXACT: (0 / 2000 + .5) * 255 = 127.5, to the even; of
+    # 1500: 57.63. SIGMOID: 255 / 2; of 1500: 255 / (1 + e^(4 * 548 / 2000)) = 63.86; of 3500: 255 /
+    # (1 + e^(-4 * 1452 / 2000)) = 241.75
     [("LINEAR", (58, 128, 255)), ("LINEAR_EXACT", (58, 128, 255)), ("SIGMOID", (64, 128, 242))],
 )
 def test_a_window_by_hand(function, expected):
-    assert seen(chest(three(1500, 2048, 3500, "<u2"), bits=12, WindowCenter=2048, WindowWidth=2000, VOILUTFunction=function)) == expected
+    assert (
+        seen(
+            chest(
+                three(1500, 2048, 3500, "<u2"),
+                bits=12,
+                WindowCenter=2048,
+                WindowWidth=2000,
+                VOILUTFunction=function,
+            )
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
@@ -123,18 +154,36 @@ def test_windows_are_those_of_pydicom(function):
 
 
 def test_the_rescale_comes_before_the_window():
-    # Stored 100, 500, 900 are -1000, -600, -200 after * 1 - 1100, and the window reaches from -1000 to -200: halfway between is 127.5.
-    dataset = chest(three(100, 500, 900, "<u2"), RescaleSlope=1, RescaleIntercept=-1100, WindowCenter=-600, WindowWidth=800, VOILUTFunction="LINEAR_EXACT")
+    # Stored 100, 500, 900 are -1000, -600, -200 after * 1 - 1100, and the window reaches from -1000
+    # to -200: halfway between is 127.5.
+    dataset = chest(
+        three(100, 500, 900, "<u2"),
+        RescaleSlope=1,
+        RescaleIntercept=-1100,
+        WindowCenter=-600,
+        WindowWidth=800,
+        VOILUTFunction="LINEAR_EXACT",
+    )
     assert seen(dataset) == (0, 128, 255)
 
 
 def test_of_several_windows_the_first_is_taken():
-    assert seen(chest(three(0, 1000, 4000, "<u2"), WindowCenter=[1000, 9], WindowWidth=[1001, 2])) == (0, 128, 255)
+    assert seen(
+        chest(three(0, 1000, 4000, "<u2"), WindowCenter=[1000, 9], WindowWidth=[1001, 2])
+    ) == (0, 128, 255)
 
 
-@pytest.mark.parametrize(("centre", "width"), [(1000, 0), (1000, 1), (1000, -5), (60000, 10)], ids=["no width", "1", "negative", "all black"])
+@pytest.mark.parametrize(
+    ("centre", "width"),
+    [(1000, 0), (1000, 1), (1000, -5), (60000, 10)],
+    ids=["no width", "1", "negative", "all black"],
+)
 def test_a_window_that_shows_nothing_is_not_used(centre, width):
-    assert seen(chest(three(1000, 2000, 5000, "<u2"), WindowCenter=centre, WindowWidth=width)) == (0, 64, 255)
+    assert seen(chest(three(1000, 2000, 5000, "<u2"), WindowCenter=centre, WindowWidth=width)) == (
+        0,
+        64,
+        255,
+    )
 
 
 def lut(entries: list[int], first: int, bits: int) -> Sequence:
@@ -146,13 +195,20 @@ def lut(entries: list[int], first: int, bits: int) -> Sequence:
 
 def test_a_voi_lut_is_looked_up_and_goes_before_the_window():
     # 4 entries from stored 10 on: 0, 50, 150, 255 of 255; below and above, its ends.
-    dataset = chest(three(3, 12, 99, "<u2"), VOILUTSequence=lut([0, 50, 150, 255], 10, 8), WindowCenter=5, WindowWidth=3)
+    dataset = chest(
+        three(3, 12, 99, "<u2"),
+        VOILUTSequence=lut([0, 50, 150, 255], 10, 8),
+        WindowCenter=5,
+        WindowWidth=3,
+    )
     assert seen(dataset) == (0, 150, 255)
 
 
 def test_a_modality_lut_is_looked_up():
     # Stored 0, 1, 2 become 4000, 3000, 1000, which is stretched: (3000 - 1000) * 255 / 3000 = 170.
-    assert seen(chest(three(0, 1, 2, "<u2"), ModalityLUTSequence=lut([4000, 3000, 1000], 0, 16))) == (255, 170, 0)
+    assert seen(
+        chest(three(0, 1, 2, "<u2"), ModalityLUTSequence=lut([4000, 3000, 1000], 0, 16))
+    ) == (255, 170, 0)
 
 
 def test_signed_values():
@@ -163,7 +219,9 @@ def test_signed_values():
 def test_padding_is_black_and_does_not_flatten_the_rest(photometric):
     values = three(1000, 2000, 5000, "<i2")
     values[10] = -30000
-    picture = read(written(chest(values, PixelPaddingValue=-30000, PhotometricInterpretation=photometric))).pixels
+    picture = read(
+        written(chest(values, PixelPaddingValue=-30000, PhotometricInterpretation=photometric))
+    ).pixels
     assert set(picture[10]) == {0}
     assert picture[5, 5] == (64 if photometric == "MONOCHROME2" else 191)
 
@@ -179,17 +237,31 @@ def test_colour_becomes_luma(bits):
 
 
 def test_a_palette_is_looked_up():
-    dataset = chest(np.full((HEIGHT, WIDTH), 1, np.uint8), PhotometricInterpretation="PALETTE COLOR")
+    dataset = chest(
+        np.full((HEIGHT, WIDTH), 1, np.uint8), PhotometricInterpretation="PALETTE COLOR"
+    )
     for colour in ("Red", "Green", "Blue"):
         setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [2, 0, 8])
         setattr(dataset, f"{colour}PaletteColorLookupTableData", bytes([10, 200]))
     assert set(read(written(dataset)).pixels.ravel()) == {200}
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    ],
+)
 def test_every_uncompressed_encoding_gives_the_same(syntax):
     values = np.arange(HEIGHT * WIDTH, dtype="<u2").reshape(HEIGHT, WIDTH)
-    content = written(chest(values, syntax=syntax), little_endian=syntax != ExplicitVRBigEndian, implicit_vr=syntax == ImplicitVRLittleEndian)
+    content = written(
+        chest(values, syntax=syntax),
+        little_endian=syntax != ExplicitVRBigEndian,
+        implicit_vr=syntax == ImplicitVRLittleEndian,
+    )
     np.testing.assert_array_equal(read(content).pixels, np.rint(values * (255 / values.max())))
 
 
@@ -197,19 +269,25 @@ def test_every_uncompressed_encoding_gives_the_same(syntax):
 def test_files_without_preamble_and_meta_information(implicit, little, grey):
     dataset = chest(grey, syntax=ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
     del dataset.file_meta
-    content = written(dataset, enforce_file_format=False, implicit_vr=implicit, little_endian=little)
+    content = written(
+        dataset, enforce_file_format=False, implicit_vr=implicit, little_endian=little
+    )
     assert b"DICM" not in content
     np.testing.assert_array_equal(read(content).pixels, grey)
 
 
-# --- compressed -------------------------------------------------------------------------------------------------------------------------
+# --- compressed
+# -------------------------------------------------------------------------------------------------------------------------
 def test_rle(grey):
     dataset = chest(grey)
     dataset.compress(RLELossless, generate_instance_uid=False)
     np.testing.assert_array_equal(read(written(dataset)).pixels, grey)
 
 
-@pytest.mark.parametrize(("syntax", "file_format", "options"), [(JPEGBaseline8Bit, "JPEG", {"quality": 100}), (JPEG2000, "JPEG2000", {"no_jp2": True})])
+@pytest.mark.parametrize(
+    ("syntax", "file_format", "options"),
+    [(JPEGBaseline8Bit, "JPEG", {"quality": 100}), (JPEG2000, "JPEG2000", {"no_jp2": True})],
+)
 def test_jpeg_and_jpeg_2000(syntax, file_format, options, grey):
     stream = io.BytesIO()
     Image.fromarray(grey).save(stream, file_format, **options)
@@ -226,11 +304,15 @@ def decoder(of: str):
     return importlib.import_module("gdcm")
 
 
-@pytest.mark.parametrize("compressed", ["MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "MR_small_RLE.dcm"])
+@pytest.mark.parametrize(
+    "compressed", ["MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "MR_small_RLE.dcm"]
+)
 def test_lossless_files_of_pydicom_are_their_uncompressed_twin(compressed):
     if "jpeg_ls" in compressed:
         decoder("JPEG-LS")
-    original, other = (read(get_testdata_file(name, download=False)) for name in ("MR_small.dcm", compressed))
+    original, other = (
+        read(get_testdata_file(name, download=False)) for name in ("MR_small.dcm", compressed)
+    )
     np.testing.assert_array_equal(other.pixels, original.pixels)
     assert original.pixels.std() > 10
 
@@ -239,7 +321,11 @@ def test_lossless_jpeg_the_usual_form_of_digital_x_rays(tmp_path):
     gdcm = decoder("lossless JPEG")
     values = np.random.default_rng(2).integers(0, 4096, (HEIGHT, WIDTH)).astype("<u2")
     (tmp_path / "plain.dcm").write_bytes(written(chest(values, bits=12)))
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader, change, writer = (
+        gdcm.ImageReader(),
+        gdcm.ImageChangeTransferSyntax(),
+        gdcm.ImageWriter(),
+    )
     reader.SetFileName(str(tmp_path / "plain.dcm"))
     assert reader.Read()
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
@@ -249,13 +335,19 @@ def test_lossless_jpeg_the_usual_form_of_digital_x_rays(tmp_path):
     writer.SetFile(reader.GetFile())
     writer.SetImage(change.GetOutput())
     assert writer.Write()
-    assert pydicom.dcmread(tmp_path / "small.dcm").file_meta.TransferSyntaxUID.name.startswith("JPEG Lossless")
-    np.testing.assert_array_equal(read(tmp_path / "small.dcm").pixels, read(tmp_path / "plain.dcm").pixels)
+    assert pydicom.dcmread(tmp_path / "small.dcm").file_meta.TransferSyntaxUID.name.startswith(
+        "JPEG Lossless"
+    )
+    np.testing.assert_array_equal(
+        read(tmp_path / "small.dcm").pixels, read(tmp_path / "plain.dcm").pixels
+    )
 
 
 def encapsulated(syntax: str, grey: np.ndarray) -> bytes:
     dataset = chest(grey, syntax=syntax)
-    dataset["PixelData"] = pydicom.DataElement("PixelData", "OB", encapsulate([b"not what it should be"]))
+    dataset["PixelData"] = pydicom.DataElement(
+        "PixelData", "OB", encapsulate([b"not what it should be"])
+    )
     dataset["PixelData"].is_undefined_length = True
     return written(dataset)
 
@@ -263,12 +355,20 @@ def encapsulated(syntax: str, grey: np.ndarray) -> bytes:
 def test_a_compression_without_a_decoder_says_what_would_help(grey, monkeypatch):
     decoder = pydicom.pixels.get_decoder(HTJ2KLossless)
     monkeypatch.setattr(decoder, "_available", {})
-    with pytest.raises(UnreadableImage, match=r"compressed as High-Throughput JPEG 2000.*no decoder is installed; pip install python-gdcm, or export"):
+    with pytest.raises(
+        UnreadableImage,
+        match=(
+            r"compressed as High-Throughput JPEG 2000.*no decoder is installed; pip install"
+            r" python-gdcm, or export"
+        ),
+    ):
         read(encapsulated(HTJ2KLossless, grey))
 
 
 def test_a_video_is_named(grey):
-    with pytest.raises(UnreadableImage, match=r"compressed as MPEG2.*cannot be read here; export it"):
+    with pytest.raises(
+        UnreadableImage, match=r"compressed as MPEG2.*cannot be read here; export it"
+    ):
         read(encapsulated(MPEG2MPML, grey))
 
 
@@ -277,33 +377,51 @@ def test_a_stream_no_decoder_can_read_is_damaged(grey):
         read(encapsulated(JPEGBaseline8Bit, grey))
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------
+# --- what is refused
+# --------------------------------------------------------------------------------------------------------------------
 def test_several_frames_are_refused(grey):
     with pytest.raises(UnreadableImage, match="holds 2 frames, and one X-ray is expected"):
         read(written(chest(grey, NumberOfFrames=2, PixelData=np.stack([grey, grey]).tobytes())))
     np.testing.assert_array_equal(read(written(chest(grey, NumberOfFrames=1))).pixels, grey)
 
 
-@pytest.mark.parametrize(("file", "kind"), [("rtplan.dcm", "RT Plan Storage"), ("waveform_ecg.dcm", "Waveform"), ("test-SR.dcm", "SR Storage")])
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("rtplan.dcm", "RT Plan Storage"),
+        ("waveform_ecg.dcm", "Waveform"),
+        ("test-SR.dcm", "SR Storage"),
+    ],
+)
 def test_a_dicom_without_a_picture_is_named(file, kind):
-    with pytest.raises(UnreadableImage, match=rf"{file} is a DICOM file without a picture .*{kind}"):
+    with pytest.raises(
+        UnreadableImage, match=rf"{file} is a DICOM file without a picture .*{kind}"
+    ):
         read(get_testdata_file(file, download=False))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_damaged(share):
     content = written(chest(np.arange(HEIGHT * WIDTH, dtype="<u2").reshape(HEIGHT, WIDTH)))
-    with pytest.raises(UnreadableImage, match=r"upload is (damaged|a DICOM file without a picture)"):
+    with pytest.raises(
+        UnreadableImage, match=r"upload is (damaged|a DICOM file without a picture)"
+    ):
         read(content[: int(len(content) * share)])
 
 
 def test_garbage_behind_the_mark_is_damaged_or_without_a_picture():
-    with pytest.raises(UnreadableImage, match=r"upload is (damaged|a DICOM file without a picture)"):
+    with pytest.raises(
+        UnreadableImage, match=r"upload is (damaged|a DICOM file without a picture)"
+    ):
         read(bytes(128) + b"DICM" + bytes(range(256)) * 4)
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(grey, monkeypatch):
-    monkeypatch.setattr(dicom, "pixel_array", lambda *_, **__: pytest.fail("a pixel was decoded before the size was checked"))
+    monkeypatch.setattr(
+        dicom,
+        "pixel_array",
+        lambda *_, **__: pytest.fail("a pixel was decoded before the size was checked"),
+    )
     with pytest.raises(UnreadableImage, match="too many pixels"):
         read(written(chest(grey, Rows=30000, Columns=30000)))
 
@@ -316,7 +434,9 @@ def test_a_deflated_bomb_is_not_inflated(grey, monkeypatch):
     deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(20_000_000)) + deflater.flush()
     assert len(bomb) < 30_000
-    monkeypatch.setattr(pydicom, "dcmread", lambda *_, **__: pytest.fail("inflated before the size was checked"))
+    monkeypatch.setattr(
+        pydicom, "dcmread", lambda *_, **__: pytest.fail("inflated before the size was checked")
+    )
     with pytest.raises(UnreadableImage, match="unpacks to more than"):
         read(head[:start] + bomb)
 
@@ -326,7 +446,8 @@ def test_small_pictures_are_refused():
         read(written(chest(np.zeros((20, 20), np.uint8))))
 
 
-# --- what it is, and what it says of itself ---------------------------------------------------------------------------------------------
+# --- what it is, and what it says of itself
+# ---------------------------------------------------------------------------------------------
 def test_the_suffix_is_not_trusted(grey, tmp_path):
     (tmp_path / "x.jpeg").write_bytes(written(chest(grey)))
     np.testing.assert_array_equal(read(tmp_path / "x.jpeg").pixels, grey)
@@ -353,12 +474,19 @@ def test_no_picture_format_is_taken_for_dicom(grey):
 
 
 def test_suffixes_for_a_file_dialogue():
-    assert {".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp"} == set(SUFFIXES)
+    assert {".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp"} == set(
+        SUFFIXES
+    )
 
 
 def test_facts_for_the_guard(grey):
     facts = read(written(chest(grey))).facts
-    assert (facts.format, facts.mode, facts.frames, facts.coloured) == ("DICOM", "MONOCHROME2", 1, 0.0)
+    assert (facts.format, facts.mode, facts.frames, facts.coloured) == (
+        "DICOM",
+        "MONOCHROME2",
+        1,
+        0.0,
+    )
     assert (facts.modality, facts.body_part, facts.view) == ("DX", "CHEST", "PA")
     bare = chest(grey)
     del bare.Modality, bare.BodyPartExamined, bare.ViewPosition
@@ -366,7 +494,15 @@ def test_facts_for_the_guard(grey):
     assert (facts.modality, facts.body_part, facts.view) == (None, None, None)
 
 
-@pytest.mark.parametrize(("meaning", "view"), [("left lateral", "LATERAL"), ("Lateral", "LATERAL"), ("postero-anterior", None), ("antero-posterior", None)])
+@pytest.mark.parametrize(
+    ("meaning", "view"),
+    [
+        ("left lateral", "LATERAL"),
+        ("Lateral", "LATERAL"),
+        ("postero-anterior", None),
+        ("antero-posterior", None),
+    ],
+)
 def test_a_lateral_view_by_its_code(meaning, view, grey):
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "399067008", "SCT", meaning
@@ -378,10 +514,19 @@ def test_a_lateral_view_by_its_code(meaning, view, grey):
 def test_nothing_of_the_patient_leaves_the_reader(grey, caplog, recwarn):
     dataset = chest(grey)
     # A careless export: a name where a code belongs.
-    dataset["BodyPartExamined"] = pydicom.DataElement("BodyPartExamined", "CS", "Doe^Jane, chest", validation_mode=pydicom.config.IGNORE)
+    dataset["BodyPartExamined"] = pydicom.DataElement(
+        "BodyPartExamined", "CS", "Doe^Jane, chest", validation_mode=pydicom.config.IGNORE
+    )
     with caplog.at_level(logging.DEBUG):
         picture = read(written(dataset))
-    told = " ".join([str(dataclasses.asdict(picture.facts)), picture.name, caplog.text, *(str(warning.message) for warning in recwarn)]).upper()
+    told = " ".join(
+        [
+            str(dataclasses.asdict(picture.facts)),
+            picture.name,
+            caplog.text,
+            *(str(warning.message) for warning in recwarn),
+        ]
+    ).upper()
     for secret in (*SECRETS, "DOE"):
         assert secret not in told
     assert picture.facts.body_part is None
@@ -390,5 +535,11 @@ def test_nothing_of_the_patient_leaves_the_reader(grey, caplog, recwarn):
 def test_what_is_not_needed_is_not_even_parsed(grey):
     parsed = dicom._parsed(written(chest(grey)), "x")
     assert "Rows" in parsed
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "InstitutionName", "ReferringPhysicianName"):
+    for keyword in (
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "InstitutionName",
+        "ReferringPhysicianName",
+    ):
         assert keyword not in parsed

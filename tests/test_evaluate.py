@@ -1,4 +1,6 @@
-"""From a bundle to its evidence: tables that recompute, pictures that exist, figures that are confirmed or not."""
+"""From a bundle to its evidence: tables that recompute, pictures that exist, figures that are
+confirmed or not.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "calibration.png
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     """A finished run of two epochs that keeps the first, assembled."""
     folder = tmp_path_factory.mktemp("runs") / "baseline-seed"
-    recipe = dataclasses.replace(recipes.get("baseline"), input_size=(48, 48), epochs=2, keep_epoch=1)
+    recipe = dataclasses.replace(
+        recipes.get("baseline"), input_size=(48, 48), epochs=2, keep_epoch=1
+    )
     fit.fit(recipe, tiny_scan, folder)
     evaluate.assemble(recipe, folder, tiny_scan)
     return folder
@@ -38,7 +42,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
 def best(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     """A run that holds patients out, trained for two epochs, assembled: calibrated and measured."""
     folder = tmp_path_factory.mktemp("best") / "baseline-best"
-    recipe = dataclasses.replace(recipes.get("baseline"), name="best", validation="held-out", input_size=(48, 48), epochs=2, keep_epoch=1)
+    recipe = dataclasses.replace(
+        recipes.get("baseline"),
+        name="best",
+        validation="held-out",
+        input_size=(48, 48),
+        epochs=2,
+        keep_epoch=1,
+    )
     fit.fit(recipe, tiny_scan, folder)
     evaluate.assemble(recipe, folder, tiny_scan)
     return folder
@@ -65,16 +76,27 @@ def test_the_last_epoch_leaves_evidence_but_no_weights(run: Path) -> None:
     assert not (last / bundle.WEIGHTS).exists()
 
 
-def test_a_recipe_that_holds_patients_out_is_calibrated_on_them(best: Path, tiny_scan: Dataset) -> None:
+def test_a_recipe_that_holds_patients_out_is_calibrated_on_them(
+    best: Path, tiny_scan: Dataset
+) -> None:
     classifier = PneumoniaClassifier.from_pretrained(best / "bundle")
     contract, held_out = classifier.contract, items_of(tiny_scan, "held-out")
-    assert [point.name for point in contract.operating_points] == ["default", "recall-0.95", "recall-0.98", "recall-0.99", "recall-1.00"]
-    # So few patients promise next to nothing, and the contract says so: .1^(1/n) is all that the lowest of n promises.
+    assert [point.name for point in contract.operating_points] == [
+        "default",
+        "recall-0.95",
+        "recall-0.98",
+        "recall-0.99",
+        "recall-1.00",
+    ]
+    # So few patients promise next to nothing, and the contract says so: .1^(1/n) is all that the
+    # lowest of n promises.
     ill = len({item.patient for item in held_out if item.label == 1})
     assert contract.default.recall_promised == pytest.approx(0.1 ** (1 / ill), abs=1e-3)
     assert "no more, from so few" in str(contract.default.margin)
     assert contract.recipe["validation"] == "held-out" and "threshold" not in contract.recipe
-    assert classifier.metrics["validation"].split == "held-out" and classifier.metrics["validation"].images == len(held_out)
+    assert classifier.metrics["validation"].split == "held-out" and classifier.metrics[
+        "validation"
+    ].images == len(held_out)
     # None of the pneumonias held out is below any of the thresholds, as promised.
     assert classifier.metrics["validation"].counts["false_negative"] == 0
     assert not (best / "last-epoch").exists()
@@ -85,7 +107,10 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
     assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
     assert list(raw) == ["clean", *CORRUPTIONS]
     contract = bundle.read_contract(best / "bundle")
-    again = calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), calibrate.Answers(labels, groups_of(tiny_scan, "held-out"), raw))
+    again = calibrate.calibrated_contract(
+        dataclasses.replace(contract, temperature=1.0),
+        calibrate.Answers(labels, groups_of(tiny_scan, "held-out"), raw),
+    )
     assert again == contract
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
@@ -95,25 +120,53 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
 def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
     found = bundle.read_details(best / "bundle")
     contract = bundle.read_contract(best / "bundle")
-    names, labels, probabilities = evidence.read_predictions(best / "bundle" / "predictions_test.csv")
+    names, labels, probabilities = evidence.read_predictions(
+        best / "bundle" / "predictions_test.csv"
+    )
     for point in contract.operating_points:
         counted = evidence.outcome(labels, probabilities, point.threshold)
         measured = Metrics.from_dict(found["operating_points"][point.name]["test"])
-        assert measured.counts["false_negative"] == counted.missed and measured.counts["false_positive"] == counted.called_back
-        assert measured.figures["recall"] == counted.recall and measured.figures["specificity"] == counted.specificity
+        assert (
+            measured.counts["false_negative"] == counted.missed
+            and measured.counts["false_positive"] == counted.called_back
+        )
+        assert (
+            measured.figures["recall"] == counted.recall
+            and measured.figures["specificity"] == counted.specificity
+        )
     assert set(found["parts"]) == {"bacteria", "virus", "without duplicates", "by patient"}
-    # Two images a healthy patient; of pneumonia, bacteria and virus alternate, and are patients of their own.
-    assert (found["parts"]["without duplicates"]["images"], found["parts"]["by patient"]["images"]) == (8, 6)
+    # Two images a healthy patient; of pneumonia, bacteria and virus alternate, and are patients of
+    # their own.
+    assert (
+        found["parts"]["without duplicates"]["images"],
+        found["parts"]["by patient"]["images"],
+    ) == (8, 6)
     assert set(found["corruptions"]) == {"clean", *CORRUPTIONS}
     shares = found["uncertain"]
     wrong = int(np.sum((probabilities >= contract.default.threshold) != (labels == 1)))
-    assert shares["wrong"] + shares["wrong_elsewhere"] == wrong and shares["wrong"] <= shares["images"] <= len(names)
+    assert shares["wrong"] + shares["wrong_elsewhere"] == wrong and shares["wrong"] <= shares[
+        "images"
+    ] <= len(names)
     # A run of the source's procedure has its one operating point, and no answers under corruption.
     assert set(bundle.read_details(run / "bundle")) == {"operating_points", "parts"}
 
 
-def test_a_second_measurement_confirms_a_calibrated_bundle(best: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
-    assert main(["evaluate", str(best / "bundle"), "--data", str(tiny_scan.root), "--out", str(tmp_path)]) == 0
+def test_a_second_measurement_confirms_a_calibrated_bundle(
+    best: Path, tiny_scan: Dataset, tmp_path: Path
+) -> None:
+    assert (
+        main(
+            [
+                "evaluate",
+                str(best / "bundle"),
+                "--data",
+                str(tiny_scan.root),
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "metrics.json").read_text() == (best / "bundle" / "metrics.json").read_text()
 
 
@@ -129,8 +182,13 @@ def test_the_confusion_counts_recompute_from_the_table(run: Path) -> None:
     measured = bundle.read_metrics(run / "bundle")["test"]
     called = [float(row["probability"]) >= measured.threshold for row in rows]
     truth = [row["file"].split("/")[1] == "PNEUMONIA" for row in rows]
-    assert sum(c and t for c, t in zip(called, truth, strict=True)) == measured.counts["true_positive"]
-    assert sum(c and not t for c, t in zip(called, truth, strict=True)) == measured.counts["false_positive"]
+    assert (
+        sum(c and t for c, t in zip(called, truth, strict=True)) == measured.counts["true_positive"]
+    )
+    assert (
+        sum(c and not t for c, t in zip(called, truth, strict=True))
+        == measured.counts["false_positive"]
+    )
     assert [int(row["label"]) for row in rows] == [int(value) for value in truth]
 
 
@@ -141,30 +199,62 @@ def test_evaluation_gives_what_predict_gives(run: Path, tiny_scan: Dataset) -> N
     assert np.allclose(probabilities, [prediction.probability for prediction in direct], atol=1e-6)
 
 
-def test_a_second_measurement_confirms_the_first(run: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+def test_a_second_measurement_confirms_the_first(
+    run: Path, tiny_scan: Dataset, tmp_path: Path
+) -> None:
     measured = evaluate.evaluate(run / "bundle", tiny_scan, tmp_path)
     assert evaluate.differences(bundle.read_metrics(run / "bundle"), measured) == []
 
 
-def test_the_command_confirms_a_true_bundle_and_exposes_a_false_one(run: Path, tiny_scan: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run / "bundle"), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out")]) == 0
+def test_the_command_confirms_a_true_bundle_and_exposes_a_false_one(
+    run: Path, tiny_scan: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run / "bundle"),
+                "--data",
+                str(tiny_scan.root),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     assert "is confirmed" in capsys.readouterr().out
     false = Path(shutil.copytree(run / "bundle", tmp_path / "false"))
     metrics = bundle.read_metrics(false)
-    flattered = dataclasses.replace(metrics["test"].figures["auc"], value=metrics["test"].figures["auc"].value - 0.02)
-    boast = dataclasses.replace(metrics["test"], figures={**metrics["test"].figures, "auc": flattered})
+    flattered = dataclasses.replace(
+        metrics["test"].figures["auc"], value=metrics["test"].figures["auc"].value - 0.02
+    )
+    boast = dataclasses.replace(
+        metrics["test"], figures={**metrics["test"].figures, "auc": flattered}
+    )
     bundle.write_metrics(false, metrics | {"test": boast}, bundle.read_contract(false))
-    assert main(["evaluate", str(false), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out2")]) == 1
+    assert (
+        main(
+            ["evaluate", str(false), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out2")]
+        )
+        == 1
+    )
     assert "test auc" in capsys.readouterr().out
 
 
-def test_another_data_set_is_not_held_against_the_bundle(run: Path, own_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_data_set_is_not_held_against_the_bundle(
+    run: Path, own_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     next((own_dataset / "test" / "NORMAL").iterdir()).unlink()
-    assert main(["evaluate", str(run / "bundle"), "--data", str(own_dataset), "--out", str(tmp_path)]) == 0
+    assert (
+        main(["evaluate", str(run / "bundle"), "--data", str(own_dataset), "--out", str(tmp_path)])
+        == 0
+    )
     assert "another copy of the data" in capsys.readouterr().out
 
 
-def test_training_from_the_command_line_to_a_bundle_that_predicts(tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_from_the_command_line_to_a_bundle_that_predicts(
+    tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 0
     assert "recall" in capsys.readouterr().out
@@ -173,10 +263,26 @@ def test_training_from_the_command_line_to_a_bundle_that_predicts(tiny_dataset: 
     # A second start must not overwrite the first, and says how to go on.
     assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 1
     assert "--resume" in capsys.readouterr().err
-    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "2", "--out", str(out), "--resume"]) == 0
+    assert (
+        main(
+            [
+                "baseline",
+                "--data",
+                str(tiny_dataset),
+                "--epochs",
+                "2",
+                "--out",
+                str(out),
+                "--resume",
+            ]
+        )
+        == 0
+    )
 
 
-def test_the_comparison_is_written_from_the_bundles_and_checked(models_folder: Path, tmp_path: Path) -> None:
+def test_the_comparison_is_written_from_the_bundles_and_checked(
+    models_folder: Path, tmp_path: Path
+) -> None:
     readme, results = tmp_path / "README.md", tmp_path / "results"
     readme.write_text(f"before\n{compare.BEGIN}\n{compare.END}\nafter\n")
     results.mkdir()
@@ -192,7 +298,9 @@ def test_the_comparison_is_written_from_the_bundles_and_checked(models_folder: P
         assert picture.width > 800
 
 
-def test_a_comparison_without_evidence_or_markers_says_what_to_do(models_folder: Path, tmp_path: Path) -> None:
+def test_a_comparison_without_evidence_or_markers_says_what_to_do(
+    models_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "README.md").write_text("nothing to fill")
     with pytest.raises(bundle.BundleError, match="lacks the lines"):
         compare.compare(models_folder, tmp_path, tmp_path / "README.md")
@@ -207,21 +315,35 @@ def test_the_published_contract_recomputes_from_the_published_answers(variant: s
     contract = bundle.read_contract(folder)
     if contract.recipe.get("validation") != "held-out":
         # Fixed beforehand by its recipe, and by nothing measured.
-        assert (contract.operating_points, contract.temperature) == ((OperatingPoint("default", recipes.get(variant).threshold),), 1.0)
+        assert (contract.operating_points, contract.temperature) == (
+            (OperatingPoint("default", recipes.get(variant).threshold),),
+            1.0,
+        )
         return
     own, *others = fold_answers.read(folder, compare.duplicates(assets / "results"))
-    assert calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), own, others) == contract
+    assert (
+        calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), own, others)
+        == contract
+    )
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
-def test_the_published_counts_recompute_from_the_published_table(variant: str, cxr_root: Path) -> None:
+def test_the_published_counts_recompute_from_the_published_table(
+    variant: str, cxr_root: Path
+) -> None:
     folder = Path(__file__).parents[1] / "assets" / "models" / variant
     names, labels, probabilities = evidence.read_predictions(folder / "predictions_test.csv")
     measured = bundle.read_metrics(folder)["test"]
-    assert sorted(names) == sorted(path.relative_to(cxr_root).as_posix() for path in (cxr_root / "test").glob("*/*.jpeg"))
+    assert sorted(names) == sorted(
+        path.relative_to(cxr_root).as_posix() for path in (cxr_root / "test").glob("*/*.jpeg")
+    )
     assert confusion(labels, probabilities, measured.threshold) == dict(measured.counts)
     # The table is what the committed weights say, looked at on every 40th image.
     some = range(0, len(names), 40)
-    predictions = PneumoniaClassifier.from_pretrained(folder).predict([cxr_root / names[index] for index in some])
-    assert np.allclose([prediction.probability for prediction in predictions], probabilities[list(some)], atol=2e-3)
+    predictions = PneumoniaClassifier.from_pretrained(folder).predict(
+        [cxr_root / names[index] for index in some]
+    )
+    assert np.allclose(
+        [prediction.probability for prediction in predictions], probabilities[list(some)], atol=2e-3
+    )

@@ -10,7 +10,8 @@ from keras import layers
 
 from pneumonia import PneumoniaClassifier, Radiograph, explain, radiograph
 
-# Small enough for paper: a 2x2 window sees its lower right pixel, so the windows of this picture read 4, 5, 7, 8, whose mean is 6.
+# Small enough for paper: a 2x2 window sees its lower right pixel, so the windows of this picture
+# read 4, 5, 7, 8, whose mean is 6.
 PIXELS = np.arange(9, dtype=np.uint8).reshape(3, 3)
 LOWER_RIGHT = np.array([[4, 5], [7, 8]], np.float32)
 
@@ -20,14 +21,22 @@ def classifier(make_contract, monkeypatch):
     image = keras.Input((3, 3, 3), name="image")
     linear = layers.Conv2D(3, 2, name="linear")(image)
     rectified = layers.ReLU(name="rectified")(linear)
-    answer = layers.Dense(1, activation="sigmoid", name="probability")(layers.Flatten(name="flatten")(rectified))
+    answer = layers.Dense(1, activation="sigmoid", name="probability")(
+        layers.Flatten(name="flatten")(rectified)
+    )
     model = keras.Model(image, answer)
     kernel = np.zeros((2, 2, 3, 3), np.float32)
     kernel[1, 1, 0, 0], kernel[1, 1, 0, 1] = 1, -3
     model.get_layer("linear").set_weights([kernel, np.array([0, 0, 2], np.float32)])
-    classifier = PneumoniaClassifier(model, make_contract("baseline", (3, 3), gallery_layers=("linear", "rectified")))
+    classifier = PneumoniaClassifier(
+        model, make_contract("baseline", (3, 3), gallery_layers=("linear", "rectified"))
+    )
     # Nine pixels on paper would not survive being made a 224-pixel JPEG.
-    monkeypatch.setattr(classifier, "inputs", lambda pictures: radiograph.to_input(np.stack([picture.pixels for picture in pictures])))
+    monkeypatch.setattr(
+        classifier,
+        "inputs",
+        lambda pictures: radiograph.to_input(np.stack([picture.pixels for picture in pictures])),
+    )
     return classifier
 
 
@@ -67,10 +76,16 @@ def test_every_layer_with_maps_is_listed_and_no_other(classifier):
 
 
 @pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
-def test_the_gallery_is_a_part_of_the_listed_layers_in_their_order(untrained_models, make_contract, small_size, variant):
-    classifier = PneumoniaClassifier(untrained_models[variant], make_contract(variant, small_size(variant)))
+def test_the_gallery_is_a_part_of_the_listed_layers_in_their_order(
+    untrained_models, make_contract, small_size, variant
+):
+    classifier = PneumoniaClassifier(
+        untrained_models[variant], make_contract(variant, small_size(variant))
+    )
     listed = explain.spatial_layers(classifier)
-    assert [name for name in listed if name in classifier.contract.gallery_layers] == list(classifier.contract.gallery_layers)
+    assert [name for name in listed if name in classifier.contract.gallery_layers] == list(
+        classifier.contract.gallery_layers
+    )
 
 
 def test_strength_counts_negative_answers_of_a_linear_layer(classifier, picture):
@@ -87,7 +102,12 @@ def test_strength_after_relu_is_the_mean(classifier, picture):
 
 def test_order_is_by_the_mean_over_pictures_and_keeps_equals_in_place():
     # Means 2, 2, 3, 2.
-    assert explain.order(np.array([[4, 1, 3, 2], [0, 3, 3, 2]], np.float32)).tolist() == [2, 0, 1, 3]
+    assert explain.order(np.array([[4, 1, 3, 2], [0, 3, 3, 2]], np.float32)).tolist() == [
+        2,
+        0,
+        1,
+        3,
+    ]
 
 
 def test_each_map_is_normalised_on_its_own_and_a_constant_one_is_zero(classifier, picture):
@@ -99,7 +119,10 @@ def test_each_map_is_normalised_on_its_own_and_a_constant_one_is_zero(classifier
         np.testing.assert_array_equal(one[..., 2], 0)
 
 
-@pytest.mark.parametrize(("layer", "problem"), [("conv99", "has no layer 'conv99'"), ("flatten", "gives no maps at layer 'flatten'")])
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [("conv99", "has no layer 'conv99'"), ("flatten", "gives no maps at layer 'flatten'")],
+)
 def test_a_layer_that_cannot_be_shown_names_those_that_can(classifier, picture, layer, problem):
     with pytest.raises(ValueError, match=rf"{problem}; choose one of linear, rectified\."):
         explain.activations(classifier, [picture], layer)

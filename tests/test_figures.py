@@ -35,7 +35,9 @@ def test_reduced_keeps_the_aspect_and_never_enlarges():
 
 
 def test_a_pair_stands_left_and_right_of_its_gap():
-    joined = np.asarray(figures.pair(Image.new("RGB", (4, 2), "red"), Image.new("RGB", (4, 2), "blue")))
+    joined = np.asarray(
+        figures.pair(Image.new("RGB", (4, 2), "red"), Image.new("RGB", (4, 2), "blue"))
+    )
     assert joined.shape == (2, 8 + figures.GAP, 3)
     assert joined[0, 3].tolist() == [255, 0, 0] and joined[0, -4].tolist() == [0, 0, 255]
     assert joined[0, 4].tolist() == list(figures.GAP_COLOUR)

@@ -1,4 +1,6 @@
-"""Training from end to end on drawn radiographs: it learns, it survives a kill, and it refuses to mix runs."""
+"""Training from end to end on drawn radiographs: it learns, it survives a kill, and it refuses to
+mix runs.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ RATES = {"xception": 0.004}
 
 
 def small(variant: str, **changes) -> Recipe:
-    """A variant's recipe, cut down to seconds: 6 steps an epoch, and Adam for all, because SGD needs hundreds of steps."""
+    """A variant's recipe, cut down to seconds: 6 steps an epoch, and Adam for all, because SGD
+    needs hundreds of steps.
+    """
     usual = {
         "input_size": SIZES.get(variant, (40, 40)),
         "epochs": EPOCHS,
@@ -69,7 +73,13 @@ def unbroken(tiny_scan, tmp_path_factory, random_xception_weights) -> dict[str, 
             if finished == KEPT:
                 at_kept.extend(keras.saving.load_model(folder / "state.keras").get_weights())
 
-        model = fit(small(variant), tiny_scan, folder, imagenet_weights=random_xception_weights, on_epoch=on_epoch)
+        model = fit(
+            small(variant),
+            tiny_scan,
+            folder,
+            imagenet_weights=random_xception_weights,
+            on_epoch=on_epoch,
+        )
         return Run(small(variant), folder, stopped, at_kept, model)
 
     return {variant: run(variant) for variant in CATALOGUE}
@@ -77,7 +87,10 @@ def unbroken(tiny_scan, tmp_path_factory, random_xception_weights) -> dict[str, 
 
 def rows(folder: Path) -> list[dict[str, float]]:
     """A run's history without the time it took."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in history_of(folder)]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in history_of(folder)
+    ]
 
 
 def assert_same_path(folder: Path, model: keras.Model, run: Run) -> None:
@@ -89,7 +102,8 @@ def assert_same_path(folder: Path, model: keras.Model, run: Run) -> None:
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
-# --- learning ---------------------------------------------------------------------------------------------------------------------------
+# --- learning
+# ---------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_it_learns_the_drawn_classes(variant, unbroken, tiny_scan):
     run = unbroken[variant]
@@ -107,16 +121,27 @@ def test_each_epoch_is_a_row_of_history(variant, unbroken):
     assert [row["epoch"] for row in history] == list(range(1, EPOCHS + 1))
     for row in history:
         assert set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
-        assert row["val_accuracy"] * 8 == pytest.approx(round(row["val_accuracy"] * 8), abs=1e-4), "8 images of the val folder"
-        assert row["accuracy"] * 24 == pytest.approx(round(row["accuracy"] * 24), abs=1e-4), "24 images of the train folder"
+        assert row["val_accuracy"] * 8 == pytest.approx(round(row["val_accuracy"] * 8), abs=1e-4), (
+            "8 images of the val folder"
+        )
+        assert row["accuracy"] * 24 == pytest.approx(round(row["accuracy"] * 24), abs=1e-4), (
+            "24 images of the train folder"
+        )
 
 
 def test_the_run_says_what_was_done_on_what(unbroken, tiny_scan):
     facts = run_facts(unbroken["augmented"].folder)
     assert facts["precision"] == "float32"
     assert facts["recipe"]["augmentation"]["rotation"] == 30
-    assert (facts["recipe"]["variant"], facts["recipe"]["seed"], facts["recipe"]["learning_rate"]) == ("augmented", 42, 0.001)
-    assert facts["data"] == {"fingerprint": tiny_scan.fingerprint, "counts": counts(tiny_scan.items)}
+    assert (
+        facts["recipe"]["variant"],
+        facts["recipe"]["seed"],
+        facts["recipe"]["learning_rate"],
+    ) == ("augmented", 42, 0.001)
+    assert facts["data"] == {
+        "fingerprint": tiny_scan.fingerprint,
+        "counts": counts(tiny_scan.items),
+    }
     assert facts["versions"]["keras"] == keras.__version__
     assert facts["commit"] == "unknown" or len(facts["commit"]) == 40
 
@@ -127,14 +152,25 @@ def test_the_kept_epoch_is_the_one_asked_for_and_not_the_last(variant, unbroken)
     for mine, theirs in zip(run.model.get_weights(), run.at_kept, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     last = at_epoch(run.recipe, run.folder, EPOCHS)
-    assert max(np.abs(mine - theirs).max() for mine, theirs in zip(run.model.get_weights(), last.get_weights(), strict=True)) > 1e-4
-    with pytest.raises(RunError, match=f"holds no weights of epoch {KEPT - 1}; train it to that epoch with --resume"):
+    assert (
+        max(
+            np.abs(mine - theirs).max()
+            for mine, theirs in zip(run.model.get_weights(), last.get_weights(), strict=True)
+        )
+        > 1e-4
+    )
+    with pytest.raises(
+        RunError,
+        match=f"holds no weights of epoch {KEPT - 1}; train it to that epoch with --resume",
+    ):
         at_epoch(run.recipe, run.folder, KEPT - 1)
 
 
 def test_over_a_frozen_body_the_head_alone_is_trained(unbroken, random_xception_weights):
     run = unbroken["xception"]
-    original = keras.applications.Xception(include_top=False, weights=random_xception_weights, input_shape=(71, 71, 3))
+    original = keras.applications.Xception(
+        include_top=False, weights=random_xception_weights, input_shape=(71, 71, 3)
+    )
     body, head = run.model.get_weights()[:-4], run.model.get_weights()[-4:]
     for mine, theirs in zip(body, original.get_weights(), strict=True):
         # Rounded as the bundle stores it, so that the head learns the features it will have.
@@ -143,7 +179,8 @@ def test_over_a_frozen_body_the_head_alone_is_trained(unbroken, random_xception_
         np.testing.assert_array_equal(mine, theirs)
 
 
-# --- interruption -----------------------------------------------------------------------------------------------------------------------
+# --- interruption
+# -----------------------------------------------------------------------------------------------------------------------
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -162,7 +199,9 @@ fit.fit(test_fit.small("augmented"), data.scan(Path(sys.argv[1])), Path(sys.argv
 """
 
 
-def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_happened(unbroken, tiny_scan, tmp_path):
+def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_happened(
+    unbroken, tiny_scan, tmp_path
+):
     # The hardest case: random draws, Adam's moments, and a process that gets no chance to tidy up.
     folders = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
     killed = subprocess.run(
@@ -180,7 +219,9 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_happen
 
 
 @pytest.mark.parametrize("variant", CATALOGUE)
-def test_a_stopped_run_goes_on_to_the_same_end(variant, unbroken, tiny_scan, tmp_path, random_xception_weights):
+def test_a_stopped_run_goes_on_to_the_same_end(
+    variant, unbroken, tiny_scan, tmp_path, random_xception_weights
+):
     run = unbroken[variant]
     folder = Path(shutil.copytree(run.stopped, tmp_path / "run"))
     # A kill between the two writes of an epoch leaves its row of history without its state.
@@ -192,7 +233,14 @@ def test_a_stopped_run_goes_on_to_the_same_end(variant, unbroken, tiny_scan, tmp
     cached = shutil.copytree(run.folder.parent / "cache", tmp_path / "cache")
     written = {file.name: file.stat().st_mtime_ns for file in cached.iterdir()}
     trained: list[int] = []
-    model = fit(run.recipe, tiny_scan, folder, resume=True, imagenet_weights=random_xception_weights, on_epoch=trained.append)
+    model = fit(
+        run.recipe,
+        tiny_scan,
+        folder,
+        resume=True,
+        imagenet_weights=random_xception_weights,
+        on_epoch=trained.append,
+    )
     assert trained == list(range(STOPPED + 1, EPOCHS + 1))
     assert_same_path(folder, model, run)
     # Neither images nor features of a frozen body are computed a second time.
@@ -214,13 +262,20 @@ def test_features_of_a_frozen_body_are_kept_for_each_split(unbroken, tiny_scan):
 def test_nothing_is_left_to_do_on_a_finished_run(unbroken, tiny_scan, tmp_path):
     run = unbroken["baseline"]
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
-    again = fit(run.recipe, tiny_scan, folder, resume=True, on_epoch=lambda epoch: pytest.fail(f"trained epoch {epoch} again"))
+    again = fit(
+        run.recipe,
+        tiny_scan,
+        folder,
+        resume=True,
+        on_epoch=lambda epoch: pytest.fail(f"trained epoch {epoch} again"),
+    )
     for mine, theirs in zip(again.get_weights(), run.model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert history_of(folder) == history_of(run.folder)
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------------------------
+# --- refusals
+# ---------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def begun(unbroken, tmp_path) -> Path:
     """A run's folder of one's own."""
@@ -229,7 +284,9 @@ def begun(unbroken, tmp_path) -> Path:
 
 def test_a_run_is_never_overwritten_by_accident(begun, tiny_scan):
     before = {path.name: path.read_bytes() for path in begun.iterdir()}
-    with pytest.raises(RunError, match="already holds a run; go on with --resume, or give another --out"):
+    with pytest.raises(
+        RunError, match="already holds a run; go on with --resume, or give another --out"
+    ):
         fit(small("baseline"), tiny_scan, begun)
     assert {path.name: path.read_bytes() for path in begun.iterdir()} == before
 
@@ -256,29 +313,52 @@ def test_nor_on_other_data(begun, tiny_scan):
 
 
 def test_one_class_is_nothing_to_learn(tiny_scan, tmp_path):
-    kept = [index for index, item in enumerate(tiny_scan.items) if item.split != "train" or item.label == 1]
-    one_class = Dataset(tiny_scan.root, tuple(tiny_scan.items[index] for index in kept), tuple(tiny_scan.digests[index] for index in kept))
+    kept = [
+        index
+        for index, item in enumerate(tiny_scan.items)
+        if item.split != "train" or item.label == 1
+    ]
+    one_class = Dataset(
+        tiny_scan.root,
+        tuple(tiny_scan.items[index] for index in kept),
+        tuple(tiny_scan.digests[index] for index in kept),
+    )
     with pytest.raises(DataError, match="all of one class; both are needed"):
         fit(small("baseline"), one_class, tmp_path / "run")
 
 
 def test_unknown_precisions_and_missing_files_are_named(tiny_scan, tmp_path, monkeypatch):
-    with pytest.raises(RunError, match="precision must be one of float32, mixed_bfloat16, got 'float8'"):
+    with pytest.raises(
+        RunError, match="precision must be one of float32, mixed_bfloat16, got 'float8'"
+    ):
         fit(small("baseline"), tiny_scan, tmp_path / "run", precision="float8")
     assert not (tmp_path / "run").exists()
     with pytest.raises(RunError, match=r"no weights file .*absent\.h5"):
-        fit(small("xception"), tiny_scan, tmp_path / "other", imagenet_weights=tmp_path / "absent.h5")
+        fit(
+            small("xception"),
+            tiny_scan,
+            tmp_path / "other",
+            imagenet_weights=tmp_path / "absent.h5",
+        )
     with pytest.raises(RunError, match=r"holds no history\.json; train first"):
         history_of(tmp_path)
 
 
-# --- precision --------------------------------------------------------------------------------------------------------------------------
+# --- precision
+# --------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("words", "emulated"),
-    [("flags\t\t: fpu avx2 fma\n", True), ("flags\t\t: fpu avx512_bf16 avx2\n", False), ("Features\t: fp asimd bf16\n", False), (None, False)],
+    [
+        ("flags\t\t: fpu avx2 fma\n", True),
+        ("flags\t\t: fpu avx512_bf16 avx2\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        (None, False),
+    ],
     ids=["without", "with", "not x86", "no such file"],
 )
-def test_a_processor_that_must_emulate_bfloat16_is_told_apart(words, emulated, tmp_path, monkeypatch):
+def test_a_processor_that_must_emulate_bfloat16_is_told_apart(
+    words, emulated, tmp_path, monkeypatch
+):
     file = tmp_path / "cpuinfo"
     if words is not None:
         file.write_text(words)
@@ -289,9 +369,19 @@ def test_a_processor_that_must_emulate_bfloat16_is_told_apart(words, emulated, t
 
 def test_a_run_that_would_crawl_says_so_first(tiny_scan, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(network, "bfloat16_is_emulated", lambda: True)
-    fit(small("baseline", epochs=1, keep_epoch=1), tiny_scan, tmp_path / "slow", precision="mixed_bfloat16")
+    fit(
+        small("baseline", epochs=1, keep_epoch=1),
+        tiny_scan,
+        tmp_path / "slow",
+        precision="mixed_bfloat16",
+    )
     assert "emulates it" in capsys.readouterr().err
-    fit(small("baseline", epochs=1, keep_epoch=1), tiny_scan, tmp_path / "whole", precision="float32")
+    fit(
+        small("baseline", epochs=1, keep_epoch=1),
+        tiny_scan,
+        tmp_path / "whole",
+        precision="float32",
+    )
     assert "emulates it" not in capsys.readouterr().err
 
 
@@ -311,14 +401,24 @@ def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_sca
     assert keras.mixed_precision.dtype_policy().name == "float32", "the policy is put back"
 
 
-def test_mixed_precision_reaches_the_head_of_a_frozen_body(tiny_scan, tmp_path, random_xception_weights):
+def test_mixed_precision_reaches_the_head_of_a_frozen_body(
+    tiny_scan, tmp_path, random_xception_weights
+):
     recipe = small("xception", epochs=1, keep_epoch=1)
-    model = fit(recipe, tiny_scan, tmp_path / "run", precision="mixed_bfloat16", imagenet_weights=random_xception_weights)
+    model = fit(
+        recipe,
+        tiny_scan,
+        tmp_path / "run",
+        precision="mixed_bfloat16",
+        imagenet_weights=random_xception_weights,
+    )
     trained = keras.saving.load_model(tmp_path / "run" / "state.keras")
     assert trained.get_layer("dense").compute_dtype == "bfloat16"
     assert trained.get_layer("probability").compute_dtype == "float32"
     assert {value.dtype for value in model.get_weights()} == {np.dtype("float32")}
-    np.testing.assert_array_equal(model.get_layer("dense").get_weights()[0], trained.get_layer("dense").get_weights()[0])
+    np.testing.assert_array_equal(
+        model.get_layer("dense").get_weights()[0], trained.get_layer("dense").get_weights()[0]
+    )
 
 
 def test_a_run_does_not_go_on_over_another_body(unbroken, tiny_scan, tmp_path):
@@ -333,15 +433,24 @@ def test_a_run_does_not_go_on_over_another_body(unbroken, tiny_scan, tmp_path):
 def test_images_left_out_are_on_record(own_dataset, tmp_path):
     broken = sorted((own_dataset / "train" / "NORMAL").iterdir())[2]
     broken.write_bytes(broken.read_bytes()[:200])
-    fit(small("baseline", epochs=1, keep_epoch=1), scan(own_dataset), tmp_path / "run", skip_corrupt=True)
+    fit(
+        small("baseline", epochs=1, keep_epoch=1),
+        scan(own_dataset),
+        tmp_path / "run",
+        skip_corrupt=True,
+    )
     assert run_facts(tmp_path / "run")["skipped"] == [f"train/NORMAL/{broken.name}"]
 
 
-# --- batches ----------------------------------------------------------------------------------------------------------------------------
+# --- batches
+# ----------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def numbered() -> tuple[np.ndarray, np.ndarray]:
     """Ten images that are each all of one level, their number times 10."""
-    return np.repeat(np.arange(10, dtype=np.uint8) * 10, 40 * 40).reshape(10, 40, 40), np.arange(10) % 2
+    return (
+        np.repeat(np.arange(10, dtype=np.uint8) * 10, 40 * 40).reshape(10, 40, 40),
+        np.arange(10) % 2,
+    )
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(numbered):
@@ -357,10 +466,14 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(numbered):
     np.testing.assert_array_equal(labels[:, 0], order % 2)
 
 
-def test_batches_are_drawn_ahead_in_order_and_without_the_autotuner_that_keeps_epochs_waiting(numbered):
+def test_batches_are_drawn_ahead_in_order_and_without_the_autotuner_that_keeps_epochs_waiting(
+    numbered,
+):
     batches = Batches(*numbered, small("baseline"), epoch=1)
     dataset = PyDatasetAdapter(batches).get_tf_dataset()
-    assert dataset.options().autotune.enabled is False, "its thread sleeps up to a minute, and the end of an epoch waits for it"
+    assert dataset.options().autotune.enabled is False, (
+        "its thread sleeps up to a minute, and the end of an epoch waits for it"
+    )
     drawn = [images.numpy() for images, _ in dataset]
     assert len(drawn) == 3
     for index, images in enumerate(drawn):
@@ -373,7 +486,11 @@ def test_batches_depend_on_seed_and_epoch_alone(drawn_radiograph):
 
     def epoch(seed: int, number: int, backwards: bool = False) -> list[np.ndarray]:
         batches = Batches(images, labels, small("augmented", batch_size=3, seed=seed), number)
-        shown = {index: batches[index][0] for index in (1, 0)} if backwards else {index: batches[index][0] for index in (0, 1)}
+        shown = (
+            {index: batches[index][0] for index in (1, 0)}
+            if backwards
+            else {index: batches[index][0] for index in (0, 1)}
+        )
         return [shown[0], shown[1]]
 
     first = epoch(42, 1)

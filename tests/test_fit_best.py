@@ -1,4 +1,6 @@
-"""What the recipes BEST ask of training: a pre-trained network trained whole, views of another size, schedules, balance and penalties."""
+"""What the recipes BEST ask of training: a pre-trained network trained whole, views of another
+size, schedules, balance and penalties.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +34,34 @@ def recipe():
     )
 
 
-def test_a_network_is_trained_whole_from_its_pre_trained_weights(recipe, tiny_scan, tmp_path, random_xception_weights):
+def test_a_network_is_trained_whole_from_its_pre_trained_weights(
+    recipe, tiny_scan, tmp_path, random_xception_weights
+):
     kept = fit(recipe, tiny_scan, tmp_path / "run", imagenet_weights=random_xception_weights)
     start = network.build(recipe, random_xception_weights)
     network.round_to_float16(start)
-    normalisations = {layer.name for layer in kept.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    normalisations = {
+        layer.name for layer in kept.layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
     for layer in kept.layers:
-        pairs = list(zip(layer.get_weights(), start.get_layer(layer.name).get_weights(), strict=True))
-        assert all(np.array_equal(now, before) == (layer.name in normalisations) for now, before in pairs), layer.name
+        pairs = list(
+            zip(layer.get_weights(), start.get_layer(layer.name).get_weights(), strict=True)
+        )
+        assert all(
+            np.array_equal(now, before) == (layer.name in normalisations) for now, before in pairs
+        ), layer.name
     # What is kept is what a bundle stores: rounding it again changes nothing.
-    assert all(np.array_equal(value, value.astype(np.float16).astype(np.float32)) for value in kept.get_weights())
+    assert all(
+        np.array_equal(value, value.astype(np.float16).astype(np.float32))
+        for value in kept.get_weights()
+    )
     assert kept.input_shape == (None, 80, 80, 3)
     assert [row["epoch"] for row in history_of(tmp_path / "run")] == [1, 2]
 
 
-def test_without_weights_to_start_from_it_says_how_to_have_them(recipe, tiny_scan, tmp_path, monkeypatch):
+def test_without_weights_to_start_from_it_says_how_to_have_them(
+    recipe, tiny_scan, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XCEPTION_WEIGHTS", str(tmp_path / "nowhere.weights.h5"))
     with pytest.raises(RunError, match=r"nowhere\.weights\.h5"):
         fit(recipe, tiny_scan, tmp_path / "run")
@@ -64,7 +79,12 @@ def test_the_rate_rises_and_falls_as_the_schedule_says(recipe):
 
 def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
     labels = np.array([1] * 30 + [0] * 10)
-    batches = Batches(np.zeros((40, 8, 8), np.uint8), labels, replace(recipe, augmentation=None, training_size=None), epoch=1)
+    batches = Batches(
+        np.zeros((40, 8, 8), np.uint8),
+        labels,
+        replace(recipe, augmentation=None, training_size=None),
+        epoch=1,
+    )
     shown = np.concatenate([batches[index][1] for index in range(len(batches))])[:, 0]
     assert (len(shown), shown.sum()) == (40, 20)
     # Every image of the rarer class comes twice, of the commoner none twice.
@@ -73,7 +93,14 @@ def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
 
 
 def test_a_recipe_against_nuisances_notes_what_they_told(tiny_scan, tmp_path):
-    plain = replace(get("baseline", "best"), teacher_weight=0.0, input_size=(40, 40), epochs=1, keep_epoch=1, decorrelated=True)
+    plain = replace(
+        get("baseline", "best"),
+        teacher_weight=0.0,
+        input_size=(40, 40),
+        epochs=1,
+        keep_epoch=1,
+        decorrelated=True,
+    )
     fit(plain, tiny_scan, tmp_path / "run")
     assert 0 <= run_facts(tmp_path / "run")["nuisance_auc"] <= 1
 

@@ -13,7 +13,9 @@ from train.folds import ENDS, FITTED, HELD_OUT, MIDDLE, groups_of, items_of
 
 def test_the_two_sides_are_the_train_folder(tiny_scan):
     fitted, held_out = items_of(tiny_scan, FITTED), items_of(tiny_scan, HELD_OUT)
-    assert sorted([*fitted, *held_out], key=lambda item: item.relative) == sorted(tiny_scan.split("train"), key=lambda item: item.relative)
+    assert sorted([*fitted, *held_out], key=lambda item: item.relative) == sorted(
+        tiny_scan.split("train"), key=lambda item: item.relative
+    )
     assert not set(fitted) & set(held_out)
     assert {item.label for item in held_out} == {0, 1}
     assert items_of(tiny_scan, "test") == tiny_scan.split("test")
@@ -25,13 +27,17 @@ def test_the_fold_is_the_same_each_time(tiny_dataset):
 
 def test_copies_of_a_file_and_images_of_a_patient_stay_together(own_dataset):
     files = sorted((own_dataset / "train" / "NORMAL").iterdir())
-    # Two names of one content, of which the second shares its patient with a third: all three belong together.
+    # Two names of one content, of which the second shares its patient with a third: all three
+    # belong together.
     shutil.copy(files[0], own_dataset / "train" / "NORMAL" / "IM-9001-0001.jpeg")
     shutil.copy(files[1], own_dataset / "train" / "NORMAL" / "IM-9001-0002.jpeg")
     dataset = scan(own_dataset)
     items, groups = dataset.split("train"), groups_of(dataset, "train")
     chain = {files[0].name, files[1].name, "IM-9001-0001.jpeg", "IM-9001-0002.jpeg"}
-    assert len({group for item, group in zip(items, groups, strict=True) if item.path.name in chain}) == 1
+    assert (
+        len({group for item, group in zip(items, groups, strict=True) if item.path.name in chain})
+        == 1
+    )
     held_out = {item.path.name for item in items_of(dataset, HELD_OUT)}
     assert chain <= held_out or not chain & held_out
 
@@ -55,8 +61,14 @@ def test_the_ends_are_the_lowest_and_highest_patients_of_each_series(own_dataset
     middle, ends = items_of(dataset, MIDDLE), items_of(dataset, ENDS)
     assert sorted([*middle, *ends], key=str) == sorted(dataset.split("train"), key=str)
     for label in (0, 1):
-        numbers = sorted(int("".join(filter(str.isdigit, item.patient))) for item in dataset.split("train") if item.label == label)
-        held = sorted(int("".join(filter(str.isdigit, item.patient))) for item in ends if item.label == label)
+        numbers = sorted(
+            int("".join(filter(str.isdigit, item.patient)))
+            for item in dataset.split("train")
+            if item.label == label
+        )
+        held = sorted(
+            int("".join(filter(str.isdigit, item.patient))) for item in ends if item.label == label
+        )
         count = -(-len(numbers) // 14)
         assert held == [*numbers[:count], *numbers[-count:]]
 
@@ -66,12 +78,16 @@ def test_what_is_joined_to_an_end_goes_with_it(own_dataset):
     ends = {item.path.name for item in items_of(scan(own_dataset), ENDS)}
     inner = next(path for path in files if path.name not in ends)
     # A file of the middle, copied under the name of a child with the highest number of all.
-    shutil.copy(inner, own_dataset / "train" / "NORMAL" / f"{inner.name.rsplit('-', 2)[0]}-99999-0001.jpeg")
+    shutil.copy(
+        inner, own_dataset / "train" / "NORMAL" / f"{inner.name.rsplit('-', 2)[0]}-99999-0001.jpeg"
+    )
     dataset = scan(own_dataset)
     held = {item.path.name for item in items_of(dataset, ENDS)}
     assert inner.name in held
     digest = dict(zip(dataset.items, dataset.digests, strict=True))
-    assert not {digest[item] for item in items_of(dataset, MIDDLE)} & {digest[item] for item in items_of(dataset, ENDS)}
+    assert not {digest[item] for item in items_of(dataset, MIDDLE)} & {
+        digest[item] for item in items_of(dataset, ENDS)
+    }
 
 
 def test_series_without_a_middle_are_refused(own_dataset):
@@ -90,5 +106,7 @@ def test_on_the_real_data_no_patient_stands_on_both_sides(cxr_root):
     assert not {digest[item] for item in fitted} & {digest[item] for item in held_out}
     # Strata hold: bacteria, virus and normal are each parted one to six, within a percent.
     for cause in ("bacteria", "virus", None):
-        share = np.mean([item.cause == cause for item in held_out]) - np.mean([item.cause == cause for item in fitted])
+        share = np.mean([item.cause == cause for item in held_out]) - np.mean(
+            [item.cause == cause for item in fitted]
+        )
         assert abs(share) < 0.01

@@ -1,4 +1,6 @@
-"""The guard: X-rays of the chest pass, what is none is refused for the right reason, and its figures are those it was measured at."""
+"""The guard: X-rays of the chest pass, what is none is refused for the right reason, and its
+figures are those it was measured at.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def chests() -> list[Radiograph]:
     return [read(file) for file in EXAMPLES]
 
 
-# --- what passes ------------------------------------------------------------------------------------------------------------------------
+# --- what passes
+# ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_examples_pass(file):
     examination = examine(file)
@@ -76,7 +79,8 @@ def test_a_coloured_mark_does_not_make_a_photograph(chests):
     assert "colour" not in codes(marked)
 
 
-# --- what is refused, and why -----------------------------------------------------------------------------------------------------------
+# --- what is refused, and why
+# -----------------------------------------------------------------------------------------------------------
 def test_a_negative_is_inverted(chests):
     assert [codes(255 - chest.pixels) for chest in chests] == [["inverted"]] * 6
 
@@ -90,7 +94,10 @@ def test_on_its_side_or_head_it_is_turned(chests):
 def test_two_side_by_side_are_a_pair(chests):
     height = 400
     sized = [chest.to_pil().resize((500, height)) for chest in chests]
-    found = [codes(np.hstack([np.asarray(one), np.asarray(other)])) for one, other in zip(sized[:3], sized[3:], strict=True)]
+    found = [
+        codes(np.hstack([np.asarray(one), np.asarray(other)]))
+        for one, other in zip(sized[:3], sized[3:], strict=True)
+    ]
     assert found == [["pair"]] * 3
 
 
@@ -111,7 +118,9 @@ def test_a_page_of_text_is_a_screenshot():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_flat_picture_is_blank(value):
     assert codes(np.full((300, 300), value, np.uint8)) == ["blank"]
-    assert codes((value // 2 + np.random.default_rng(0).integers(0, 5, (300, 300))).astype(np.uint8)) == ["blank"]
+    assert codes(
+        (value // 2 + np.random.default_rng(0).integers(0, 5, (300, 300))).astype(np.uint8)
+    ) == ["blank"]
 
 
 def test_few_pixels_are_small_and_fewer_are_no_picture(chests):
@@ -174,11 +183,13 @@ def test_it_takes_less_than_a_tenth_of_a_second(chests):
     for chest in chests:
         examine(chest)
         examine(255 - chest.pixels)
-    # Of processor time, so that a busy machine does not fail it; 12 pictures, half of them refused and looked into.
+    # Of processor time, so that a busy machine does not fail it; 12 pictures, half of them refused
+    # and looked into.
     assert time.process_time() - begun < 12 * 0.1
 
 
-# --- the measurements -------------------------------------------------------------------------------------------------------------------
+# --- the measurements
+# -------------------------------------------------------------------------------------------------------------------
 def test_equal_pixels_share_their_middle_rank():
     copy = np.zeros((224, 224), np.uint8)
     copy[112:] = 9
@@ -194,7 +205,11 @@ def test_equalised_does_not_see_the_exposure(chests):
 
 
 def test_measurements_of_anything_are_finite():
-    odd = [np.zeros((224, 224), np.uint8), np.full((224, 224), 255, np.uint8), np.eye(224, dtype=np.uint8) * 255]
+    odd = [
+        np.zeros((224, 224), np.uint8),
+        np.full((224, 224), 255, np.uint8),
+        np.eye(224, dtype=np.uint8) * 255,
+    ]
     assert np.isfinite(guard.measure(np.stack(odd))).all()
     assert np.isfinite(guard.scores(np.stack(odd))).all()
 
@@ -204,7 +219,9 @@ def test_the_parameters_fit_together_and_are_small():
     count = len(fitted["spread"])
     assert fitted["atlas"].shape == (guard.SIDE**2,)
     assert fitted["components"].shape == (count, guard.SIDE**2)
-    np.testing.assert_allclose(fitted["components"] @ fitted["components"].T, np.eye(count), atol=2e-3)
+    np.testing.assert_allclose(
+        fitted["components"] @ fitted["components"].T, np.eye(count), atol=2e-3
+    )
     assert len(fitted["weights"]) == 2 * len(fitted["centre"]) == 2 * len(fitted["scale"])
     assert guard.PARAMETERS.stat().st_size < 200_000
 
@@ -215,16 +232,29 @@ def test_the_average_chest_is_dark_where_lungs_are():
         assert atlas[10:18, lung].mean() < atlas[10:18, 14:18].mean() - 0.5
 
 
-# --- fitting ----------------------------------------------------------------------------------------------------------------------------
+# --- fitting
+# ----------------------------------------------------------------------------------------------------------------------------
 def test_a_guard_fitted_on_drawings_tells_them_apart(drawn_radiograph, monkeypatch):
     copies = np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(40)])
     wrong = [*pictures.drawn(54, 1)]
     fitted = fitting.fit(copies, wrong)
-    monkeypatch.setattr(guard, "parameters", lambda: {name: values.astype(np.float64) for name, values in fitted.items()})
-    others = np.stack([radiograph.resize(picture.radiograph, (224, 224)) for picture in pictures.drawn(54, 2)])
-    assert (guard.scores(np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(100, 120)])) >= 0).mean() >= 0.9
+    monkeypatch.setattr(
+        guard,
+        "parameters",
+        lambda: {name: values.astype(np.float64) for name, values in fitted.items()},
+    )
+    others = np.stack(
+        [radiograph.resize(picture.radiograph, (224, 224)) for picture in pictures.drawn(54, 2)]
+    )
+    assert (
+        guard.scores(
+            np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(100, 120)])
+        )
+        >= 0
+    ).mean() >= 0.9
     assert (guard.scores(others) < 0).mean() >= 0.9
-    # The border is where it was asked to be: one of 40 at most is refused of those it was chosen on.
+    # The border is where it was asked to be: one of 40 at most is refused of those it was chosen
+    # on.
     assert (guard.scores(copies) >= -1e-3).sum() >= 39
 
 
@@ -237,7 +267,12 @@ def test_the_same_seed_draws_the_same_and_another_others():
 
 
 def test_spoiled_x_rays_by_hand():
-    copies = np.stack([np.arange(224 * 224, dtype=np.uint32).reshape(224, 224).astype(np.uint8), np.zeros((224, 224), np.uint8)])
+    copies = np.stack(
+        [
+            np.arange(224 * 224, dtype=np.uint32).reshape(224, 224).astype(np.uint8),
+            np.zeros((224, 224), np.uint8),
+        ]
+    )
     spoiled = fitting.spoiled(copies)
     assert spoiled["inverted"][1].min() == 255
     assert spoiled["turned"][0][0, 0] == copies[0][0, -1]
@@ -249,9 +284,14 @@ def test_the_test_folder_is_measured_for_the_guard_that_was_measured_before_it(t
     for facts in (None, {"parameters": "0" * 64, "accepted": {}}):
         if facts:
             (tmp_path / "guard.json").write_text(json.dumps(facts))
-        with pytest.raises(DataError, match=r"guard\.json is not there or not of guard\.npz as it is"):
+        with pytest.raises(
+            DataError, match=r"guard\.json is not there or not of guard\.npz as it is"
+        ):
             fitting.finish(tiny_scan, tmp_path)
-    before = {"parameters": hashlib.sha256(guard.PARAMETERS.read_bytes()).hexdigest(), "accepted": {"held-out": {"share": 1.0}}}
+    before = {
+        "parameters": hashlib.sha256(guard.PARAMETERS.read_bytes()).hexdigest(),
+        "accepted": {"held-out": {"share": 1.0}},
+    }
     (tmp_path / "guard.json").write_text(json.dumps(before))
     accepted = fitting.finish(tiny_scan, tmp_path)["accepted"]
     assert accepted["held-out"] == {"share": 1.0}
@@ -265,14 +305,17 @@ def test_the_test_folder_is_measured_for_the_guard_that_was_measured_before_it(t
 
 
 def test_shares_by_hand():
-    examined = [Examination(1.0)] * 3 + [Examination(-1.0, (Reason("other", "x."), Reason("colour", "x.")))]
+    examined = [Examination(1.0)] * 3 + [
+        Examination(-1.0, (Reason("other", "x."), Reason("colour", "x.")))
+    ]
     share = fitting._share(examined, True)
     assert (share["images"], share["share"], share["reasons"]) == (4, 0.75, {"other": 1})
     assert fitting._share(examined, False)["share"] == 0.25
     assert share["low"] < 0.75 < share["high"]
 
 
-# --- pictures of others -----------------------------------------------------------------------------------------------------------------
+# --- pictures of others
+# -----------------------------------------------------------------------------------------------------------------
 def nifti(values: np.ndarray, order: str) -> bytes:
     header = bytearray(352)
     header[:4] = struct.pack(f"{order}i", 348)
@@ -294,13 +337,18 @@ def test_a_volume_of_nifti_is_read(order, tmp_path):
 
 
 def test_films_are_computed_from_volumes(tmp_path):
-    # 60 slices of 64 x 64 air, and a block of water of 20 x 10 pixels in rows 20 to 39 and columns 30 to 39 of all slices from 30 on.
+    # 60 slices of 64 x 64 air, and a block of water of 20 x 10 pixels in rows 20 to 39 and columns
+    # 30 to 39 of all slices from 30 on.
     volume = np.full((60, 64, 64), -1000, "<i2")
     volume[30:, 20:40, 30:40] = 0
-    head = "NRRD0004\ntype: short\nsizes: 64 64 60\nencoding: gzip\nspace directions: (2,0,0) (0,2,0) (0,0,4)\n\n"
+    head = (
+        "NRRD0004\ntype: short\nsizes: 64 64 60\nencoding: gzip\nspace directions: (2,0,0) (0,2,0)"
+        " (0,0,4)\n\n"
+    )
     (tmp_path / "lung_image.nrrd").write_bytes(head.encode() + gzip.compress(volume.tobytes()))
     films = {picture.kind: picture.radiograph for picture in pictures.projected(tmp_path)}
-    # 2 mm a pixel and 4 mm a slice make 128 x 240 millimetres; the upper half of the film is the upper half of the volume.
+    # 2 mm a pixel and 4 mm a slice make 128 x 240 millimetres; the upper half of the film is the
+    # upper half of the volume.
     assert films["frontal"].size == films["lateral"].size == (240, 128)
     assert films["frontal"].pixels[60, 70] == films["lateral"].pixels[60, 60] == 255
     assert films["frontal"].pixels[60, 45] == films["frontal"].pixels[200, 70] == 0
@@ -312,13 +360,22 @@ def test_films_are_computed_from_volumes(tmp_path):
 def test_a_skull_is_another_part(tmp_path):
     volume = np.full((60, 64, 64), -1000, "<i2")
     volume[10:50, 20:40, 30:40] = 1000
-    facts = {"matrix": {"filename": "matrix.dat", "dtype": "int16", "shape": list(volume.shape)}, "spacing": [2.0, 2.0, 4.0]}
+    facts = {
+        "matrix": {"filename": "matrix.dat", "dtype": "int16", "shape": list(volume.shape)},
+        "spacing": [2.0, 2.0, 4.0],
+    }
     with tarfile.open(tmp_path / "skull.inv3", "w:gz") as archive:
-        for name, content in (("main.plist", plistlib.dumps(facts)), ("matrix.dat", volume.tobytes())):
+        for name, content in (
+            ("main.plist", plistlib.dumps(facts)),
+            ("matrix.dat", volume.tobytes()),
+        ):
             member = tarfile.TarInfo(f"folder/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    assert [picture.kind for picture in pictures.projected(tmp_path)][:2] == ["other part", "other part"]
+    assert [picture.kind for picture in pictures.projected(tmp_path)][:2] == [
+        "other part",
+        "other part",
+    ]
 
 
 def test_pictures_of_packages_are_found_and_no_package_is_on_both_sides():
@@ -328,7 +385,8 @@ def test_pictures_of_packages_are_found_and_no_package_is_on_both_sides():
     assert all(picture.radiograph.facts.coloured > guard.MAX_COLOURED for picture in found)
 
 
-# --- what was measured ------------------------------------------------------------------------------------------------------------------
+# --- what was measured
+# ------------------------------------------------------------------------------------------------------------------
 def test_the_published_figures_keep_what_is_promised():
     facts = json.loads((RESULTS / "guard.json").read_text())
     accepted, refused = facts["accepted"], facts["refused"]
@@ -339,8 +397,12 @@ def test_the_published_figures_keep_what_is_promised():
     assert accepted[folds.HELD_OUT]["share"] >= 0.99
     for name in corruptions.CORRUPTIONS:
         assert accepted[f"{folds.HELD_OUT}, {name}"]["share"] >= 0.97, name
-    members = [share for name, share in refused.items() if name.startswith(("photograph", "modality"))]
-    assert sum(share["share"] * share["images"] for share in members) >= 0.95 * sum(share["images"] for share in members)
+    members = [
+        share for name, share in refused.items() if name.startswith(("photograph", "modality"))
+    ]
+    assert sum(share["share"] * share["images"] for share in members) >= 0.95 * sum(
+        share["images"] for share in members
+    )
 
 
 @pytest.mark.data

@@ -19,17 +19,28 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 def chest(side: int = 192, dark: int = 60, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn chest and its lungs: body on black, ribbed lungs, bright spine, heart and belly; ``shift`` moves it down. uint8 and bool ``(side, side)``."""
+    """A drawn chest and its lungs: body on black, ribbed lungs, bright spine, heart and belly;
+    ``shift`` moves it down. uint8 and bool ``(side, side)``.
+    """
     y, x = np.mgrid[0:side, 0:side] / side
     y = y - shift
     away = np.abs(x - 0.5)
     body, heart = away < 0.42, ((x - 0.55) / 0.14) ** 2 + ((y - 0.58) / 0.2) ** 2 < 1
     # Wider from apex to base, with a domed floor.
-    lung = (away > 0.08) & (away < 0.14 + 0.23 * np.sqrt(np.clip((y - 0.14) / 0.5, 0, 1))) & (y > 0.14)
+    lung = (
+        (away > 0.08) & (away < 0.14 + 0.23 * np.sqrt(np.clip((y - 0.14) / 0.5, 0, 1))) & (y > 0.14)
+    )
     lung &= (y < 0.68 + np.maximum(0, away - 0.2) ** 2 * 4) & ~heart
-    picture = np.where(body, 150.0, 8.0) + 50 * (body & (away < 0.07)) + 40 * (body & (y > 0.72)) + 25 * heart
+    picture = (
+        np.where(body, 150.0, 8.0)
+        + 50 * (body & (away < 0.07))
+        + 40 * (body & (y > 0.72))
+        + 25 * heart
+    )
     picture[lung] = dark + 12 * np.sin(y[lung] * 70)
-    return np.clip(picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255).astype(np.uint8), lung
+    return np.clip(picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255).astype(
+        np.uint8
+    ), lung
 
 
 class TestMask:
@@ -53,7 +64,11 @@ class TestMask:
     def test_exposure_hardly_moves_it(self) -> None:
         picture, _ = chest()
         mask = lung_mask(picture)
-        for altered in (brightness(picture, 40), contrast(picture, 0.5), (picture * 0.6).astype(np.uint8)):
+        for altered in (
+            brightness(picture, 40),
+            contrast(picture, 0.5),
+            (picture * 0.6).astype(np.uint8),
+        ):
             assert dice(lung_mask(altered), mask) > 0.9
 
     def test_it_follows_the_picture(self) -> None:
@@ -61,7 +76,10 @@ class TestMask:
         middle = np.argwhere(lung_mask(picture)).mean(axis=0)
         lower, _ = chest(shift=0.05)
         assert np.argwhere(lung_mask(lower)).mean(axis=0)[0] > middle[0] + 3
-        small, large = lung_mask(border(picture, 0.85)).mean(), lung_mask(crop(picture, 0.06, 0.06, 0.06, 0.06)).mean()
+        small, large = (
+            lung_mask(border(picture, 0.85)).mean(),
+            lung_mask(crop(picture, 0.06, 0.06, 0.06, 0.06)).mean(),
+        )
         assert small < lung_mask(picture).mean() < large
 
     @pytest.mark.parametrize("size", [(60, 60), (300, 200), (224, 224), (500, 900)])
@@ -97,7 +115,9 @@ class TestMask:
             mask = lung_mask(pixels)
             assert pixels[mask].mean() < pixels[(pixels > 60) & ~mask].mean() - 15, path.name
 
-    @pytest.mark.parametrize("pixels", [np.zeros((5, 5, 3), np.uint8), np.zeros((50, 50), np.float32)])
+    @pytest.mark.parametrize(
+        "pixels", [np.zeros((5, 5, 3), np.uint8), np.zeros((50, 50), np.float32)]
+    )
     def test_what_is_no_grey_picture_is_refused(self, pixels: np.ndarray) -> None:
         with pytest.raises(ValueError, match="uint8"):
             lung_mask(pixels)
@@ -116,7 +136,9 @@ class TestGeometry:
         one, other = np.array([0.5, 0.5, -0.8, -0.9, 0.0]), np.array([0.56, 0.4, -0.7, -1.1, 0.2])
         assert lungs.moved(one, lungs.step_between(one, other)) == pytest.approx(other)
         # A shift of 0.06 is a tenth of a half-width of 0.6.
-        assert lungs.step_between(np.array([0.5, 0.5, np.log(0.6), 0, 0]), np.array([0.56, 0.5, 0, 0, 0]))[0] == pytest.approx(0.1)
+        assert lungs.step_between(
+            np.array([0.5, 0.5, np.log(0.6), 0, 0]), np.array([0.56, 0.5, 0, 0, 0])
+        )[0] == pytest.approx(0.1)
 
     def test_outside_the_picture_is_zero(self) -> None:
         far = np.array([3.0, 3.0, np.log(0.3), np.log(0.3), 0.0])
@@ -160,8 +182,13 @@ class TestFitting:
     def own(cls) -> Shape:
         rng = np.random.default_rng(4)
         shifts = rng.uniform(-0.04, 0.04, 24)
-        pictures = [chest(side=128, dark=int(rng.integers(40, 90)), shift=float(shift))[0] for shift in shifts]
-        pairs = [(picture, found) for picture in pictures if (found := islands(picture)) is not None]
+        pictures = [
+            chest(side=128, dark=int(rng.integers(40, 90)), shift=float(shift))[0]
+            for shift in shifts
+        ]
+        pairs = [
+            (picture, found) for picture in pictures if (found := islands(picture)) is not None
+        ]
         assert len(pairs) > 20
         return fitting.learn([picture for picture, _ in pairs], [mask for _, mask in pairs])
 
@@ -176,7 +203,9 @@ class TestFitting:
         read = lungs.load(tmp_path / "own.h5")
         assert read.least_likeness == own.least_likeness
         for name in ("pose", "mean", "modes", "weights", "appearance"):
-            assert getattr(read, name) == pytest.approx(getattr(own, name), rel=2e-3, abs=2e-3), name
+            assert getattr(read, name) == pytest.approx(getattr(own, name), rel=2e-3, abs=2e-3), (
+                name
+            )
 
     def test_the_packaged_shape_holds_sums_and_no_picture(self) -> None:
         shape = lungs.load()
@@ -189,13 +218,22 @@ class TestFitting:
 @pytest.mark.data
 def test_held_out_patients_have_lungs_where_threshold_finds_them(cxr_root: Path) -> None:
     paths = sorted((cxr_root / "train" / "NORMAL").glob("*.jpeg"))[::60]
-    pairs = [(picture, found) for path in paths if (found := islands(picture := radiograph.read(path).pixels)) is not None]
+    pairs = [
+        (picture, found)
+        for path in paths
+        if (found := islands(picture := radiograph.read(path).pixels)) is not None
+    ]
     assert len(pairs) >= 8
-    agreement = [dice(np.asarray(radiograph.Image.fromarray(lung_mask(picture)).resize(found.shape)), found) for picture, found in pairs]
+    agreement = [
+        dice(np.asarray(radiograph.Image.fromarray(lung_mask(picture)).resize(found.shape)), found)
+        for picture, found in pairs
+    ]
     assert np.median(agreement) > 0.85
 
 
-def test_a_mask_takes_less_than_200_milliseconds_of_the_processor(drawn_radiograph: Callable[..., np.ndarray]) -> None:
+def test_a_mask_takes_less_than_200_milliseconds_of_the_processor(
+    drawn_radiograph: Callable[..., np.ndarray],
+) -> None:
     picture = drawn_radiograph(1, 1, (1200, 1600))
     lung_mask(picture)
     taken = []

@@ -14,7 +14,11 @@ import app
 
 def test_without_its_packages_it_says_what_to_install(monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mcp" else found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "mcp" else found(name, *rest),
+    )
     with pytest.raises(SystemExit, match=r'pip install "gradio\[mcp\]"'):
         app.launch(None, "127.0.0.1", 1, mcp=True)
 
@@ -26,7 +30,10 @@ def test_every_endpoint_is_a_tool_with_words(models_folder, tmp_path, monkeypatc
     from mcp.client.streamable_http import streamablehttp_client  # noqa: PLC0415
 
     async def tools(address):
-        async with streamablehttp_client(address) as (read, write, _), ClientSession(read, write) as session:
+        async with (
+            streamablehttp_client(address) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
             await session.initialize()
             return (await session.list_tools()).tools
 
@@ -39,6 +46,11 @@ def test_every_endpoint_is_a_tool_with_words(models_folder, tmp_path, monkeypatc
         found = {tool.name: tool for tool in asyncio.run(tools(address))}
         assert set(found) == {"predict", "compare", "explain", "activations", "batch"}
         assert all(tool.description for tool in found.values())
-        assert set(found["predict"].inputSchema["properties"]) >= {"image", "variant", "operating_point", "overrule"}
+        assert set(found["predict"].inputSchema["properties"]) >= {
+            "image",
+            "variant",
+            "operating_point",
+            "overrule",
+        }
     finally:
         page.close()

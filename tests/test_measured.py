@@ -18,10 +18,23 @@ LABELS, PROBABILITIES = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9])
 def test_a_curve_counted_by_hand():
     curve = roc.curve(LABELS, PROBABILITIES)
     assert curve.thresholds.tolist() == [np.inf, 0.9, 0.6, 0.4, 0.1]
-    assert curve.missed.tolist() == [2, 1, 1, 0, 0] and curve.called_back.tolist() == [0, 0, 1, 1, 2]
+    assert curve.missed.tolist() == [2, 1, 1, 0, 0] and curve.called_back.tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+    ]
     # Of the four pairs of a healthy and an ill child, three are in the right order.
     assert curve.area == 0.75
-    assert roc.curve(LABELS, PROBABILITIES, [0.5, 0.9]).thresholds.tolist() == [np.inf, 0.9, 0.6, 0.5, 0.4, 0.1]
+    assert roc.curve(LABELS, PROBABILITIES, [0.5, 0.9]).thresholds.tolist() == [
+        np.inf,
+        0.9,
+        0.6,
+        0.5,
+        0.4,
+        0.1,
+    ]
 
 
 def test_ties_count_half_and_one_class_makes_no_curve():
@@ -32,9 +45,24 @@ def test_ties_count_half_and_one_class_makes_no_curve():
 
 def test_the_drawing_stands_at_the_threshold_in_use_and_names_its_points():
     curve = roc.curve(LABELS, PROBABILITIES, [0.5])
-    text = roc.drawing({"a": curve}, {"a": "A <b>"}, "a", [("cautious", OperatingPoint("recall-1.00", 0.4, 1.0)), ("set", OperatingPoint("default", 0.5))], 0.5)
-    assert "At the threshold 0.500: 1 of 2 pneumonias missed (recall 50.0%), 1 of 2 healthy called back (specificity 50.0%)" in text
-    assert "set (in use): At the threshold 0.500" in text and "cautious: At the threshold 0.400: 0 of 2 pneumonias missed" in text
+    text = roc.drawing(
+        {"a": curve},
+        {"a": "A <b>"},
+        "a",
+        [
+            ("cautious", OperatingPoint("recall-1.00", 0.4, 1.0)),
+            ("set", OperatingPoint("default", 0.5)),
+        ],
+        0.5,
+    )
+    assert (
+        "At the threshold 0.500: 1 of 2 pneumonias missed (recall 50.0%), 1 of 2 healthy called"
+        " back (specificity 50.0%)" in text
+    )
+    assert (
+        "set (in use): At the threshold 0.500" in text
+        and "cautious: At the threshold 0.400: 0 of 2 pneumonias missed" in text
+    )
     assert "<b>" not in text and "{" not in text and "$" not in text
     steps = json.loads(re.search(r"data-steps='([^']*)'", text)[1])
     assert steps == [[None, 2, 0], [0.9, 1, 0], [0.6, 1, 1], [0.5, 1, 1], [0.4, 0, 1], [0.1, 0, 2]]
@@ -46,7 +74,10 @@ def models(models_folder, tmp_path):
     """The tiny bundles, the baseline's with a table of test predictions."""
     folder = tmp_path / "models"
     shutil.copytree(models_folder, folder)
-    rows = "".join(f"test/{place}.jpeg,{label},{value}\n" for place, (label, value) in enumerate(zip(LABELS, PROBABILITIES, strict=True)))
+    rows = "".join(
+        f"test/{place}.jpeg,{label},{value}\n"
+        for place, (label, value) in enumerate(zip(LABELS, PROBABILITIES, strict=True))
+    )
     (folder / "baseline" / measured.PREDICTIONS).write_text(f"file,label,probability\n{rows}")
     return Models(folder)
 
@@ -59,8 +90,12 @@ def test_only_models_with_a_table_of_predictions_have_a_curve(models):
 def test_the_table_has_every_model_and_the_sources_claims(models, monkeypatch, tmp_path):
     monkeypatch.setattr(measured, "RESULTS", tmp_path / "none")
     text = measured.compared(models)
-    assert [text.count(f">{title}</th>") for title in ("Baseline CNN", "Augmented CNN", "Xception")] == [1, 1, 1]
-    assert all(f"<td>{claim}</td>" in text for claim in ("72%", "85%", "75%")) and "84.0–95.0" in text
+    assert [
+        text.count(f">{title}</th>") for title in ("Baseline CNN", "Augmented CNN", "Xception")
+    ] == [1, 1, 1]
+    assert (
+        all(f"<td>{claim}</td>" in text for claim in ("72%", "85%", "75%")) and "84.0–95.0" in text
+    )
     assert text.count("10 of 100") == 3 and text.count("10 of 50") == 3
 
 
@@ -72,23 +107,39 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
         "weights_sha256": contract["weights_sha256"],
         "threshold": 0.5,
         "images": {"test": 624},
-        "conditions": [{"name": "original", "title": "as they are", "kind": ""}, {"name": "hidden", "title": "lungs <hidden>", "kind": "lungs"}],
-        "figures": {"test": {"original": {"auc": figure}, "hidden": {"auc": figure | {"value": 0.612}}}},
+        "conditions": [
+            {"name": "original", "title": "as they are", "kind": ""},
+            {"name": "hidden", "title": "lungs <hidden>", "kind": "lungs"},
+        ],
+        "figures": {
+            "test": {"original": {"auc": figure}, "hidden": {"auc": figure | {"value": 0.612}}}
+        },
     }
     (folder / measured.STRESS).write_text(json.dumps(written))
     text = measured.stress(models, "baseline")
-    assert "as they are" in text and "lungs &lt;hidden&gt;" in text and "0.612" in text and "624 test X-rays" in text
+    assert (
+        "as they are" in text
+        and "lungs &lt;hidden&gt;" in text
+        and "0.612" in text
+        and "624 test X-rays" in text
+    )
     (folder / measured.STRESS).write_text(json.dumps(written | {"weights_sha256": "0" * 64}))
     assert measured.stress(models, "baseline") == "" == measured.stress(models, "xception")
 
 
 def test_what_others_published_is_read_from_its_table():
     text = measured.published(ASSETS / "results" / "published.csv")
-    assert "Kermany" in text and "not reported" in text and "<a href='https://doi.org/10.1016/j.cell.2018.02.010'" in text
+    assert (
+        "Kermany" in text
+        and "not reported" in text
+        and "<a href='https://doi.org/10.1016/j.cell.2018.02.010'" in text
+    )
     assert measured.published(ASSETS / "results" / "none.csv") == ""
 
 
-def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_the_source(models, monkeypatch, tmp_path):
+def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_the_source(
+    models, monkeypatch, tmp_path
+):
     # Of another recipe than what is bundled here.
     source = {"recipe": {"name": "source"}}
     for name, change in (
@@ -103,7 +154,12 @@ def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_
         (folder / "contract.json").write_text(json.dumps(contract | change))
     monkeypatch.setattr(measured, "RESULTS", tmp_path / "results")
     text = measured.compared(models)
-    assert [text.count(f">{title}</th>") for title in ("Baseline CNN", "Baseline CNN, earlier", "Augmented CNN", "Xception")] == [2, 1, 2, 2]
-    places = [text.rindex(f">{title}</th>") for title in ("Baseline CNN", "Augmented CNN", "Xception")]
+    assert [
+        text.count(f">{title}</th>")
+        for title in ("Baseline CNN", "Baseline CNN, earlier", "Augmented CNN", "Xception")
+    ] == [2, 1, 2, 2]
+    places = [
+        text.rindex(f">{title}</th>") for title in ("Baseline CNN", "Augmented CNN", "Xception")
+    ]
     assert places == sorted(places), "as the catalogue has them, not by the alphabet"
     assert text.rindex(">Xception</th>") < text.index(">Baseline CNN, earlier</th>")

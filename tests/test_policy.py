@@ -1,4 +1,6 @@
-"""Strong augmentation: every draw stays in its bounds, nothing but the generator decides, and doing nothing changes nothing."""
+"""Strong augmentation: every draw stays in its bounds, nothing but the generator decides, and doing
+nothing changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ import pytest
 
 from train.policy import Policy, clahe
 
-NOTHING = Policy(smallest_area=1.0, aspect=0.0, horizontal_flip=False, gamma=0.0, contrast=0.0, brightness=0.0)
+NOTHING = Policy(
+    smallest_area=1.0, aspect=0.0, horizontal_flip=False, gamma=0.0, contrast=0.0, brightness=0.0
+)
 
 
 @pytest.fixture
@@ -26,7 +30,9 @@ def test_views_have_the_size_asked_for(images):
 
 def test_the_generator_alone_decides(images):
     strong = Policy(rotation=12, zoom_out=0.5, blur=0.5, jpeg=0.5, erase=0.5)
-    same, again, other = (strong.apply(images, (40, 48), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    same, again, other = (
+        strong.apply(images, (40, 48), np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert np.array_equal(same, again)
     assert not np.array_equal(same, other)
     assert images.flags.writeable
@@ -35,9 +41,14 @@ def test_the_generator_alone_decides(images):
 
 def test_a_flip_mirrors_about_half_of_the_images():
     ramp = np.tile(np.arange(40, dtype=np.uint8) * 6, (200, 40, 1))
-    flipped = NOTHING.__class__(**(vars(NOTHING) | {"horizontal_flip": True})).apply(ramp, (40, 40), np.random.default_rng(3))
+    flipped = NOTHING.__class__(**(vars(NOTHING) | {"horizontal_flip": True})).apply(
+        ramp, (40, 40), np.random.default_rng(3)
+    )
     mirrored = [np.array_equal(view, ramp[0][:, ::-1]) for view in flipped]
-    assert all(mirror or np.array_equal(view, ramp[0]) for mirror, view in zip(mirrored, flipped, strict=True))
+    assert all(
+        mirror or np.array_equal(view, ramp[0])
+        for mirror, view in zip(mirrored, flipped, strict=True)
+    )
     assert 70 < sum(mirrored) < 130
 
 
@@ -50,28 +61,35 @@ def test_a_crop_keeps_at_least_its_area_and_stays_in_the_picture():
     shown = (wide[:, 50, -1] - wide[:, 50, 0] + 1) / size
     assert shown.min() == pytest.approx(0.6, abs=0.03)
     assert shown.max() == pytest.approx(1.0, abs=0.03)
-    # Nothing was invented beyond the edge: neighbours in a view never lie further apart than in the picture.
+    # Nothing was invented beyond the edge: neighbours in a view never lie further apart than in the
+    # picture.
     assert np.diff(wide, axis=2).max() <= 2
     assert np.diff(wide, axis=2).min() >= -2
 
 
 def test_zooming_out_shows_the_whole_picture_smaller():
     white = np.full((50, 60, 60), 255, np.uint8)
-    views = Policy(**(vars(NOTHING) | {"zoom_out": 1.0})).apply(white, (60, 60), np.random.default_rng(1))
+    views = Policy(**(vars(NOTHING) | {"zoom_out": 1.0})).apply(
+        white, (60, 60), np.random.default_rng(1)
+    )
     shares = (views > 127).mean(axis=(1, 2))
     # 70% of the sides is 49% of the area; or the edge was drawn out and all is white.
     assert shares.min() == 1.0 or (0.45 < shares.min() < 0.65 and shares.max() > 0.9)
 
 
 def test_exposure_moves_grey_values_and_keeps_them_in_range(images):
-    views = Policy(**(vars(NOTHING) | {"brightness": 0.2})).apply(images, (40, 48), np.random.default_rng(5))
+    views = Policy(**(vars(NOTHING) | {"brightness": 0.2})).apply(
+        images, (40, 48), np.random.default_rng(5)
+    )
     moved = np.median(views.astype(int) - images, axis=(1, 2))
     assert np.abs(moved).max() <= 51
     assert len(set(moved.tolist())) > 3
 
 
 def test_a_rectangle_is_erased_to_one_grey(images):
-    views = Policy(**(vars(NOTHING) | {"erase": 1.0})).apply(images, (40, 48), np.random.default_rng(6))
+    views = Policy(**(vars(NOTHING) | {"erase": 1.0})).apply(
+        images, (40, 48), np.random.default_rng(6)
+    )
     for image, view in zip(images, views, strict=True):
         changed = view != image
         assert 0 < changed.mean() <= 0.23
@@ -82,18 +100,26 @@ def test_detail_is_softened_or_sharpened_and_what_is_even_stays():
     policy = Policy(**(vars(NOTHING) | {"detail": 0.7}))
     even = np.full((4, 64, 64), 90, np.uint8)
     assert np.array_equal(policy.apply(even, (64, 64), np.random.default_rng(0)), even)
-    # A fine chequerboard has nothing but fine detail: its deviation is multiplied by e to the power of ±.7 at most.
-    board = np.tile(np.where(np.indices((64, 64)).sum(0) % 2, 108, 148).astype(np.uint8), (200, 1, 1))
-    gains = policy.apply(board, (64, 64), np.random.default_rng(1)).astype(float).std(axis=(1, 2)) / board[0].std()
+    # A fine chequerboard has nothing but fine detail: its deviation is multiplied by e to the power
+    # of ±.7 at most.
+    board = np.tile(
+        np.where(np.indices((64, 64)).sum(0) % 2, 108, 148).astype(np.uint8), (200, 1, 1)
+    )
+    gains = (
+        policy.apply(board, (64, 64), np.random.default_rng(1)).astype(float).std(axis=(1, 2))
+        / board[0].std()
+    )
     assert gains.min() == pytest.approx(np.exp(-0.7), rel=0.06)
     assert gains.max() == pytest.approx(np.exp(0.7), rel=0.06)
 
 
 def test_clahe_gives_what_can_be_worked_out_by_hand():
-    # An even picture: its one grey value keeps 2% of its share, the rest is spread over all 256, of which 101 lie at or below it.
+    # An even picture: its one grey value keeps 2% of its share, the rest is spread over all 256, of
+    # which 101 lie at or below it.
     even = np.full((40, 44), 100, np.uint8)
     assert np.unique(clahe(even, 4, 0.02)).tolist() == [round(255 * (0.02 + 0.98 * 101 / 256))]
-    # Unclipped, values become ranks: of four grey values, equally many of each, 63.75, 127.5, 191.25 and 255.
+    # Unclipped, values become ranks: of four grey values, equally many of each, 63.75, 127.5,
+    # 191.25 and 255.
     four = np.tile(np.array([[10, 11], [12, 13]], np.uint8), (16, 16))
     assert np.unique(clahe(four, 2, 1.0)).tolist() == [64, 128, 191, 255]
     # With nearly all clipped away, next to nothing happens.
@@ -103,9 +129,16 @@ def test_clahe_gives_what_can_be_worked_out_by_hand():
 
 def test_clahe_lifts_faint_detail_where_it_is_faint_and_leaves_no_seams():
     rng = np.random.default_rng(0)
-    picture = np.hstack([200 + rng.normal(size=(96, 48)) * 3, 90 + rng.normal(size=(96, 48)) * 30]).clip(0, 255).astype(np.uint8)
+    picture = (
+        np.hstack([200 + rng.normal(size=(96, 48)) * 3, 90 + rng.normal(size=(96, 48)) * 30])
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
     lifted = clahe(picture, 4, 0.03).astype(float)
-    faint, strong = lifted[:, :30].std() / picture[:, :30].std(), lifted[:, -30:].std() / picture[:, -30:].std()
+    faint, strong = (
+        lifted[:, :30].std() / picture[:, :30].std(),
+        lifted[:, -30:].std() / picture[:, -30:].std(),
+    )
     assert faint > 2 * strong > 2
     smooth = np.tile(np.linspace(40, 200, 96), (96, 1)).astype(np.uint8)
     assert np.abs(np.diff(clahe(smooth, 4, 0.01).astype(int), axis=1)).max() <= 8
@@ -113,7 +146,9 @@ def test_clahe_lifts_faint_detail_where_it_is_faint_and_leaves_no_seams():
 
 def test_about_half_of_the_views_are_equalized_where_half_are_to_be(images):
     many = np.concatenate([images] * 40)
-    views = Policy(**(vars(NOTHING) | {"equalize": 0.5})).apply(many, (40, 48), np.random.default_rng(5))
+    views = Policy(**(vars(NOTHING) | {"equalize": 0.5})).apply(
+        many, (40, 48), np.random.default_rng(5)
+    )
     changed = np.any(views != many, axis=(1, 2))
     assert 90 < changed.sum() < 150
     assert views.dtype == np.uint8
@@ -121,25 +156,37 @@ def test_about_half_of_the_views_are_equalized_where_half_are_to_be(images):
 
 def test_letters_are_burnt_into_some_views_bright_and_small_and_anywhere(images):
     black = np.zeros((200, 100, 120), np.uint8)
-    views = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(black, (100, 120), np.random.default_rng(9))
+    views = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(
+        black, (100, 120), np.random.default_rng(9)
+    )
     marked = views.max(axis=(1, 2)) > 0
     assert 70 < marked.sum() < 130
     shares = (views[marked] > 60).mean(axis=(1, 2))
     assert 0 < shares.mean() < 0.05 and shares.max() < 0.2
     # Over many views no quarter of the picture goes without.
     seen = views.max(axis=0) > 60
-    assert all(quarter.mean() > 0.3 for half in np.split(seen, 2) for quarter in np.split(half, 2, axis=1))
-    again = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(black, (100, 120), np.random.default_rng(9))
+    assert all(
+        quarter.mean() > 0.3 for half in np.split(seen, 2) for quarter in np.split(half, 2, axis=1)
+    )
+    again = Policy(**(vars(NOTHING) | {"letters": 0.5})).apply(
+        black, (100, 120), np.random.default_rng(9)
+    )
     assert np.array_equal(views, again)
 
 
 def test_a_collimator_shuts_out_up_to_an_eighth_of_each_side_and_nothing_inside():
     white = np.full((300, 100, 100), 255, np.uint8)
-    views = Policy(**(vars(NOTHING) | {"collimate": 0.4})).apply(white, (100, 100), np.random.default_rng(3))
+    views = Policy(**(vars(NOTHING) | {"collimate": 0.4})).apply(
+        white, (100, 100), np.random.default_rng(3)
+    )
     assert (views[:, 12:88, 12:88] == 255).all()
     shut = (views == 0).any(axis=(1, 2))
     assert 90 < shut.sum() < 150
     rows = (views[shut] == 0).all(axis=2).sum(axis=1)
     assert rows.max() <= 24 and rows.mean() == pytest.approx(12, abs=1.5)
-    wider = Policy(**(vars(NOTHING) | {"collimate": 1.0, "margin": 0.3})).apply(white, (100, 100), np.random.default_rng(3))
-    assert (wider[:, 30:70, 30:70] == 255).all() and (wider == 0).all(axis=2).sum(axis=1).mean() == pytest.approx(30, abs=2)
+    wider = Policy(**(vars(NOTHING) | {"collimate": 1.0, "margin": 0.3})).apply(
+        white, (100, 100), np.random.default_rng(3)
+    )
+    assert (wider[:, 30:70, 30:70] == 255).all() and (wider == 0).all(axis=2).sum(
+        axis=1
+    ).mean() == pytest.approx(30, abs=2)

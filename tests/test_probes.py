@@ -22,12 +22,16 @@ BY_NAME = {probe.name: probe for probe in PROBES}
 
 @pytest.fixture
 def mean_reader(make_contract: Callable[..., Contract]) -> Callable[..., PneumoniaClassifier]:
-    """A function from a box (top, bottom, left, right), in pixels, to a classifier whose probability is the mean grey value of that box over 255."""
+    """A function from a box (top, bottom, left, right), in pixels, to a classifier whose
+    probability is the mean grey value of that box over 255.
+    """
 
     def build(top: int, bottom: int, left: int, right: int) -> PneumoniaClassifier:
         inputs = keras.Input((SIDE, SIDE, 3))
         box = keras.layers.Cropping2D(((top, SIDE - bottom), (left, SIDE - right)))(inputs)
-        answer = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / (3 * 255)))
+        answer = keras.layers.Dense(
+            1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / (3 * 255))
+        )
         model = keras.Model(inputs, answer(keras.layers.GlobalAveragePooling2D()(box)))
         return PneumoniaClassifier(model, make_contract("baseline", (SIDE, SIDE)))
 
@@ -62,14 +66,19 @@ class TestHiding:
         mask = two_boxes()
         rng = np.random.default_rng(0)
         rest = rng.integers(60, 200, (SIDE, SIDE))
-        dark, bright = (probes.lungs_hidden(np.where(mask, value, rest).astype(np.uint8), mask) for value in (0, 255))
+        dark, bright = (
+            probes.lungs_hidden(np.where(mask, value, rest).astype(np.uint8), mask)
+            for value in (0, 255)
+        )
         # Within the mask at most 4 grey values of 255 shine through the softened edge.
         assert np.abs(dark.astype(int) - bright.astype(int))[mask].max() <= 4
         inner = np.zeros_like(mask)
         inner[80:140, 55:75] = True
         assert np.array_equal(dark[inner], bright[inner])
 
-    def test_with_all_but_the_lungs_hidden_their_inside_stays_and_the_far_rest_is_their_mean(self) -> None:
+    def test_with_all_but_the_lungs_hidden_their_inside_stays_and_the_far_rest_is_their_mean(
+        self,
+    ) -> None:
         mask = two_boxes()
         pixels = np.where(mask, 100, 220).astype(np.uint8)
         pixels[100, 60] = 30
@@ -103,7 +112,9 @@ class TestAlterations:
 
     @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
     @pytest.mark.parametrize("size", [(224, 224), (300, 500)])
-    def test_every_probe_alters_the_copy_and_gives_a_copy(self, probe: Probe, size: tuple[int, int], drawn_radiograph: Callable[..., np.ndarray]) -> None:
+    def test_every_probe_alters_the_copy_and_gives_a_copy(
+        self, probe: Probe, size: tuple[int, int], drawn_radiograph: Callable[..., np.ndarray]
+    ) -> None:
         picture = Radiograph(drawn_radiograph(3, 1, size), "child.png")
         before = picture.pixels.copy()
         altered = probe.apply(picture)
@@ -113,9 +124,13 @@ class TestAlterations:
         assert np.array_equal(probe.apply(probes.copy_of(picture)).pixels, altered.pixels)
 
     @pytest.mark.parametrize("name", sorted(BY_NAME.keys() & CORRUPTIONS.keys()))
-    def test_a_probe_with_a_corruptions_name_is_that_corruption(self, name: str, drawn_radiograph: Callable[..., np.ndarray]) -> None:
+    def test_a_probe_with_a_corruptions_name_is_that_corruption(
+        self, name: str, drawn_radiograph: Callable[..., np.ndarray]
+    ) -> None:
         pixels = drawn_radiograph(5, 0, (SIDE, SIDE))
-        assert np.array_equal(BY_NAME[name].apply(Radiograph(pixels, "x")).pixels, CORRUPTIONS[name](pixels))
+        assert np.array_equal(
+            BY_NAME[name].apply(Radiograph(pixels, "x")).pixels, CORRUPTIONS[name](pixels)
+        )
 
     def test_blacked_borders_are_27_pixels_wide(self) -> None:
         kept = shut(flat(200))
@@ -130,7 +145,9 @@ class TestAlterations:
         assert rows.min() >= 45 and rows.max() <= 76 and columns.min() >= 4 and columns.max() <= 30
         assert 15 <= np.ptp(rows) <= 26 and 10 <= np.ptp(columns) <= 26
 
-    def test_inverting_twice_changes_nothing(self, drawn_radiograph: Callable[..., np.ndarray]) -> None:
+    def test_inverting_twice_changes_nothing(
+        self, drawn_radiograph: Callable[..., np.ndarray]
+    ) -> None:
         pixels = drawn_radiograph(1, 1)
         assert np.array_equal(probes.inverted(probes.inverted(pixels)), pixels)
 
@@ -146,13 +163,26 @@ class TestAlterations:
 
 
 class TestRun:
-    def test_the_first_is_the_untouched_picture_and_changes_are_differences_from_it(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_the_first_is_the_untouched_picture_and_changes_are_differences_from_it(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         picture = Radiograph(flat(102), "x")
-        results = probes.run(mean_reader(0, SIDE, 0, SIDE), picture, [BY_NAME["brighter"], BY_NAME["inverted"], BY_NAME["borders blacked"]])
-        assert [entry.probe.name for entry in results] == ["original", "brighter", "inverted", "borders blacked"]
+        results = probes.run(
+            mean_reader(0, SIDE, 0, SIDE),
+            picture,
+            [BY_NAME["brighter"], BY_NAME["inverted"], BY_NAME["borders blacked"]],
+        )
+        assert [entry.probe.name for entry in results] == [
+            "original",
+            "brighter",
+            "inverted",
+            "borders blacked",
+        ]
         expected = [102 / 255, 142 / 255, 153 / 255, 102 / 255 * 170**2 / SIDE**2]
         assert [entry.probability for entry in results] == pytest.approx(expected, abs=1e-5)
-        assert [entry.change for entry in results] == pytest.approx([value - expected[0] for value in expected], abs=1e-5)
+        assert [entry.change for entry in results] == pytest.approx(
+            [value - expected[0] for value in expected], abs=1e-5
+        )
 
     def test_hiding_the_lungs_moves_a_network_that_reads_a_lung_to_the_mean_of_the_rest(
         self, mean_reader: Callable[..., PneumoniaClassifier], monkeypatch: pytest.MonkeyPatch
@@ -160,31 +190,48 @@ class TestRun:
         mask = two_boxes()
         monkeypatch.setattr(lungs, "lung_mask", lambda pixels: mask)
         picture = Radiograph(np.where(mask, 51, 204).astype(np.uint8), "x")
-        inside = {entry.probe.name: entry.probability for entry in probes.run(mean_reader(90, 130, 55, 75), picture)}
-        beside = {entry.probe.name: entry.probability for entry in probes.run(mean_reader(0, 20, 0, SIDE), picture)}
+        inside = {
+            entry.probe.name: entry.probability
+            for entry in probes.run(mean_reader(90, 130, 55, 75), picture)
+        }
+        beside = {
+            entry.probe.name: entry.probability
+            for entry in probes.run(mean_reader(0, 20, 0, SIDE), picture)
+        }
         assert inside["original"] == pytest.approx(51 / 255, abs=1e-5)
         assert inside["lungs hidden"] == pytest.approx(204 / 255, abs=1e-5)
         assert inside["lungs only"] == pytest.approx(51 / 255, abs=1e-5)
         assert beside["original"] == beside["lungs hidden"] == pytest.approx(204 / 255, abs=1e-5)
         assert beside["lungs only"] == pytest.approx(51 / 255, abs=1e-5)
 
-    def test_the_untouched_answer_is_that_of_predict(self, models_folder: Path, drawn_radiograph: Callable[..., np.ndarray]) -> None:
+    def test_the_untouched_answer_is_that_of_predict(
+        self, models_folder: Path, drawn_radiograph: Callable[..., np.ndarray]
+    ) -> None:
         classifier = PneumoniaClassifier.from_pretrained(models_folder / "baseline")
         picture = Radiograph(drawn_radiograph(2, 1, (300, 400)), "x")
         first = probes.run(classifier, picture, PROBES[:1])[0]
         assert first.probability == pytest.approx(classifier.predict(picture).probability, abs=1e-6)
 
-    def test_one_pass_for_all_probes(self, mean_reader: Callable[..., PneumoniaClassifier], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_pass_for_all_probes(
+        self, mean_reader: Callable[..., PneumoniaClassifier], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         classifier = mean_reader(0, SIDE, 0, SIDE)
         asked: list[int] = []
         ask = classifier.probabilities
-        monkeypatch.setattr(classifier, "probabilities", lambda images: asked.append(len(images)) or ask(images))
+        monkeypatch.setattr(
+            classifier, "probabilities", lambda images: asked.append(len(images)) or ask(images)
+        )
         probes.run(classifier, Radiograph(flat(10), "x"))
         assert asked == [len(PROBES) + 1]
 
-    def test_a_picture_without_lungs_is_noted_where_it_matters(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_a_picture_without_lungs_is_noted_where_it_matters(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         results = probes.run(mean_reader(0, SIDE, 0, SIDE), Radiograph(flat(120), "x"))
-        assert {entry.probe.name for entry in results if entry.note} == {"lungs hidden", "lungs only"}
+        assert {entry.probe.name for entry in results if entry.note} == {
+            "lungs hidden",
+            "lungs only",
+        }
 
 
 class TestSentence:
@@ -197,28 +244,55 @@ class TestSentence:
         assert "turns to NORMAL" in text and "not lung" not in text
 
     def test_normal_without_lungs_tells_nothing(self) -> None:
-        assert "does not tell" in probes.sentence([result("original", 0.1), result("lungs hidden", 0.2)], 0.5)
+        assert "does not tell" in probes.sentence(
+            [result("original", 0.1), result("lungs hidden", 0.2)], 0.5
+        )
 
     def test_pneumonia_where_no_lung_is_seen(self) -> None:
-        assert "turns to PNEUMONIA (0.70): something that is not lung" in probes.sentence([result("original", 0.1), result("lungs hidden", 0.7)], 0.5)
+        assert "turns to PNEUMONIA (0.70): something that is not lung" in probes.sentence(
+            [result("original", 0.1), result("lungs hidden", 0.7)], 0.5
+        )
 
     def test_changes_with_the_lungs_in_sight_are_named(self) -> None:
-        results = [result("original", 0.9), result("lungs hidden", 0.1), result("darker", 0.2), result("brighter", 0.8)]
+        results = [
+            result("original", 0.9),
+            result("lungs hidden", 0.1),
+            result("darker", 0.2),
+            result("brighter", 0.8),
+        ]
         text = probes.sentence(results, 0.5)
         assert text.endswith("It also changes though the lungs stay in sight: darker.")
 
     def test_an_inverted_picture_does_not_count(self) -> None:
-        text = probes.sentence([result("original", 0.9), result("inverted", 0.1), result("brighter", 0.8), result("darker", 0.8)], 0.5)
+        text = probes.sentence(
+            [
+                result("original", 0.9),
+                result("inverted", 0.1),
+                result("brighter", 0.8),
+                result("darker", 0.8),
+            ],
+            0.5,
+        )
         assert text == "It stays PNEUMONIA under the other 2 changes."
 
     def test_answers_near_the_threshold_are_named(self) -> None:
         """Odds of .6 are 1.5 and those of .5 are 1: .405 logits apart; .9 lies 2.197 away."""
         results = [result("original", 0.9), result("brighter", 0.6), result("darker", 0.4)]
-        assert probes.sentence(results, 0.5, 0.41).endswith("It changes with: darker. Too near the threshold to be certain: brighter, darker.")
-        assert "certain" not in probes.sentence(results, 0.5, 0.40) and "certain" not in probes.sentence(results, 0.5)
+        assert probes.sentence(results, 0.5, 0.41).endswith(
+            "It changes with: darker. Too near the threshold to be certain: brighter, darker."
+        )
+        assert "certain" not in probes.sentence(
+            results, 0.5, 0.40
+        ) and "certain" not in probes.sentence(results, 0.5)
 
     def test_an_average_outline_is_said(self) -> None:
-        assert "average outline" in probes.sentence([result("original", 0.9), result("lungs hidden", 0.1, note="An average outline was used.")], 0.5)
+        assert "average outline" in probes.sentence(
+            [
+                result("original", 0.9),
+                result("lungs hidden", 0.1, note="An average outline was used."),
+            ],
+            0.5,
+        )
 
     def test_results_without_the_untouched_picture_are_refused(self) -> None:
         with pytest.raises(ValueError, match="untouched"):
@@ -226,10 +300,14 @@ class TestSentence:
 
 
 class TestOcclusion:
-    def test_the_map_peaks_where_the_network_looks(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_the_map_peaks_where_the_network_looks(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         pixels = flat(0)
         pixels[96:128, 64:96] = 255
-        falls = probes.occlusion(mean_reader(96, 128, 64, 96), Radiograph(pixels, "x"), window=32, stride=32)
+        falls = probes.occlusion(
+            mean_reader(96, 128, 64, 96), Radiograph(pixels, "x"), window=32, stride=32
+        )
         assert falls.shape == (7, 7) and falls.dtype == np.float32
         assert np.unravel_index(falls.argmax(), falls.shape) == (3, 2)
         # The patch is a 49th of the picture, so the grey that covers it is 255 / 49, rounded to 5.
@@ -237,28 +315,53 @@ class TestOcclusion:
         others = np.delete(falls.ravel(), 3 * 7 + 2)
         assert np.abs(others).max() == pytest.approx(0, abs=1e-6)
 
-    def test_what_speaks_against_pneumonia_is_negative(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_what_speaks_against_pneumonia_is_negative(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         pixels = flat(255)
         pixels[:32, :32] = 0
-        falls = probes.occlusion(mean_reader(0, 32, 0, 32), Radiograph(pixels, "x"), window=32, stride=32)
+        falls = probes.occlusion(
+            mean_reader(0, 32, 0, 32), Radiograph(pixels, "x"), window=32, stride=32
+        )
         assert falls[0, 0] == pytest.approx(-250 / 255, abs=1e-5)
 
-    def test_the_last_patches_lie_at_the_edge_and_progress_is_told(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_the_last_patches_lie_at_the_edge_and_progress_is_told(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         told: list[tuple[int, int]] = []
         pixels = flat(0)
         pixels[-4:, -4:] = 255
-        falls = probes.occlusion(mean_reader(220, 224, 220, 224), Radiograph(pixels, "x"), window=50, stride=50, progress=lambda *at: told.append(at))
+        falls = probes.occlusion(
+            mean_reader(220, 224, 220, 224),
+            Radiograph(pixels, "x"),
+            window=50,
+            stride=50,
+            progress=lambda *at: told.append(at),
+        )
         # Starts at 0, 50, 100, 150 and 174.
         assert falls.shape == (5, 5)
-        assert falls[4, 4] == pytest.approx(1, abs=1e-5) and np.count_nonzero(np.abs(falls) > 1e-6) == 1
+        assert (
+            falls[4, 4] == pytest.approx(1, abs=1e-5)
+            and np.count_nonzero(np.abs(falls) > 1e-6) == 1
+        )
         assert told == [(25, 25)]
 
-    def test_patches_go_through_in_batches(self, mean_reader: Callable[..., PneumoniaClassifier]) -> None:
+    def test_patches_go_through_in_batches(
+        self, mean_reader: Callable[..., PneumoniaClassifier]
+    ) -> None:
         told: list[tuple[int, int]] = []
-        probes.occlusion(mean_reader(0, 32, 0, 32), Radiograph(flat(9), "x"), progress=lambda *at: told.append(at))
+        probes.occlusion(
+            mean_reader(0, 32, 0, 32),
+            Radiograph(flat(9), "x"),
+            progress=lambda *at: told.append(at),
+        )
         assert told == [(32, 81), (64, 81), (81, 81)]
 
     @pytest.mark.parametrize(("window", "stride"), [(0, 1), (225, 5), (32, 33), (32, 0)])
-    def test_windows_that_leave_gaps_are_refused(self, mean_reader: Callable[..., PneumoniaClassifier], window: int, stride: int) -> None:
+    def test_windows_that_leave_gaps_are_refused(
+        self, mean_reader: Callable[..., PneumoniaClassifier], window: int, stride: int
+    ) -> None:
         with pytest.raises(ValueError, match="stride <= window"):
-            probes.occlusion(mean_reader(0, 32, 0, 32), Radiograph(flat(9), "x"), window=window, stride=stride)
+            probes.occlusion(
+                mean_reader(0, 32, 0, 32), Radiograph(flat(9), "x"), window=window, stride=stride
+            )

@@ -1,4 +1,6 @@
-"""The recall that several networks promise for the first of them: by hand where that can be done, and on patients nobody saw."""
+"""The recall that several networks promise for the first of them: by hand where that can be done,
+and on patients nobody saw.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,31 @@ def test_networks_that_miss_alike_speak_for_one_another_and_others_do_not() -> N
 
 
 def test_a_network_asked_about_next_to_nobody_is_vouched_for_by_the_others() -> None:
-    assert confidence_in(0.9, [0, 0], [1, 2000]) > confidence_in(0.9, [0, 0], [1, 2]) > confidence_in(0.99, [0, 0], [1, 2])
+    assert (
+        confidence_in(0.9, [0, 0], [1, 2000])
+        > confidence_in(0.9, [0, 0], [1, 2])
+        > confidence_in(0.99, [0, 0], [1, 2])
+    )
 
 
 def test_what_is_supported_is_the_highest_recall_with_so_much_confidence() -> None:
     missed, patients = [2, 3, 1], [100, 100, 100]
     recall = supported(missed, patients)
-    assert confidence_in(recall, missed, patients) >= CONFIDENCE > confidence_in(recall + 0.001, missed, patients)
+    assert (
+        confidence_in(recall, missed, patients)
+        >= CONFIDENCE
+        > confidence_in(recall + 0.001, missed, patients)
+    )
     assert supported([0] * 7, [348] * 7) > promise(348, 1) - 0.001
 
 
 @pytest.mark.parametrize(("shift", "pooled_fails"), [(0.0, False), (0.4, True)])
-def test_the_promise_holds_for_the_first_network_though_networks_differ(shift: float, pooled_fails: bool) -> None:
-    """Heavy-tailed scores of 7 x 348 patients, each network moved by a draw of its own; its true recall at the threshold is known."""
+def test_the_promise_holds_for_the_first_network_though_networks_differ(
+    shift: float, pooled_fails: bool
+) -> None:
+    """Heavy-tailed scores of 7 x 348 patients, each network moved by a draw of its own; its true
+    recall at the threshold is known.
+    """
     rng, tails = np.random.default_rng(7), t(3)
     kept, kept_pooled, missed_alone, missed_by_all = [], [], [], []
     for _ in range(60):
@@ -49,10 +63,20 @@ def test_the_promise_holds_for_the_first_network_though_networks_differ(shift: f
         together = np.sort(np.concatenate(scores))
         chosen = together[0]
         for candidate in together:
-            if confidence_in(0.98, [np.searchsorted(one, candidate) for one in scores], [348] * 7) < CONFIDENCE:
+            if (
+                confidence_in(0.98, [np.searchsorted(one, candidate) for one in scores], [348] * 7)
+                < CONFIDENCE
+            ):
                 break
             chosen = candidate
-        missed = [float(tails.cdf(threshold - moved[0])) for threshold in (chosen, together[rank(7 * 348, 0.98) - 1], scores[0][rank(348, 0.98) - 1])]
+        missed = [
+            float(tails.cdf(threshold - moved[0]))
+            for threshold in (
+                chosen,
+                together[rank(7 * 348, 0.98) - 1],
+                scores[0][rank(348, 0.98) - 1],
+            )
+        ]
         kept.append(missed[0] <= 0.02)
         kept_pooled.append(missed[1] <= 0.02)
         missed_by_all.append(missed[0])

@@ -26,12 +26,17 @@ def test_a_game_shows_every_example_once_in_an_order_that_changes():
 
 
 def test_a_decision_is_kept_with_what_every_model_says(models_folder):
-    models, game = Models(models_folder), Game(tuple(file for files in EXAMPLES.values() for file in files))
+    models, game = (
+        Models(models_folder),
+        Game(tuple(file for files in EXAMPLES.values() for file in files)),
+    )
     assert not game.decided
     game = quiz.decided(models, game, "PNEUMONIA")
     assert game.decided and game.mine == ("PNEUMONIA",) and game.truths == ["NORMAL"]
     assert list(game.theirs[0]) == ["baseline", "augmented", "xception"]
-    assert game.theirs[0]["baseline"].prediction.probability == pytest.approx(models["baseline"].predict(game.order[0]).probability, abs=1e-6)
+    assert game.theirs[0]["baseline"].prediction.probability == pytest.approx(
+        models["baseline"].predict(game.order[0]).probability, abs=1e-6
+    )
 
 
 def test_a_model_that_cannot_be_loaded_does_not_end_the_game(models_folder, tmp_path):
@@ -50,6 +55,12 @@ def test_nothing_says_which_class_it_is_before_the_decision(models_folder):
     for file in (*EXAMPLES["NORMAL"], *EXAMPLES["PNEUMONIA"]):
         game = Game((file,))
         # Without the picture's own bytes, whose letters may spell anything.
-        shown = re.sub(r"base64,[^']*", "", quiz._picture(game) + quiz._reveal(models, game) + quiz._score(models, game))
-        assert not re.search(r"normal|pneumonia|person|bacteria|virus|IM-", shown, re.IGNORECASE), shown
+        shown = re.sub(
+            r"base64,[^']*",
+            "",
+            quiz._picture(game) + quiz._reveal(models, game) + quiz._score(models, game),
+        )
+        assert not re.search(r"normal|pneumonia|person|bacteria|virus|IM-", shown, re.IGNORECASE), (
+            shown
+        )
         assert example(file).truth in quiz._reveal(models, quiz.decided(models, game, "NORMAL"))

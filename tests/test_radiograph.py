@@ -32,28 +32,53 @@ def grey(drawn_radiograph) -> np.ndarray:
     return drawn_radiograph(1, 1, (HEIGHT, WIDTH))
 
 
-# --- files ------------------------------------------------------------------------------------------------------------------------------
+# --- files
+# ------------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("file_format", "options"), [("PNG", {}), ("TIFF", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"})]
+    ("file_format", "options"),
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("BMP", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
 )
 def test_a_lossless_8_bit_file_keeps_its_values(grey, file_format, options):
-    pixels = read(encoded(Image.fromarray(grey).convert("RGB" if file_format == "WEBP" else "L"), file_format, **options)).pixels
+    pixels = read(
+        encoded(
+            Image.fromarray(grey).convert("RGB" if file_format == "WEBP" else "L"),
+            file_format,
+            **options,
+        )
+    ).pixels
     np.testing.assert_array_equal(pixels, grey)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_jpeg_in_grey_and_in_colour_is_the_same_picture(grey, mode, options):
-    pixels = read(encoded(Image.fromarray(grey).convert(mode), "JPEG", quality=100, subsampling=0, **options)).pixels
+    pixels = read(
+        encoded(Image.fromarray(grey).convert(mode), "JPEG", quality=100, subsampling=0, **options)
+    ).pixels
     assert np.abs(pixels.astype(int) - grey).max() <= 3
 
 
 def test_cmyk_jpeg_is_not_inverted():
     # Black ink at 100 of 255 leaves 155 of white.
-    assert abs(int(read(encoded(uniform("CMYK", (0, 0, 0, 100)), "JPEG", quality=95)).pixels.mean()) - 155) <= 2
+    assert (
+        abs(
+            int(read(encoded(uniform("CMYK", (0, 0, 0, 100)), "JPEG", quality=95)).pixels.mean())
+            - 155
+        )
+        <= 2
+    )
 
 
-@pytest.mark.parametrize(("colour", "luma"), [((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((255, 255, 255), 255)])
+@pytest.mark.parametrize(
+    ("colour", "luma"),
+    [((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((255, 255, 255), 255)],
+)
 def test_colour_becomes_luma(colour, luma):
     assert set(read(encoded(uniform("RGB", colour), "PNG")).pixels.ravel()) == {luma}
 
@@ -72,7 +97,13 @@ def test_a_transparent_palette_entry_is_black():
 
 @pytest.mark.parametrize(
     ("mode", "colour", "expected"),
-    [("RGBA", (255, 255, 255, 128), 128), ("RGBA", (90, 90, 90, 255), 90), ("RGBA", (255, 255, 255, 0), 0), ("LA", (200, 0), 0), ("LA", (200, 255), 200)],
+    [
+        ("RGBA", (255, 255, 255, 128), 128),
+        ("RGBA", (90, 90, 90, 255), 90),
+        ("RGBA", (255, 255, 255, 0), 0),
+        ("LA", (200, 0), 0),
+        ("LA", (200, 255), 200),
+    ],
 )
 def test_transparency_is_laid_over_black(mode, colour, expected):
     assert set(read(encoded(uniform(mode, colour), "PNG")).pixels.ravel()) == {expected}
@@ -81,7 +112,9 @@ def test_transparency_is_laid_over_black(mode, colour, expected):
 def test_one_bit_is_black_and_white():
     bits = np.zeros((HEIGHT, WIDTH), bool)
     bits[:, WIDTH // 2 :] = True
-    np.testing.assert_array_equal(read(encoded(Image.fromarray(bits), "PNG")).pixels, np.where(bits, 255, 0))
+    np.testing.assert_array_equal(
+        read(encoded(Image.fromarray(bits), "PNG")).pixels, np.where(bits, 255, 0)
+    )
 
 
 def ramp(low: float, middle: float, high: float, dtype: str) -> np.ndarray:
@@ -90,7 +123,10 @@ def ramp(low: float, middle: float, high: float, dtype: str) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize(("file_format", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4"), ("TIFF", "<f4")])
+@pytest.mark.parametrize(
+    ("file_format", "dtype"),
+    [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4"), ("TIFF", "<f4")],
+)
 def test_more_than_8_bits_are_stretched_from_their_own_range(file_format, dtype):
     pixels = read(encoded(Image.fromarray(ramp(1000, 2000, 5000, dtype)), file_format)).pixels
     # (2000 - 1000) * 255 / (5000 - 1000) = 63.75
@@ -103,9 +139,13 @@ def test_a_float_tiff_may_be_negative():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("mode", "suffix"), [("L", "png"), ("L", "tiff"), ("L", "webp"), ("I;16", "png"), ("I;16", "tiff")])
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", "png"), ("L", "tiff"), ("L", "webp"), ("I;16", "png"), ("I;16", "tiff")],
+)
 def test_exif_orientation_is_applied(orientation, mode, suffix, tmp_path):
-    # One bright quarter, top left as stored: where it must be seen, by the EXIF standard, is (top or bottom, left or right).
+    # One bright quarter, top left as stored: where it must be seen, by the EXIF standard, is (top
+    # or bottom, left or right).
     stored = np.zeros((HEIGHT, WIDTH), np.uint8)
     stored[: HEIGHT // 2, : WIDTH // 2] = 255
     image = Image.fromarray(stored if mode == "L" else stored.astype(np.uint16) * 256)
@@ -114,10 +154,18 @@ def test_exif_orientation_is_applied(orientation, mode, suffix, tmp_path):
     file = tmp_path / f"turned.{suffix}"
     image.save(file, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
     seen = read(file)
-    rows, columns = {1: "tl", 2: "tr", 3: "br", 4: "bl", 5: "tl", 6: "tr", 7: "br", 8: "bl"}[orientation]
+    rows, columns = {1: "tl", 2: "tr", 3: "br", 4: "bl", 5: "tl", 6: "tr", 7: "br", 8: "bl"}[
+        orientation
+    ]
     expected = np.zeros((WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH), np.uint8)
-    half_rows = slice(None, expected.shape[0] // 2) if rows == "t" else slice(expected.shape[0] // 2, None)
-    half_columns = slice(None, expected.shape[1] // 2) if columns == "l" else slice(expected.shape[1] // 2, None)
+    half_rows = (
+        slice(None, expected.shape[0] // 2) if rows == "t" else slice(expected.shape[0] // 2, None)
+    )
+    half_columns = (
+        slice(None, expected.shape[1] // 2)
+        if columns == "l"
+        else slice(expected.shape[1] // 2, None)
+    )
     expected[half_rows, half_columns] = 255
     np.testing.assert_array_equal(seen.pixels, expected)
     assert header_size(file) == seen.size
@@ -139,7 +187,16 @@ def test_path_bytes_image_and_array_give_the_same_pixels(grey, tmp_path):
     file = tmp_path / "x.png"
     Image.fromarray(grey).save(file)
     content = file.read_bytes()
-    for source in (file, str(file), content, bytearray(content), memoryview(content), Image.open(file), grey, read(file)):
+    for source in (
+        file,
+        str(file),
+        content,
+        bytearray(content),
+        memoryview(content),
+        Image.open(file),
+        grey,
+        read(file),
+    ):
         np.testing.assert_array_equal(read(source).pixels, grey)
 
 
@@ -148,7 +205,9 @@ def test_what_a_file_says_of_itself_is_kept(grey):
     facts = [read(encoded(image, file_format)).facts for file_format in radiograph.FORMATS]
     assert [fact.format for fact in facts] == list(radiograph.FORMATS)
     assert {fact.mode for fact in facts if fact.format != "WEBP"} == {"L"}
-    assert {(fact.frames, fact.coloured, fact.modality, fact.body_part, fact.view) for fact in facts} == {(1, 0.0, None, None, None)}
+    assert {
+        (fact.frames, fact.coloured, fact.modality, fact.body_part, fact.view) for fact in facts
+    } == {(1, 0.0, None, None, None)}
     assert read(grey).facts == read(image).facts == radiograph.Facts()
     assert read(encoded(uniform("CMYK", (0, 0, 0, 9)), "JPEG")).facts.mode == "CMYK"
     assert read(np.ones((HEIGHT, WIDTH), np.uint16)).facts.mode == "uint16"
@@ -157,8 +216,19 @@ def test_what_a_file_says_of_itself_is_kept(grey):
 
 def test_of_several_pages_the_first_is_read(grey):
     first, second = Image.fromarray(grey), Image.fromarray(255 - grey)
-    for file_format, options in (("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("PNG", {}), ("WEBP", {"lossless": True})):
-        content = encoded(first.convert("RGB"), file_format, save_all=True, append_images=[second.convert("RGB")], **options)
+    for file_format, options in (
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+    ):
+        content = encoded(
+            first.convert("RGB"),
+            file_format,
+            save_all=True,
+            append_images=[second.convert("RGB")],
+            **options,
+        )
         picture = read(content)
         np.testing.assert_array_equal(picture.pixels, grey)
         assert picture.facts.frames == 2
@@ -190,7 +260,8 @@ def test_a_film_on_a_blue_base_is_not_coloured(grey):
 
 
 def test_the_share_of_colour_by_hand():
-    # Two colours of one luma (76 and 76), one pixel in four is red: its distance from the median of its luma is over the limit, that of the others is 0.
+    # Two colours of one luma (76 and 76), one pixel in four is red: its distance from the median of
+    # its luma is over the limit, that of the others is 0.
     colours = np.full((HEIGHT, WIDTH, 3), 76, np.uint8)
     colours[: HEIGHT // 2, : WIDTH // 2] = [255, 0, 0]
     assert read(colours).facts.coloured == 0.25
@@ -200,8 +271,11 @@ def test_the_share_of_colour_by_hand():
     assert read(colours.astype(np.float64)).facts.coloured == 0.25
 
 
-# --- PIL images and arrays --------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("mode", "1 L P RGB RGBA CMYK YCbCr HSV I F LA PA La RGBa RGBX I;16 I;16B I;16L".split())
+# --- PIL images and arrays
+# --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "mode", "1 L P RGB RGBA CMYK YCbCr HSV I F LA PA La RGBa RGBX I;16 I;16B I;16L".split()
+)
 def test_every_mode_of_pillow_is_read(mode):
     picture = read(Image.new(mode, (WIDTH, HEIGHT)))
     assert picture.size == (HEIGHT, WIDTH)
@@ -218,7 +292,9 @@ def test_a_colour_space_without_a_way_to_grey_is_named():
         read(Image.new("LAB", (WIDTH, HEIGHT)))
 
 
-@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 1), (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 4)])
+@pytest.mark.parametrize(
+    "shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 1), (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 4)]
+)
 def test_uint8_arrays_keep_their_values(grey, shape):
     array = grey if len(shape) == 2 else np.repeat(grey[..., np.newaxis], shape[2], axis=2)
     if shape[-1] == 4:
@@ -260,13 +336,21 @@ def test_any_memory_layout_is_read_and_the_callers_array_is_not_shared(grey):
     np.testing.assert_array_equal(picture.pixels, grey)
 
 
-# --- what cannot be read ----------------------------------------------------------------------------------------------------------------
+# --- what cannot be read
+# ----------------------------------------------------------------------------------------------------------------
 def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     rows = zlib.compress(b"\0" * (1 + (width + 7) // 8) * min(height, 10))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", rows)
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -336,7 +420,18 @@ def test_what_is_no_source_is_named(source):
         read(source)
 
 
-@pytest.mark.parametrize("shape", [(HEIGHT,), (HEIGHT, WIDTH, 2), (HEIGHT, WIDTH, 5), (2, HEIGHT, WIDTH, 3), (0, 0), (0, 5, 3), ()])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (HEIGHT,),
+        (HEIGHT, WIDTH, 2),
+        (HEIGHT, WIDTH, 5),
+        (2, HEIGHT, WIDTH, 3),
+        (0, 0),
+        (0, 5, 3),
+        (),
+    ],
+)
 def test_arrays_of_other_shapes_are_refused(shape):
     with pytest.raises(UnreadableImage, match=r"Expected an array \(H, W\)"):
         read(np.zeros(shape, np.uint8))
@@ -372,7 +467,8 @@ def test_a_radiograph_takes_nothing_but_grey_bytes():
             Radiograph(pixels, "x")
 
 
-# --- to the size of a network -----------------------------------------------------------------------------------------------------------
+# --- to the size of a network
+# -----------------------------------------------------------------------------------------------------------
 def textured(height: int, width: int) -> np.ndarray:
     # A chest with ribs: fine stripes are what a resize without antialiasing turns into others.
     y, x = np.mgrid[0:height, 0:width] / np.array([height, width]).reshape(2, 1, 1)
@@ -382,12 +478,24 @@ def textured(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(100, 100), (128, 128), (224, 224)])
 def test_an_original_and_its_published_copy_give_the_same_input(size, tmp_path):
     pixels = textured(1200, 1600)
-    # Made as the files of the train folder were: squeezed, then encoded as JPEG of Pillow's usual quality.
-    Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR).save(tmp_path / "copy.jpeg", quality=75)
-    np.testing.assert_array_equal(resize(Radiograph(pixels, "original"), size), resize(read(tmp_path / "copy.jpeg"), size))
+    # Made as the files of the train folder were: squeezed, then encoded as JPEG of Pillow's usual
+    # quality.
+    Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR).save(
+        tmp_path / "copy.jpeg", quality=75
+    )
+    np.testing.assert_array_equal(
+        resize(Radiograph(pixels, "original"), size), resize(read(tmp_path / "copy.jpeg"), size)
+    )
     # The equality means something: the squeezed picture without its encoding is another one.
-    bare = Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR).resize(size, Image.Resampling.BILINEAR)
-    assert np.abs(np.asarray(bare).astype(int) - resize(Radiograph(pixels, "original"), size)).max() >= 2
+    bare = (
+        Image.fromarray(pixels)
+        .resize((224, 224), Image.Resampling.BILINEAR)
+        .resize(size, Image.Resampling.BILINEAR)
+    )
+    assert (
+        np.abs(np.asarray(bare).astype(int) - resize(Radiograph(pixels, "original"), size)).max()
+        >= 2
+    )
 
 
 @pytest.mark.data
@@ -418,7 +526,9 @@ def test_a_picture_of_the_copies_size_is_left_alone():
 
 
 def test_resize_of_a_constant_is_constant():
-    assert set(resize(Radiograph(np.full((300, 200), 77, np.uint8), "x"), (128, 128)).ravel()) == {77}
+    assert set(resize(Radiograph(np.full((300, 200), 77, np.uint8), "x"), (128, 128)).ravel()) == {
+        77
+    }
 
 
 def test_to_input_repeats_grey_and_keeps_0_to_255():

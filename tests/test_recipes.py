@@ -17,7 +17,12 @@ def test_each_variant_repeats_the_source(variant):
     recipe = get(variant)
     assert (recipe.variant, recipe.name) == (variant, "seed")
     assert recipe == get(variant, "seed")
-    assert (recipe.seed, recipe.batch_size, recipe.threshold, recipe.validation) == (42, 32, 0.5, "val")
+    assert (recipe.seed, recipe.batch_size, recipe.threshold, recipe.validation) == (
+        42,
+        32,
+        0.5,
+        "val",
+    )
     assert recipe.input_size == CATALOGUE[variant].input_size
     assert recipe.note
 
@@ -38,7 +43,9 @@ def test_augmented():
     assert recipe.input_size == (128, 128)
     assert (recipe.epochs, recipe.keep_epoch) == (40, 40)
     assert (recipe.optimizer, recipe.learning_rate) == ("adam", 0.001)
-    assert recipe.augmentation == Geometry(rotation=30, shift=0.15, shear=0.1, zoom=0.1, vertical_flip=True, horizontal_flip=False)
+    assert recipe.augmentation == Geometry(
+        rotation=30, shift=0.15, shear=0.1, zoom=0.1, vertical_flip=True, horizontal_flip=False
+    )
     assert not recipe.frozen_body
 
 
@@ -50,7 +57,9 @@ def test_xception():
 
 
 def test_unknown_names_are_answered_with_those_there_are():
-    with pytest.raises(KeyError, match="no variant 'resnet'; expected one of baseline, augmented, xception"):
+    with pytest.raises(
+        KeyError, match="no variant 'resnet'; expected one of baseline, augmented, xception"
+    ):
         get("resnet")
     with pytest.raises(KeyError, match=r"baseline has no recipe 'worst'; expected one of .*seed"):
         get("baseline", "worst")

@@ -15,23 +15,41 @@ from train import details, seeds
 from train.__main__ import main
 from train.metrics import measure
 
-NAMES = ["train/NORMAL/a.jpeg", "train/NORMAL/b.jpeg", "train/PNEUMONIA/c.jpeg", "train/PNEUMONIA/d.jpeg"]
+NAMES = [
+    "train/NORMAL/a.jpeg",
+    "train/NORMAL/b.jpeg",
+    "train/PNEUMONIA/c.jpeg",
+    "train/PNEUMONIA/d.jpeg",
+]
 LABELS = np.array([0, 0, 1, 1])
 ORDERED, ONE_WRONG = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.1, 0.85, 0.8, 0.9])
 
 
 @pytest.fixture
 def run(tmp_path: Path, make_contract) -> Callable[..., Path]:
-    """Makes a finished run's bundle, without weights: its answers under two corruptions, and what the test folder said."""
+    """Makes a finished run's bundle, without weights: its answers under two corruptions, and what
+    the test folder said.
+    """
 
-    def make(seed: int, sha: str, first: np.ndarray, second: np.ndarray, test: np.ndarray, **recipe) -> Path:
+    def make(
+        seed: int, sha: str, first: np.ndarray, second: np.ndarray, test: np.ndarray, **recipe
+    ) -> Path:
         folder = tmp_path / f"run-{seed}-{sha}"
         folder.mkdir()
-        settings = {"name": "best", "seed": seed, "epochs": 3, "training_seconds": 100 * seed} | recipe
-        contract = make_contract("baseline", (100, 100), recipe=settings, weights_sha256=sha * 64, temperature=2.0)
+        settings = {
+            "name": "best",
+            "seed": seed,
+            "epochs": 3,
+            "training_seconds": 100 * seed,
+        } | recipe
+        contract = make_contract(
+            "baseline", (100, 100), recipe=settings, weights_sha256=sha * 64, temperature=2.0
+        )
         (folder / "contract.json").write_text(contract.to_json())
         details.write_copies(folder, NAMES, {"clean": ORDERED, "first": first, "second": second})
-        bundle.write_metrics(folder, {"test": measure(LABELS, test, 0.5, "test", resamples=20)}, contract)
+        bundle.write_metrics(
+            folder, {"test": measure(LABELS, test, 0.5, "test", resamples=20)}, contract
+        )
         return folder
 
     return make
@@ -39,7 +57,10 @@ def run(tmp_path: Path, make_contract) -> Callable[..., Path]:
 
 def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
     # AUC .75 where one pair of four is the wrong way round: (mean .875 + worst .75) / 2 against 1.
-    worse, better = run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ORDERED, ONE_WRONG)
+    worse, better = (
+        run(1, "a", ORDERED, ONE_WRONG, ORDERED),
+        run(2, "b", ORDERED, ORDERED, ONE_WRONG),
+    )
     assert seeds.write([worse, better]) == better
     assert not (worse / "seeds.json").exists() and not (worse / "seeds.png").exists()
     values = seeds.read(better)
@@ -54,7 +75,9 @@ def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
 
 
 def test_the_picture_shows_every_run_the_mean_and_which_was_kept(run) -> None:
-    kept = seeds.write([run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ORDERED, ONE_WRONG)])
+    kept = seeds.write(
+        [run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ORDERED, ONE_WRONG)]
+    )
     with Image.open(kept / "seeds.png") as stored:
         assert stored.width > 800
     values = seeds.read(kept)
@@ -62,15 +85,23 @@ def test_the_picture_shows_every_run_the_mean_and_which_was_kept(run) -> None:
     drawn = seeds.picture(values)
     worst, both, accuracy = drawn.axes[1], drawn.axes[2], drawn.axes[-1]
     # The mean under corruption is 1 and 1, the worst .75 and 1: what decides is between the two.
-    assert [text.get_text() for text in worst.texts] == ["0.7500", "1.0000"] and "chooses" in both.get_title()
-    assert [text.get_text() for text in both.texts] == [f"{seeds.merit(entry['validation']):.4f}" for entry in values["runs"]]
+    assert [text.get_text() for text in worst.texts] == [
+        "0.7500",
+        "1.0000",
+    ] and "chooses" in both.get_title()
+    assert [text.get_text() for text in both.texts] == [
+        f"{seeds.merit(entry['validation']):.4f}" for entry in values["runs"]
+    ]
     assert [text.get_text() for text in accuracy.texts] == ["1.000", "0.750"]
     mean, first, second = worst.lines
     assert list(mean.get_xdata()) == [0.875, 0.875]
     assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() != "white"
 
 
-@pytest.mark.parametrize(("changes", "message"), [({"seed": 1}, "of one seed"), ({"seed": 2, "epochs": 4}, "more differs than the seed")])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"seed": 1}, "of one seed"), ({"seed": 2, "epochs": 4}, "more differs than the seed")],
+)
 def test_what_is_no_second_run_of_the_recipe_is_refused(run, changes, message) -> None:
     first = run(1, "a", ORDERED, ORDERED, ORDERED)
     with pytest.raises(bundle.BundleError, match=message):
@@ -99,12 +130,19 @@ def test_seeds_of_other_weights_are_refused(run) -> None:
 
 
 def test_a_mean_of_runs_can_be_kept_but_has_no_part_in_the_spread(run) -> None:
-    one, other = run(1, "a", ORDERED, ONE_WRONG, ORDERED), run(2, "b", ORDERED, ONE_WRONG, ONE_WRONG)
+    one, other = (
+        run(1, "a", ORDERED, ONE_WRONG, ORDERED),
+        run(2, "b", ORDERED, ONE_WRONG, ONE_WRONG),
+    )
     mixed = run(1, "c", ORDERED, ORDERED, ONE_WRONG, averaged=[1, 2])
     assert seeds.write([one, other, mixed]) == mixed
     values = seeds.read(mixed)
     assert values is not None and [entry["seed"] for entry in values["runs"]] == [1, 2, "1 + 2"]
     assert values["mean"]["accuracy"] == pytest.approx(0.875)
-    assert [label.get_text() for label in seeds.picture(values).axes[0].get_yticklabels()] == ["seed 1", "seed 2", "mean of 1 + 2"]
+    assert [label.get_text() for label in seeds.picture(values).axes[0].get_yticklabels()] == [
+        "seed 1",
+        "seed 2",
+        "mean of 1 + 2",
+    ]
     with pytest.raises(bundle.BundleError, match="two runs or more, got 1"):
         seeds.write([one, mixed])

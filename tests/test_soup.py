@@ -1,4 +1,6 @@
-"""The mean of several runs' weights: by hand, as a run of its own, and refused where it would mean nothing."""
+"""The mean of several runs' weights: by hand, as a run of its own, and refused where it would mean
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from train import fit, recipes, soup
 from train.__main__ import main
 from train.run_folder import RunError, history_of, run_facts
 
-SHORT = replace(recipes.get("baseline", "best"), teacher_weight=0.0, input_size=(48, 48), epochs=2, keep_epoch=2, batch_size=8, warmup=0.0, schedule="constant")
+SHORT = replace(
+    recipes.get("baseline", "best"),
+    teacher_weight=0.0,
+    input_size=(48, 48),
+    epochs=2,
+    keep_epoch=2,
+    batch_size=8,
+    warmup=0.0,
+    schedule="constant",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +42,24 @@ def test_the_mean_is_that_of_each_weight():
     assert all(np.all(value == 2.5) for value in soup.mean([one, other]).get_weights())
 
 
-def test_a_soup_is_a_run_whose_bundle_says_whose_mean_it_is(runs, tiny_dataset, monkeypatch, tmp_path):
+def test_a_soup_is_a_run_whose_bundle_says_whose_mean_it_is(
+    runs, tiny_dataset, monkeypatch, tmp_path
+):
     monkeypatch.setattr(recipes, "get", lambda variant, name: SHORT)
-    assert main(["soup", str(runs / "1"), str(runs / "2"), "--data", str(tiny_dataset), "--out", str(tmp_path / "soup")]) == 0
+    assert (
+        main(
+            [
+                "soup",
+                str(runs / "1"),
+                str(runs / "2"),
+                "--data",
+                str(tiny_dataset),
+                "--out",
+                str(tmp_path / "soup"),
+            ]
+        )
+        == 0
+    )
     made = PneumoniaClassifier.from_pretrained(tmp_path / "soup" / "bundle")
     assert made.contract.recipe["averaged"] == [1, 2]
     first, second = (fit.at_epoch(SHORT, runs / name, 2).get_weights() for name in ("1", "2"))

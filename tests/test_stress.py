@@ -1,4 +1,6 @@
-"""The stress report: measured on a tiny data set, written, read, put into words, and accepted as part of a bundle."""
+"""The stress report: measured on a tiny data set, written, read, put into words, and accepted as
+part of a bundle.
+"""
 
 from __future__ import annotations
 
@@ -24,28 +26,53 @@ from train.stress_report import Condition, Stress
 
 
 def figures(auc: float) -> dict[str, Figure]:
-    return {name: Figure(value, value - 0.05, min(1, value + 0.04), "wilson") for name, value in {"auc": auc, "accuracy": 0.8, "recall": 0.9}.items()}
+    return {
+        name: Figure(value, value - 0.05, min(1, value + 0.04), "wilson")
+        for name, value in {"auc": auc, "accuracy": 0.8, "recall": 0.9}.items()
+    }
 
 
-def report(*, hidden: float = 0.6, only: float = 0.8, dark: float = 0.7, limit: int | None = None) -> Stress:
+def report(
+    *, hidden: float = 0.6, only: float = 0.8, dark: float = 0.7, limit: int | None = None
+) -> Stress:
     """A report as it might be: AUC .95 on whole pictures, and what is given under three conditions."""
     aucs = {"original": 0.95, "lungs hidden": hidden, "lungs only": only, "darker": dark}
     conditions = tuple(Condition(name, f"title of {name}", "lungs") for name in aucs)
     split = {name: figures(auc) for name, auc in aucs.items()}
     moves = {"max": 0.25, "mean": 0.125, "change": 1}
-    originals = {"images": 16, "with_copy_step": {"max": 0.0, "mean": 0.0, "change": 0}, "without_copy_step": moves, "other_copies": moves}
-    return Stress("xception", "a" * 64, 0.3, limit, {"test": 624, "held-out": 746}, conditions, {"test": split, "held-out": split}, originals)
+    originals = {
+        "images": 16,
+        "with_copy_step": {"max": 0.0, "mean": 0.0, "change": 0},
+        "without_copy_step": moves,
+        "other_copies": moves,
+    }
+    return Stress(
+        "xception",
+        "a" * 64,
+        0.3,
+        limit,
+        {"test": 624, "held-out": 746},
+        conditions,
+        {"test": split, "held-out": split},
+        originals,
+    )
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory, models_folder: Path, tiny_scan: Dataset) -> tuple[Stress, Path]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory, models_folder: Path, tiny_scan: Dataset
+) -> tuple[Stress, Path]:
     """The tiny baseline under stress: the report, and the bundle it was written into."""
-    folder = Path(shutil.copytree(models_folder / "baseline", tmp_path_factory.mktemp("stress") / "baseline"))
+    folder = Path(
+        shutil.copytree(models_folder / "baseline", tmp_path_factory.mktemp("stress") / "baseline")
+    )
     return stress.measure(folder, tiny_scan, folder, resamples=20), folder
 
 
 class TestMeasure:
-    def test_every_probe_and_corruption_is_there_once_on_both_splits(self, measured: tuple[Stress, Path]) -> None:
+    def test_every_probe_and_corruption_is_there_once_on_both_splits(
+        self, measured: tuple[Stress, Path]
+    ) -> None:
         report, _ = measured
         names = [condition.name for condition in report.conditions]
         assert names[0] == "original"
@@ -54,11 +81,18 @@ class TestMeasure:
         assert [set(split) for split in report.figures.values()] == [set(names)] * 2
         assert list(report.figures) == ["held-out", "test"]
 
-    def test_untouched_figures_are_those_of_the_classifier(self, measured: tuple[Stress, Path], tiny_scan: Dataset) -> None:
+    def test_untouched_figures_are_those_of_the_classifier(
+        self, measured: tuple[Stress, Path], tiny_scan: Dataset
+    ) -> None:
         report, folder = measured
         classifier, items = PneumoniaClassifier.from_pretrained(folder), tiny_scan.split("test")
         answers = classifier.predict([item.path for item in items])
-        right = np.mean([(answer.label == "PNEUMONIA") == (item.label == 1) for answer, item in zip(answers, items, strict=True)])
+        right = np.mean(
+            [
+                (answer.label == "PNEUMONIA") == (item.label == 1)
+                for answer, item in zip(answers, items, strict=True)
+            ]
+        )
         assert report.figures["test"]["original"]["accuracy"].value == pytest.approx(right)
         assert report.images == {"test": len(items), "held-out": report.images["held-out"]}
         assert report.threshold == 0.5 and report.limit is None
@@ -70,13 +104,19 @@ class TestMeasure:
             assert picture.format == "PNG" and picture.width > 800
         assert str(folder.parent) not in (folder / "stress.json").read_text()
 
-    def test_a_bundle_may_hold_it(self, measured: tuple[Stress, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_bundle_may_hold_it(
+        self, measured: tuple[Stress, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         _, folder = measured
         monkeypatch.setattr(release, "check_card", lambda *_: None)
         assert {"stress.json", "stress.png"} <= {name for name, _ in release.check(folder, "card")}
 
-    def test_a_limit_is_kept_and_said(self, models_folder: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
-        report = stress.measure(models_folder / "baseline", tiny_scan, tmp_path, limit=4, resamples=5)
+    def test_a_limit_is_kept_and_said(
+        self, models_folder: Path, tiny_scan: Dataset, tmp_path: Path
+    ) -> None:
+        report = stress.measure(
+            models_folder / "baseline", tiny_scan, tmp_path, limit=4, resamples=5
+        )
         assert report.limit == 4 and report.images["test"] == 4
         assert any("quick look at 4 images" in line for line in stress_report.lines(report))
 
@@ -90,25 +130,39 @@ class TestRecordedAnswers:
         evaluate.calibrate(folder, tiny_scan)
         return folder
 
-    def test_they_give_the_figures_that_asking_again_gives(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+    def test_they_give_the_figures_that_asking_again_gives(
+        self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path
+    ) -> None:
         taken = stress.measure(calibrated_bundle, tiny_scan, tmp_path / "taken", resamples=5)
         (calibrated_bundle / details.COPIES).unlink()
-        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "asked", resamples=5) == taken
+        assert (
+            stress.measure(calibrated_bundle, tiny_scan, tmp_path / "asked", resamples=5) == taken
+        )
 
-    def test_they_are_taken(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+    def test_they_are_taken(
+        self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path
+    ) -> None:
         names, labels, raw = details.read_copies(calibrated_bundle)
         details.write_copies(calibrated_bundle, names, raw | {"jpeg 20": labels.astype(float)})
         report = stress.measure(calibrated_bundle, tiny_scan, tmp_path, resamples=5)
         assert report.figures["held-out"]["jpeg 20"]["auc"].value == 1.0
 
-    def test_those_of_other_weights_or_other_images_are_not(self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path) -> None:
+    def test_those_of_other_weights_or_other_images_are_not(
+        self, calibrated_bundle: Path, tiny_scan: Dataset, tmp_path: Path
+    ) -> None:
         names, _, raw = details.read_copies(calibrated_bundle)
         upside_down = {name: 1 - values for name, values in raw.items()}
         honest = stress.measure(calibrated_bundle, tiny_scan, tmp_path / "honest", resamples=5)
         details.write_copies(calibrated_bundle, names, upside_down)
-        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other weights", resamples=5) == honest
+        assert (
+            stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other weights", resamples=5)
+            == honest
+        )
         details.write_copies(calibrated_bundle, names[::-1], upside_down)
-        assert stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other images", resamples=5) == honest
+        assert (
+            stress.measure(calibrated_bundle, tiny_scan, tmp_path / "other images", resamples=5)
+            == honest
+        )
 
 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
@@ -120,22 +174,38 @@ def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
 class TestWords:
     @pytest.mark.parametrize(
         ("hidden", "expected"),
-        [(0.94, "hardly lowers the AUC"), (0.80, "more than half of what lifts it above chance remains"), (0.60, "takes more than half")],
+        [
+            (0.94, "hardly lowers the AUC"),
+            (0.80, "more than half of what lifts it above chance remains"),
+            (0.60, "takes more than half"),
+        ],
     )
     def test_what_hiding_the_lungs_costs(self, hidden: float, expected: str) -> None:
         text = stress_report.lung_sentence(report(hidden=hidden))
         assert expected in text
-        assert f"AUC 0.950 on the whole picture, {hidden:.3f} with the lungs hidden, 0.800 with nothing but the lungs" in text
+        assert (
+            f"AUC 0.950 on the whole picture, {hidden:.3f} with the lungs hidden, 0.800 with"
+            " nothing but the lungs" in text
+        )
 
     def test_one_class_alone_tells_nothing(self) -> None:
         whole = report()
-        without = {name: {key: value for key, value in entry.items() if key != "auc"} for name, entry in whole.figures["test"].items()}
-        assert "cannot be told" in stress_report.lung_sentence(replace(whole, figures={**whole.figures, "test": without}))
+        without = {
+            name: {key: value for key, value in entry.items() if key != "auc"}
+            for name, entry in whole.figures["test"].items()
+        }
+        assert "cannot be told" in stress_report.lung_sentence(
+            replace(whole, figures={**whole.figures, "test": without})
+        )
 
     def test_the_table_has_a_row_a_condition_and_every_cell_its_interval(self) -> None:
         rows = [line for line in stress_report.lines(report()) if line.startswith("|")]
         assert len(rows) == 2 + 4
-        assert rows[2] == "| title of original | 0.950 (0.900 to 0.990) | 80.0% (75.0% to 84.0%) | 90.0% (85.0% to 94.0%) |  | 0.950 (0.900 to 0.990) |"
+        assert (
+            rows[2]
+            == "| title of original | 0.950 (0.900 to 0.990) | 80.0% (75.0% to 84.0%) | 90.0%"
+            " (85.0% to 94.0%) |  | 0.950 (0.900 to 0.990) |"
+        )
         assert {row.count("|") for row in rows} == {7}
 
     def test_a_whole_measurement_is_no_quick_look(self) -> None:
@@ -145,8 +215,14 @@ class TestWords:
 
     def test_originals(self) -> None:
         text = stress_report.originals_sentence(report())
-        assert "16 originals" in text and "by 0.000 at most" in text and "0.250 (0.125) without its copy step" in text
-        assert "no originals" in stress_report.originals_sentence(replace(report(), originals={"images": 0}))
+        assert (
+            "16 originals" in text
+            and "by 0.000 at most" in text
+            and "0.250 (0.125) without its copy step" in text
+        )
+        assert "no originals" in stress_report.originals_sentence(
+            replace(report(), originals={"images": 0})
+        )
 
     def test_the_biggest_loss(self) -> None:
         assert stress_report.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
@@ -157,7 +233,13 @@ class TestWords:
         inverted = Condition("inverted", "inverted", "exposure")
         split = {**whole.figures["test"], "inverted": figures(0.1)}
         assert (
-            stress_report.biggest_loss(replace(whole, conditions=(*whole.conditions, inverted), figures={"test": split, "held-out": split})).name
+            stress_report.biggest_loss(
+                replace(
+                    whole,
+                    conditions=(*whole.conditions, inverted),
+                    figures={"test": split, "held-out": split},
+                )
+            ).name
             == "lungs hidden"
         )
 
@@ -169,20 +251,32 @@ class TestWords:
 def test_the_chart_marks_the_biggest_loss() -> None:
     chart = stress_report.picture(report(dark=0.55))
     labels = chart.axes[0].get_yticklabels()
-    assert [label.get_text() for label in labels if label.get_fontweight() == "bold"] == ["title of darker"]
+    assert [label.get_text() for label in labels if label.get_fontweight() == "bold"] == [
+        "title of darker"
+    ]
 
 
 class TestOriginals:
     @pytest.fixture
     def contrast_reader(self, make_contract: Callable[..., Contract]) -> PneumoniaClassifier:
-        """A network whose probability is the mean grey value of the picture's first column over 255."""
+        """A network whose probability is the mean grey value of the picture's first column over
+        255.
+        """
         inputs = keras.Input((224, 224, 3))
         column = keras.layers.Cropping2D(((0, 0), (0, 223)))(inputs)
-        answer = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / (3 * 255)))
-        return PneumoniaClassifier(keras.Model(inputs, answer(keras.layers.GlobalAveragePooling2D()(column))), make_contract("baseline", (224, 224)))
+        answer = keras.layers.Dense(
+            1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / (3 * 255))
+        )
+        return PneumoniaClassifier(
+            keras.Model(inputs, answer(keras.layers.GlobalAveragePooling2D()(column))),
+            make_contract("baseline", (224, 224)),
+        )
 
-    def test_the_copy_step_leaves_nothing_to_move(self, contrast_reader: PneumoniaClassifier, tmp_path: Path) -> None:
-        # Black and white columns of 1 pixel: where a copy's first column lies between them depends on filter and encoding.
+    def test_the_copy_step_leaves_nothing_to_move(
+        self, contrast_reader: PneumoniaClassifier, tmp_path: Path
+    ) -> None:
+        # Black and white columns of 1 pixel: where a copy's first column lies between them depends
+        # on filter and encoding.
         stripes = np.tile(np.array([0, 255], np.uint8), (400, 225))
         Image.fromarray(stripes).save(tmp_path / "original.png")
         item = Item(tmp_path / "original.png", "val", 0, "x", None)
@@ -195,6 +289,10 @@ class TestOriginals:
         assert found["without_copy_step"]["max"] == pytest.approx(by_hand, abs=1e-6)
         assert found["other_copies"]["max"] >= found["other_copies"]["mean"] > 0
 
-    def test_copies_are_no_originals(self, contrast_reader: PneumoniaClassifier, tmp_path: Path) -> None:
+    def test_copies_are_no_originals(
+        self, contrast_reader: PneumoniaClassifier, tmp_path: Path
+    ) -> None:
         Image.fromarray(np.zeros((224, 224), np.uint8)).save(tmp_path / "copy.png")
-        assert stress.originals_against_copies(contrast_reader, [Item(tmp_path / "copy.png", "val", 0, "x", None)]) == {"images": 0}
+        assert stress.originals_against_copies(
+            contrast_reader, [Item(tmp_path / "copy.png", "val", 0, "x", None)]
+        ) == {"images": 0}

@@ -1,4 +1,6 @@
-"""The log of tries: a recipe is changed as asked, trained, judged on held-out patients alone, and written down."""
+"""The log of tries: a recipe is changed as asked, trained, judged on held-out patients alone, and
+written down.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from train.run_folder import RunError
 
 def test_changes_reach_fields_and_the_policy():
     recipe = get("xception", "best")
-    changed = tries.changed(recipe, {"epochs": 1, "training_size": [96, 96], "augmentation.jpeg": 0.0})
+    changed = tries.changed(
+        recipe, {"epochs": 1, "training_size": [96, 96], "augmentation.jpeg": 0.0}
+    )
     assert (changed.epochs, changed.keep_epoch, changed.training_size) == (1, 1, (96, 96))
     assert changed.augmentation == replace(STRONG, jpeg=0.0)
     with pytest.raises(RunError, match="cannot be changed so"):
@@ -28,12 +32,28 @@ def test_a_try_is_trained_judged_and_written_down(tiny_dataset, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     best = replace(get("baseline", "best"), teacher_weight=0.0, batch_size=8)
     monkeypatch.setattr(recipes, "get", lambda variant, name: best)
-    arguments = ["try", "short", "baseline", "--change", "epochs=1", "--change", "input_size=[40, 40]", "--expect", "little", "--data", str(tiny_dataset)]
+    arguments = [
+        "try",
+        "short",
+        "baseline",
+        "--change",
+        "epochs=1",
+        "--change",
+        "input_size=[40, 40]",
+        "--expect",
+        "little",
+        "--data",
+        str(tiny_dataset),
+    ]
     assert main([*arguments, "--results", "log"]) == 0
     printed = json.loads(capsys.readouterr().out)
     [record] = tries.read(tmp_path / "log")
     assert record["summary"] == printed
-    assert (record["name"], record["changes"], record["expected"]) == ("short", {"epochs": 1, "input_size": [40, 40]}, "little")
+    assert (record["name"], record["changes"], record["expected"]) == (
+        "short",
+        {"epochs": 1, "input_size": [40, 40]},
+        "little",
+    )
     assert record["images"] < 24
     assert 0 <= printed["worst_auc"] <= printed["mean_auc"] <= 1
     # A second try of that name takes the first one's place.

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As in app.py: products as small as those of pneumonia.lungs lose far more by waiting for a second thread's core than they gain.
+# As in app.py: products as small as those of pneumonia.lungs lose far more by waiting for a second
+# thread's core than they gain.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from pneumonia import BundleError, ContractError
@@ -20,7 +21,9 @@ from train.run_folder import RunError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns 0 where it did what was asked, 1 with a sentence on stderr where it could not."""
+    """Runs one command; returns 0 where it did what was asked, 1 with a sentence on stderr where it
+    could not.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -31,131 +34,367 @@ def main(arguments: list[str] | None = None) -> int:
         print(error.args[0], file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on where it was, with --resume where it has that option.", file=sys.stderr)
+        print(
+            "\nStopped. The same command goes on where it was, with --resume where it has that"
+            " option.",
+            file=sys.stderr,
+        )
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train", description="Trains, measures and publishes the three networks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m train", description="Trains, measures and publishes the three networks."
+    )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = subparsers.add_parser("data", help="audit the data set: counts, duplicates, patients, sizes; JSON and a picture")
+    command = subparsers.add_parser(
+        "data", help="audit the data set: counts, duplicates, patients, sizes; JSON and a picture"
+    )
     _add_data(command)
-    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where data.json and data.png go (default: %(default)s)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("assets/results"),
+        help="where data.json and data.png go (default: %(default)s)",
+    )
     command.set_defaults(run=commands.count)
 
     for name in (*CATALOGUE, "all"):
-        help_text = f"train {CATALOGUE[name].title}" if name in CATALOGUE else "train all variants, one after the other"
+        help_text = (
+            f"train {CATALOGUE[name].title}"
+            if name in CATALOGUE
+            else "train all variants, one after the other"
+        )
         command = subparsers.add_parser(name, help=help_text)
         _add_data(command)
         command.add_argument("--recipe", default="seed", help="which recipe (default: %(default)s)")
-        command.add_argument("--epochs", type=int, help="how many epochs, instead of the recipe's number")
-        command.add_argument("--seed", type=int, help="another seed than the recipe's; the run's folder is then runs/VARIANT-RECIPE-SEED")
-        command.add_argument("--pool", type=Path, metavar="DIR", help="a teacher's views and answers, for a recipe that learns from them (see distil)")
-        command.add_argument("--out", type=Path, help="the run's folder (default: runs/VARIANT-RECIPE); the bundle is made in it")
-        command.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
-        command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="mixed_bfloat16 halves the time where the processor has it")
-        command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
-        where = "a namespace; each variant goes to NAMESPACE/pneumonia-xray-VARIANT" if name == "all" else "NAMESPACE/NAME"
-        command.add_argument("--push", metavar="NAMESPACE" if name == "all" else "NAMESPACE/NAME", help=f"publish the finished bundle on the Hub: {where}")
-        command.set_defaults(run=commands.train, variants=list(CATALOGUE) if name == "all" else [name])
+        command.add_argument(
+            "--epochs", type=int, help="how many epochs, instead of the recipe's number"
+        )
+        command.add_argument(
+            "--seed",
+            type=int,
+            help=(
+                "another seed than the recipe's; the run's folder is then runs/VARIANT-RECIPE-SEED"
+            ),
+        )
+        command.add_argument(
+            "--pool",
+            type=Path,
+            metavar="DIR",
+            help="a teacher's views and answers, for a recipe that learns from them (see distil)",
+        )
+        command.add_argument(
+            "--out",
+            type=Path,
+            help="the run's folder (default: runs/VARIANT-RECIPE); the bundle is made in it",
+        )
+        command.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on with the run in that folder, if there is one",
+        )
+        command.add_argument(
+            "--precision",
+            choices=fit.PRECISIONS,
+            default="float32",
+            help="mixed_bfloat16 halves the time where the processor has it",
+        )
+        command.add_argument(
+            "--imagenet-weights",
+            metavar="FILE",
+            help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)",
+        )
+        where = (
+            "a namespace; each variant goes to NAMESPACE/pneumonia-xray-VARIANT"
+            if name == "all"
+            else "NAMESPACE/NAME"
+        )
+        command.add_argument(
+            "--push",
+            metavar="NAMESPACE" if name == "all" else "NAMESPACE/NAME",
+            help=f"publish the finished bundle on the Hub: {where}",
+        )
+        command.set_defaults(
+            run=commands.train, variants=list(CATALOGUE) if name == "all" else [name]
+        )
 
-    command = subparsers.add_parser("distil", help="have a bundle answer for random views of the training images, for smaller networks to learn from")
+    command = subparsers.add_parser(
+        "distil",
+        help=(
+            "have a bundle answer for random views of the training images, for smaller networks to"
+            " learn from"
+        ),
+    )
     command.add_argument("bundle", type=Path, help="the teacher's folder")
     _add_data(command)
-    command.add_argument("--views", type=int, default=10, help="views of each image (default: %(default)s)")
+    command.add_argument(
+        "--views", type=int, default=10, help="views of each image (default: %(default)s)"
+    )
     command.add_argument(
         "--marked",
         type=float,
         default=recipes.VIEWS.letters,
         metavar="SHARE",
-        help="of the views, 0 to 1, that letters are burnt into; the margins of as many are shut, drawn independently (default: %(default)s)",
+        help=(
+            "of the views, 0 to 1, that letters are burnt into; the margins of as many are shut,"
+            " drawn independently (default: %(default)s)"
+        ),
     )
-    command.add_argument("--precision", choices=fit.PRECISIONS, default="float32", help="in which the teacher answers")
-    command.add_argument("--out", type=Path, default=Path("runs/pool"), help="the pool's folder (default: %(default)s)")
+    command.add_argument(
+        "--precision",
+        choices=fit.PRECISIONS,
+        default="float32",
+        help="in which the teacher answers",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/pool"),
+        help="the pool's folder (default: %(default)s)",
+    )
     command.set_defaults(run=commands.distil_views)
 
-    command = subparsers.add_parser("try", help="train a changed recipe, judge it on held-out patients under corruption, and write it into the log of tries")
+    command = subparsers.add_parser(
+        "try",
+        help=(
+            "train a changed recipe, judge it on held-out patients under corruption, and write it"
+            " into the log of tries"
+        ),
+    )
     command.add_argument("name", help="of the try")
     command.add_argument("variant", choices=CATALOGUE)
-    command.add_argument("--change", action="append", default=[], metavar="FIELD=JSON", help="a field of the recipe, or augmentation.FIELD; may be repeated")
+    command.add_argument(
+        "--change",
+        action="append",
+        default=[],
+        metavar="FIELD=JSON",
+        help="a field of the recipe, or augmentation.FIELD; may be repeated",
+    )
     command.add_argument("--expect", default="", help="what is expected of it")
-    command.add_argument("--conclude", help="train nothing; write down what was made of the try of that name")
+    command.add_argument(
+        "--conclude", help="train nothing; write down what was made of the try of that name"
+    )
     _add_data(command)
     command.add_argument("--precision", choices=fit.PRECISIONS, default="float32")
     command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights")
     command.add_argument("--pool", type=Path, metavar="DIR", help="a teacher's views and answers")
     command.add_argument("--limit", type=int, help="so many held-out images at most")
-    command.add_argument("--results", type=Path, default=Path("assets/results"), help="where the log is (default: %(default)s)")
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("assets/results"),
+        help="where the log is (default: %(default)s)",
+    )
     command.set_defaults(run=commands.try_recipe)
 
-    command = subparsers.add_parser("guard", help="fit and measure the guard that refuses what is no frontal chest X-ray")
+    command = subparsers.add_parser(
+        "guard", help="fit and measure the guard that refuses what is no frontal chest X-ray"
+    )
     _add_data(command)
-    command.add_argument("--volumes", type=Path, metavar="DIR", help="folder with CT volumes to compute films from; measured only")
-    command.add_argument("--keep", action="store_true", help="fit nothing; measure the guard that is there")
-    command.add_argument("--test", action="store_true", help="fit nothing; measure the finished guard on the test folder")
-    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where guard.json and guard.png go (default: %(default)s)")
+    command.add_argument(
+        "--volumes",
+        type=Path,
+        metavar="DIR",
+        help="folder with CT volumes to compute films from; measured only",
+    )
+    command.add_argument(
+        "--keep", action="store_true", help="fit nothing; measure the guard that is there"
+    )
+    command.add_argument(
+        "--test",
+        action="store_true",
+        help="fit nothing; measure the finished guard on the test folder",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("assets/results"),
+        help="where guard.json and guard.png go (default: %(default)s)",
+    )
     command.set_defaults(run=commands.fit_guard)
 
-    command = subparsers.add_parser("evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures")
+    command = subparsers.add_parser(
+        "evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures"
+    )
     command.add_argument("bundle", type=Path, help="the bundle's folder")
     _add_data(command)
-    command.add_argument("--out", type=Path, help="where the results go (default: runs/evaluation/VARIANT); the bundle itself is left as it is")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help=(
+            "where the results go (default: runs/evaluation/VARIANT); the bundle itself is left as"
+            " it is"
+        ),
+    )
     command.set_defaults(run=commands.evaluate_bundle)
 
-    command = subparsers.add_parser("stress", help="measure bundles with lungs or borders hidden, other framing, exposure and encoding; a table and a chart")
-    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a bundle's folder")
+    command = subparsers.add_parser(
+        "stress",
+        help=(
+            "measure bundles with lungs or borders hidden, other framing, exposure and encoding; a"
+            " table and a chart"
+        ),
+    )
+    command.add_argument(
+        "bundles", type=Path, nargs="+", metavar="bundle", help="a bundle's folder"
+    )
     _add_data(command)
-    command.add_argument("--out", type=Path, help="where stress.json and stress.png go, a folder a variant (default: into each bundle)")
-    command.add_argument("--limit", type=int, metavar="N", help="N images a split, for a quick look; what is written says so")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="where stress.json and stress.png go, a folder a variant (default: into each bundle)",
+    )
+    command.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="N images a split, for a quick look; what is written says so",
+    )
     command.set_defaults(run=commands.stress_bundles)
 
-    command = subparsers.add_parser("lungs", help="fit the lung shape on the train folder; measure and draw its masks")
+    command = subparsers.add_parser(
+        "lungs", help="fit the lung shape on the train folder; measure and draw its masks"
+    )
     _add_data(command)
-    command.add_argument("--out", type=Path, default=Path("assets/results"), help="where lungs.json and lungs.png go (default: %(default)s)")
-    command.add_argument("--keep", action="store_true", help="fit nothing; measure and draw with the shape that is there")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("assets/results"),
+        help="where lungs.json and lungs.png go (default: %(default)s)",
+    )
+    command.add_argument(
+        "--keep",
+        action="store_true",
+        help="fit nothing; measure and draw with the shape that is there",
+    )
     command.set_defaults(run=commands.fit_lungs)
 
-    command = subparsers.add_parser("seeds", help="of several runs of a recipe, name the one with the best validation, and write the spread into its bundle")
-    command.add_argument("bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle")
+    command = subparsers.add_parser(
+        "seeds",
+        help=(
+            "of several runs of a recipe, name the one with the best validation, and write the"
+            " spread into its bundle"
+        ),
+    )
+    command.add_argument(
+        "bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle"
+    )
     command.set_defaults(run=commands.choose_seed)
 
-    command = subparsers.add_parser("folds", help="train a network for each other fold as a bundle was, and place its thresholds on the patients of all folds")
-    command.add_argument("bundle", type=Path, help="the bundle's folder; its contract and figures are renewed")
+    command = subparsers.add_parser(
+        "folds",
+        help=(
+            "train a network for each other fold as a bundle was, and place its thresholds on the"
+            " patients of all folds"
+        ),
+    )
+    command.add_argument(
+        "bundle", type=Path, help="the bundle's folder; its contract and figures are renewed"
+    )
     _add_data(command)
-    command.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="train these folds, 2 to 7, and leave the bundle as it is")
-    command.add_argument("--teachers", type=Path, metavar="DIR", help="for a network that had a teacher: the folder of the teacher's folds")
-    command.add_argument("--out", type=Path, help="where the runs go, or go on (default: runs/VARIANT-folds)")
-    command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)")
+    command.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="train these folds, 2 to 7, and leave the bundle as it is",
+    )
+    command.add_argument(
+        "--teachers",
+        type=Path,
+        metavar="DIR",
+        help="for a network that had a teacher: the folder of the teacher's folds",
+    )
+    command.add_argument(
+        "--out", type=Path, help="where the runs go, or go on (default: runs/VARIANT-folds)"
+    )
+    command.add_argument(
+        "--imagenet-weights",
+        metavar="FILE",
+        help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)",
+    )
     command.set_defaults(run=commands.cross_folds)
 
-    command = subparsers.add_parser("soup", help="average the weights of several runs of a recipe into one network, and make its bundle")
-    command.add_argument("runs", type=Path, nargs="+", metavar="run", help="a finished run's folder")
+    command = subparsers.add_parser(
+        "soup",
+        help=(
+            "average the weights of several runs of a recipe into one network, and make its bundle"
+        ),
+    )
+    command.add_argument(
+        "runs", type=Path, nargs="+", metavar="run", help="a finished run's folder"
+    )
     _add_data(command)
-    command.add_argument("--out", type=Path, help="the new run's folder (default: runs/VARIANT-RECIPE-soup)")
+    command.add_argument(
+        "--out", type=Path, help="the new run's folder (default: runs/VARIANT-RECIPE-soup)"
+    )
     command.set_defaults(run=commands.average_runs)
 
-    command = subparsers.add_parser("compare", help="one table and picture of the source's claims and ours; renews the README's table")
-    command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
-    command.add_argument("--results", type=Path, default=Path("assets/results"), help="further results, and where the picture goes (default: %(default)s)")
-    command.add_argument("--readme", type=Path, default=Path("README.md"), help="file whose results block is renewed (default: %(default)s)")
-    command.add_argument("--check", action="store_true", help="change nothing; fail if the block is not what the bundles say")
+    command = subparsers.add_parser(
+        "compare",
+        help="one table and picture of the source's claims and ours; renews the README's table",
+    )
+    command.add_argument(
+        "--models",
+        type=Path,
+        default=Path("assets/models"),
+        help="folder of bundles (default: %(default)s)",
+    )
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("assets/results"),
+        help="further results, and where the picture goes (default: %(default)s)",
+    )
+    command.add_argument(
+        "--readme",
+        type=Path,
+        default=Path("README.md"),
+        help="file whose results block is renewed (default: %(default)s)",
+    )
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail if the block is not what the bundles say",
+    )
     command.set_defaults(run=commands.compare_models)
 
-    command = subparsers.add_parser("card", help="renew the cards of the bundles and the generated block of model_card.md")
-    command.add_argument("--models", type=Path, default=Path("assets/models"), help="folder of bundles (default: %(default)s)")
-    command.add_argument("--prose", type=Path, default=card.PROSE, help="the card's text (default: model_card.md)")
-    command.add_argument("--check", action="store_true", help="change nothing; fail if a card is not what its bundle says")
+    command = subparsers.add_parser(
+        "card", help="renew the cards of the bundles and the generated block of model_card.md"
+    )
+    command.add_argument(
+        "--models",
+        type=Path,
+        default=Path("assets/models"),
+        help="folder of bundles (default: %(default)s)",
+    )
+    command.add_argument(
+        "--prose", type=Path, default=card.PROSE, help="the card's text (default: model_card.md)"
+    )
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail if a card is not what its bundle says",
+    )
     command.set_defaults(run=commands.write_cards)
 
-    command = subparsers.add_parser("push", help="publish a bundle with its card on the Hugging Face Hub, in one commit")
+    command = subparsers.add_parser(
+        "push", help="publish a bundle with its card on the Hugging Face Hub, in one commit"
+    )
     command.add_argument("bundle", type=Path, help="the bundle's folder, evaluated")
     command.add_argument("--repo", required=True, metavar="NAMESPACE/NAME", help="made if need be")
-    command.add_argument("--space", metavar="NAMESPACE/NAME", help="the Space that the card's example calls")
+    command.add_argument(
+        "--space", metavar="NAMESPACE/NAME", help="the Space that the card's example calls"
+    )
     _add_hub(command)
     command.set_defaults(run=commands.push)
 
-    command = subparsers.add_parser("push-space", help="publish the app with the bundled models as a Space, in one commit")
+    command = subparsers.add_parser(
+        "push-space", help="publish the app with the bundled models as a Space, in one commit"
+    )
     command.add_argument("repo", metavar="NAMESPACE/NAME", help="made if need be")
     _add_hub(command)
     command.set_defaults(run=commands.push_space)
@@ -165,12 +404,27 @@ def _parser() -> argparse.ArgumentParser:
 def _add_hub(command: argparse.ArgumentParser) -> None:
     # No --token: a secret on a command line stays in the shell's history.
     command.add_argument("--private", action="store_true", help="make it a private repository")
-    command.add_argument("--revision", metavar="BRANCH", help="push to this branch, made if need be (default: the main one)")
+    command.add_argument(
+        "--revision",
+        metavar="BRANCH",
+        help="push to this branch, made if need be (default: the main one)",
+    )
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", metavar="DIR", help="folder with train, val and test (default: CHEST_XRAY_DIR, else Kaggle through kagglehub)")
-    command.add_argument("--skip-corrupt", action="store_true", help="report images that cannot be decoded and leave them out, instead of stopping")
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help=(
+            "folder with train, val and test (default: CHEST_XRAY_DIR, else Kaggle through"
+            " kagglehub)"
+        ),
+    )
+    command.add_argument(
+        "--skip-corrupt",
+        action="store_true",
+        help="report images that cannot be decoded and leave them out, instead of stopping",
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Random geometry with the distribution of Keras's deprecated ImageDataGenerator, in one vectorised step a batch.
+"""Random geometry with the distribution of Keras's deprecated ImageDataGenerator, in one vectorised
+step a batch.
 
-The generator drew a rotation, two shifts, a shear (degrees), two zooms and flips for each image and resampled it alone with scipy. Here the same draws become
-one affine matrix an image, and TensorFlow resamples the batch at once. Source of the composition: ``keras.src.legacy.preprocessing.image``
+The generator drew a rotation, two shifts, a shear (degrees), two zooms and flips for each image and
+resampled it alone with scipy. Here the same draws become one affine matrix an image, and TensorFlow
+resamples the batch at once. Source of the composition: ``keras.src.legacy.preprocessing.image``
 (``get_random_transform``, ``apply_affine_transform``).
 """
 
@@ -32,13 +34,21 @@ class Geometry:
     vertical_flip: bool = False
     horizontal_flip: bool = False
 
-    def apply(self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-        """One random view of each image: ``(N, H, W)`` to float32 ``(N, H, W)``; ``size`` is that of the images."""
+    def apply(
+        self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+    ) -> np.ndarray:
+        """One random view of each image: ``(N, H, W)`` to float32 ``(N, H, W)``; ``size`` is that
+        of the images.
+        """
         return warp(images, draw(self, len(images), size, rng))
 
 
-def draw(geometry: Geometry, count: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draws ``count`` affine matrices, float64 ``(count, 3, 3)``, that map output (x, y, 1) to input (x, y, 1), in pixels, x to the right."""
+def draw(
+    geometry: Geometry, count: int, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """Draws ``count`` affine matrices, float64 ``(count, 3, 3)``, that map output (x, y, 1) to
+    input (x, y, 1), in pixels, x to the right.
+    """
     height, width = size
 
     def uniform(limit: float) -> np.ndarray:
@@ -70,11 +80,13 @@ def affine(
     zoom_y: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Composes rotation x shift x shear x zoom about the centre of the image, as the generator does, but with the true centre of an oblong image.
+    """Composes rotation x shift x shear x zoom about the centre of the image, as the generator
+    does, but with the true centre of an oblong image.
 
     Args:
         rotation, shear: radians, ``(N,)``.
-        shift_x, shift_y: pixels, ``(N,)``; positive values move the content left and up, for the matrix maps output to input.
+        shift_x, shift_y: pixels, ``(N,)``; positive values move the content left and up, for the
+            matrix maps output to input.
         zoom_x, zoom_y: factors, ``(N,)``; below 1 magnifies.
         size: ``(height, width)``.
 
@@ -87,7 +99,11 @@ def affine(
         return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
     last_row = (zero, zero, one)
-    turn = stacked((np.cos(rotation), -np.sin(rotation), zero), (np.sin(rotation), np.cos(rotation), zero), last_row)
+    turn = stacked(
+        (np.cos(rotation), -np.sin(rotation), zero),
+        (np.sin(rotation), np.cos(rotation), zero),
+        last_row,
+    )
     move = stacked((one, zero, shift_x), (zero, one, shift_y), last_row)
     slant = stacked((one, -np.sin(shear), zero), (zero, np.cos(shear), zero), last_row)
     scale = stacked((zoom_x, zero, zero), (zero, zoom_y, zero), last_row)
@@ -120,7 +136,8 @@ def warp(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
 
 
 def _flipped(matrices: np.ndarray, chosen: np.ndarray, axis: int, last: int) -> np.ndarray:
-    # The generator flips after it has warped, so the flip acts on output coordinates: it multiplies from the right.
+    # The generator flips after it has warped, so the flip acts on output coordinates: it multiplies
+    # from the right.
     flip = np.eye(3)
     flip[axis, axis], flip[axis, 2] = -1, last
     return np.where(chosen[:, np.newaxis, np.newaxis], matrices @ flip, matrices)

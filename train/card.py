@@ -1,4 +1,6 @@
-"""The model card: prose that people wrote, and one block in it that is written from a bundle's contract and metrics."""
+"""The model card: prose that people wrote, and one block in it that is written from a bundle's
+contract and metrics.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,27 @@ from train import card_sections as sections
 PROSE = Path(__file__).parents[1] / "model_card.md"
 BEGIN, END = "<!-- begin generated: python -m train card -->", "<!-- end generated -->"
 
-_DATASET, _DATASET_TITLE = "hf-vision/chest-xray-pneumonia", "Chest X-Ray Images (Pneumonia), test folder"
-# timm's port of the weights that keras.applications loads; Keras's own file has no repository on the Hub.
+_DATASET, _DATASET_TITLE = (
+    "hf-vision/chest-xray-pneumonia",
+    "Chest X-Ray Images (Pneumonia), test folder",
+)
+# timm's port of the weights that keras.applications loads; Keras's own file has no repository on
+# the Hub.
 _BASE_MODELS = {"xception": "timm/legacy_xception.tf_in1k"}
 _TAGS = ("keras", "tensorflow", "medical", "chest-x-ray", "radiology", "pneumonia", "pediatrics")
 
 
-def render(folder: Path, repo: str | None = None, *, space: str | None = None, prose: Path = PROSE) -> str:
+def render(
+    folder: Path, repo: str | None = None, *, space: str | None = None, prose: Path = PROSE
+) -> str:
     """The README.md that is published with a bundle.
 
     Args:
         folder: the bundle, with its metrics.
-        repo: ``namespace/name`` it is published as; the examples load ``assets/models/<variant>`` if None.
-        space: ``namespace/name`` of a Space that runs the app; the examples call one on this machine if None.
+        repo: ``namespace/name`` it is published as; the examples load ``assets/models/<variant>``
+            if None.
+        space: ``namespace/name`` of a Space that runs the app; the examples call one on this
+            machine if None.
         prose: the text around the generated block.
 
     Raises:
@@ -55,9 +65,13 @@ def render(folder: Path, repo: str | None = None, *, space: str | None = None, p
         sections.cost(contract),
     )
     body = fill(prose.read_text(encoding="utf-8"), "\n\n".join(filter(None, block)))
-    # Straight under the title: the prose speaks of all three, and a reader wants to know which one this is.
+    # Straight under the title: the prose speaks of all three, and a reader wants to know which one
+    # this is.
     title, _, rest = body.partition("\n")
-    body = f"{title}\n\n*This is the card of the variant `{contract.variant}` ({CATALOGUE[contract.variant].title}).*\n{rest}"
+    body = (
+        f"{title}\n\n*This is the card of the variant `{contract.variant}`"
+        f" ({CATALOGUE[contract.variant].title}).*\n{rest}"
+    )
     card = f"---\n{_metadata(contract, metrics['test'], name).to_yaml()}\n---\n\n{body}"
     check_card(card, metrics, contract)
     return card
@@ -75,16 +89,27 @@ def overview(models: Path) -> str:
         if (models / name).is_dir():
             contract = bundle.read_contract(models / name)
             test = check_metrics(models / name, contract)["test"]
-            cells = (sections.interval(test.figures[figure]) for figure in ("accuracy", "recall", "specificity", "auc"))
-            rows.append((f"`{name}`", contract.recipe.get("name", ""), f"{test.threshold:g}", *cells))
+            cells = (
+                sections.interval(test.figures[figure])
+                for figure in ("accuracy", "recall", "specificity", "auc")
+            )
+            rows.append(
+                (f"`{name}`", contract.recipe.get("name", ""), f"{test.threshold:g}", *cells)
+            )
     if not rows:
         raise FileNotFoundError(f"There is no bundle in {models}; expected {', '.join(CATALOGUE)}.")
-    table = sections.table(("Variant", "Recipe", "Threshold", "Accuracy", "Recall", "Specificity", "AUC"), rows)
-    return f"## Results\n\nOn the 624 images of the test folder, with 95% intervals. Each model's own card says more.\n\n{table}"
+    table = sections.table(
+        ("Variant", "Recipe", "Threshold", "Accuracy", "Recall", "Specificity", "AUC"), rows
+    )
+    return (
+        "## Results\n\nOn the 624 images of the test folder, with 95% intervals. Each model's own"
+        f" card says more.\n\n{table}"
+    )
 
 
 def refresh(models: Path, prose: Path = PROSE, *, check: bool = False) -> bool:
-    """Renews the block of ``model_card.md``; with ``check``, changes nothing and only says whether it is what the bundles say.
+    """Renews the block of ``model_card.md``; with ``check``, changes nothing and only says whether
+    it is what the bundles say.
 
     Raises:
         ReleaseError, FileNotFoundError: see :func:`overview`.
@@ -105,7 +130,9 @@ def fill(text: str, block: str, *, keep_markers: bool = False) -> str:
     """
     found = re.findall(f"{re.escape(BEGIN)}.*?{re.escape(END)}", text, re.DOTALL)
     if len(found) != 1 or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"The card must have one block between {BEGIN!r} and {END!r}, found {len(found)}.")
+        raise ValueError(
+            f"The card must have one block between {BEGIN!r} and {END!r}, found {len(found)}."
+        )
     return text.replace(found[0], f"{BEGIN}\n{block}\n{END}" if keep_markers else block)
 
 
@@ -122,7 +149,8 @@ def _metadata(contract: Contract, test: Metrics, name: str) -> ModelCardData:
             metric_type=FIGURES[figure],
             metric_name=sections.TITLES[figure],
             metric_value=measured.value,
-            metric_args={"interval_95": [measured.low, measured.high]} | ({} if figure in ranked else {"threshold": test.threshold}),
+            metric_args={"interval_95": [measured.low, measured.high]}
+            | ({} if figure in ranked else {"threshold": test.threshold}),
         )
         for figure, measured in ((figure, test.figures[figure]) for figure in FIGURES)
     ]

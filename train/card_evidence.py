@@ -1,4 +1,5 @@
-"""The sections of a card that only a model chosen and calibrated on held-out patients has: promises, parts, corruptions, seeds, other hospitals.
+"""The sections of a card that only a model chosen and calibrated on held-out patients has:
+promises, parts, corruptions, seeds, other hospitals.
 
 Each returns Markdown, or an empty string where the bundle holds nothing to write it from.
 """
@@ -34,17 +35,29 @@ _PARTS = {
 }
 
 
-def operating_points(contract: Contract, details: Mapping[str, Any], folder: Path | None = None) -> str:
-    """What each setting promises, what it kept, what its threshold rests on, and where an answer is uncertain; ``folder`` is the bundle's, for its picture."""
+def operating_points(
+    contract: Contract, details: Mapping[str, Any], folder: Path | None = None
+) -> str:
+    """What each setting promises, what it kept, what its threshold rests on, and where an answer is
+    uncertain; ``folder`` is the bundle's, for its picture.
+    """
     points = [point for point in contract.operating_points if point.recall_promised is not None]
     if not points or "operating_points" not in details:
         return ""
     rows, broken, say_little, call_all = [], [], [], True
     for point in points:
-        validation, test = (Metrics.from_dict(details["operating_points"][point.name][entry]) for entry in ("validation", "test"))
+        validation, test = (
+            Metrics.from_dict(details["operating_points"][point.name][entry])
+            for entry in ("validation", "test")
+        )
         counts = test.counts
-        ill, healthy = (counts["false_negative"] + counts["true_positive"], counts["false_positive"] + counts["true_negative"])
-        cost = Outcome(point.threshold, counts["false_negative"], ill, counts["false_positive"], healthy)
+        ill, healthy = (
+            counts["false_negative"] + counts["true_positive"],
+            counts["false_positive"] + counts["true_negative"],
+        )
+        cost = Outcome(
+            point.threshold, counts["false_negative"], ill, counts["false_positive"], healthy
+        )
         rows.append(
             (
                 f"`{point.name}`",
@@ -72,14 +85,26 @@ def operating_points(contract: Contract, details: Mapping[str, Any], folder: Pat
         "Missed",
         "Called back",
     )
-    kept = f"**The test folder does not bear out {', '.join(broken)}.**" if broken else "On the test folder every setting kept what it promised."
+    kept = (
+        f"**The test folder does not bear out {', '.join(broken)}.**"
+        if broken
+        else "On the test folder every setting kept what it promised."
+    )
     if say_little:
-        kept += f" **{', '.join(say_little)}** calls {'' if call_all else 'nearly '}every X-ray PNEUMONIA, healthy or not, and so tells next to nothing."
-    reasons = "\n".join(f"- `{point.name}`: {point.margin}." for point in points if point.name != "default" and point.margin)
+        kept += (
+            f" **{', '.join(say_little)}** calls {'' if call_all else 'nearly '}every X-ray"
+            " PNEUMONIA, healthy or not, and so tells next to nothing."
+        )
+    reasons = "\n".join(
+        f"- `{point.name}`: {point.margin}."
+        for point in points
+        if point.name != "default" and point.margin
+    )
     default = contract.default.recall_target
     rule = (
-        f"`default` is the setting for a recall of {CAUTIOUS:g} where it keeps its promise and clears {SPECIFICITY_WANTED:.0%} of the healthy on validation, "
-        f"clean and corrupted; else the one for {ORDINARY:g}. Here it is the one for {default:g}."
+        f"`default` is the setting for a recall of {CAUTIOUS:g} where it keeps its promise and"
+        f" clears {SPECIFICITY_WANTED:.0%} of the healthy on validation, clean and corrupted; else"
+        f" the one for {ORDINARY:g}. Here it is the one for {default:g}."
     )
     text = f"""## Operating points
 
@@ -94,7 +119,9 @@ What keeps each clear of chance:
 
 {reasons}{_folds(details, folder) if "folds" in details else ""}"""
     if "uncertain" in details:
-        near, wrong, elsewhere = (details["uncertain"][name] for name in ("images", "wrong", "wrong_elsewhere"))
+        near, wrong, elsewhere = (
+            details["uncertain"][name] for name in ("images", "wrong", "wrong_elsewhere")
+        )
         text += f"""
 
 An answer whose calibrated logit lies within {contract.uncertainty:g} of the threshold's is **uncertain**: so far the same X-ray's answer moves when it is
@@ -104,12 +131,27 @@ delivered in another framing, exposure or encoding (the median, over the corrupt
 
 
 def _folds(details: Mapping[str, Any], folder: Path | None) -> str:
-    """That each threshold rests on the patients of all folds, and how far the networks that answered for them differ."""
+    """That each threshold rests on the patients of all folds, and how far the networks that
+    answered for them differ.
+    """
     found: Sequence[Mapping[str, float]] = details["folds"]
-    networks = json.loads((folder / fold_answers.NETWORKS).read_text()) if folder and (folder / fold_answers.NETWORKS).is_file() else {}
+    networks = (
+        json.loads((folder / fold_answers.NETWORKS).read_text())
+        if folder and (folder / fold_answers.NETWORKS).is_file()
+        else {}
+    )
     rows = [
         (
-            "this model" if number == 1 else f"of fold {number}" + "".join(f", {told['weights_sha256'][:12]}" for told in [networks.get(str(number))] if told),
+            (
+                "this model"
+                if number == 1
+                else f"of fold {number}"
+                + "".join(
+                    f", {told['weights_sha256'][:12]}"
+                    for told in [networks.get(str(number))]
+                    if told
+                )
+            ),
             f"{fold['patients']:g}",
             f"{fold['temperature']:.3g}",
             *(f"{fold[name]:.3f}" for name in ("auc", "recall", "specificity")),
@@ -117,7 +159,8 @@ def _folds(details: Mapping[str, Any], folder: Path | None) -> str:
         for number, fold in enumerate(found, start=1)
     ]
     drawn = (
-        f"\n\n![Share of the ill below each probability, and the thresholds]({fold_answers.PICTURE})"
+        "\n\n![Share of the ill below each probability, and the"
+        f" thresholds]({fold_answers.PICTURE})"
         if folder and (folder / fold_answers.PICTURE).is_file()
         else ""
     )
@@ -132,7 +175,9 @@ that spread allowed for. (`python -m train folds` trains them and places the thr
 
 
 def _were_it_alike(details: Mapping[str, Any]) -> str:
-    """How far the promises rest on this network's being better on its own fold than the others on theirs."""
+    """How far the promises rest on this network's being better on its own fold than the others on
+    theirs.
+    """
     if "were_it_like_the_others" not in details:
         return ""
     rows = [
@@ -164,51 +209,87 @@ def parts(details: Mapping[str, Any]) -> str:
     """The test folder by cause, without duplicates, by patient."""
     found = {name: Metrics.from_dict(values) for name, values in details.get("parts", {}).items()}
     rows = [
-        (title, found[name].images, *(interval(found[name].figures[figure]) if figure in found[name].figures else "" for figure in _FIGURES))
+        (
+            title,
+            found[name].images,
+            *(
+                interval(found[name].figures[figure]) if figure in found[name].figures else ""
+                for figure in _FIGURES
+            ),
+        )
         for name, title in _PARTS.items()
         if name in found
     ]
     if not rows:
         return ""
-    head = ("Part of the test folder", "Images or patients", "Recall", "Specificity", "Accuracy", "AUC")
-    return f"## Parts of the test folder\n\nAt the default threshold, with 95% intervals.\n\n{table(head, rows)}"
+    head = (
+        "Part of the test folder",
+        "Images or patients",
+        "Recall",
+        "Specificity",
+        "Accuracy",
+        "AUC",
+    )
+    return (
+        "## Parts of the test folder\n\nAt the default threshold, with 95%"
+        f" intervals.\n\n{table(head, rows)}"
+    )
 
 
 def robustness(contract: Contract, details: Mapping[str, Any], folder: Path) -> str:
-    """Held-out patients under corruption, and the test folder with lungs hidden and more, where it was measured.
+    """Held-out patients under corruption, and the test folder with lungs hidden and more, where it
+    was measured.
 
     Raises:
-        BundleError: ``stress.json`` cannot be read, or was measured on other weights or at another threshold.
+        BundleError: ``stress.json`` cannot be read, or was measured on other weights or at another
+            threshold.
     """
     sections = []
     if corruptions := details.get("corruptions"):
         rows = [
-            (_CLEAN if name == CLEAN else TITLES.get(name, name), *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity")))
+            (
+                _CLEAN if name == CLEAN else TITLES.get(name, name),
+                *(f"{figures[figure]:.3f}" for figure in ("auc", "recall", "specificity")),
+            )
             for name, figures in corruptions.items()
         ]
-        chosen = "model and its temperature were chosen on these, its thresholds on these and those of the other folds"
+        chosen = (
+            "model and its temperature were chosen on these, its thresholds on these and those of"
+            " the other folds"
+        )
         if "folds" not in details:
             chosen = "model, its temperature and its thresholds were chosen on these"
         sections.append(
-            "The X-rays of held-out patients as they are and as another machine or hand might have delivered them, at the default threshold. The "
-            f"{chosen}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
+            "The X-rays of held-out patients as they are and as another machine or hand might have"
+            " delivered them, at the default threshold. The"
+            f" {chosen}.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
     if (folder / stress_report.JSON_NAME).is_file():
         measured = stress_report.read(folder / stress_report.JSON_NAME)
-        if (measured.weights_sha256, measured.threshold) != (contract.weights_sha256, contract.default.threshold):
-            raise BundleError(f"{folder / stress_report.JSON_NAME} was measured on other weights or at another threshold; run python -m train stress {folder}.")
+        if (measured.weights_sha256, measured.threshold) != (
+            contract.weights_sha256,
+            contract.default.threshold,
+        ):
+            raise BundleError(
+                f"{folder / stress_report.JSON_NAME} was measured on other weights or at another"
+                f" threshold; run python -m train stress {folder}."
+            )
         sections.append("\n".join(stress_report.lines(measured)))
     return "## When the picture changes\n\n" + "\n\n".join(sections) if sections else ""
 
 
 def seeds(folder: Path, details: Mapping[str, Any] | None = None) -> str:
-    """Runs that differ in their seed alone; ``details`` say whether the bundle's thresholds were placed on all folds since."""
+    """Runs that differ in their seed alone; ``details`` say whether the bundle's thresholds were
+    placed on all folds since.
+    """
     found = seed_runs.read(folder)
     if found is None:
         return ""
     rows: list[tuple[Any, ...]] = [
         (
-            f"{'mean of ' if is_mean(run) else ''}{run['seed']}{' (this bundle)' if run['chosen'] else ''}",
+            (
+                f"{'mean of ' if is_mean(run) else ''}{run['seed']}{' (this bundle)' if run['chosen'] else ''}"
+            ),
             f"{run['validation']['mean_auc']:.4f}",
             f"{run['validation']['worst_auc']:.4f} ({run['validation']['worst_name']})",
             f"{merit(run['validation']):.4f}",
@@ -216,12 +297,45 @@ def seeds(folder: Path, details: Mapping[str, Any] | None = None) -> str:
         )
         for run in found["runs"]
     ]
-    rows.append(("mean ± standard deviation", "", "", "", *(f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}" for name in _FIGURES)))
-    head = ("Seed", "Validation AUC, mean of corruptions", "worst", "mean of both", "Test recall", "Test specificity", "Test accuracy", "Test AUC")
-    drawn = f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})" if (folder / seed_runs.PICTURE).is_file() else ""
+    rows.append(
+        (
+            "mean ± standard deviation",
+            "",
+            "",
+            "",
+            *(
+                f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}"
+                for name in _FIGURES
+            ),
+        )
+    )
+    head = (
+        "Seed",
+        "Validation AUC, mean of corruptions",
+        "worst",
+        "mean of both",
+        "Test recall",
+        "Test specificity",
+        "Test accuracy",
+        "Test AUC",
+    )
+    drawn = (
+        f"\n\n![Each run's figures on validation and on the test folder]({seed_runs.PICTURE})"
+        if (folder / seed_runs.PICTURE).is_file()
+        else ""
+    )
     means = [run for run in found["runs"] if is_mean(run)]
-    at = "its own fold's default threshold" if "folds" in (details or {}) else "its own default threshold"
-    mixed = " A mean of runs' weights is one network, asked like any other; it has no part in mean and deviation." if means else ""
+    at = (
+        "its own fold's default threshold"
+        if "folds" in (details or {})
+        else "its own default threshold"
+    )
+    mixed = (
+        " A mean of runs' weights is one network, asked like any other; it has no part in mean and"
+        " deviation."
+        if means
+        else ""
+    )
     return f"""## Seeds
 
 {len(found["runs"]) - len(means)} runs of the recipe that differ in nothing but their seed, each at {at}. The bundle is the run with the
@@ -238,27 +352,44 @@ def elsewhere(contract: Contract) -> str:
     done = []
     altered = recipe.get("augmentation")
     if altered:
-        detail = ", with their detail sharpened or softened as other machines would" if altered.get("detail") else ""
+        detail = (
+            ", with their detail sharpened or softened as other machines would"
+            if altered.get("detail")
+            else ""
+        )
         done.append(
-            f"It learned from X-rays in other framing, aspect, exposure and encoding than their own{detail} (the settings are above), so that it cannot go by "
-            "these alone."
+            "It learned from X-rays in other framing, aspect, exposure and encoding than their"
+            f" own{detail} (the settings are above), so that it cannot go by these alone."
         )
         if altered.get("letters"):
-            done.append("In some of them letters were burnt in or margins shut out: neither says anything of a lung.")
+            done.append(
+                "In some of them letters were burnt in or margins shut out: neither says anything"
+                " of a lung."
+            )
     if recipe.get("decorrelated"):
-        done.append("X-rays whose exposure, sharpness or margins are unusual for their class were drawn more often, so that these say less of the class.")
+        done.append(
+            "X-rays whose exposure, sharpness or margins are unusual for their class were drawn"
+            " more often, so that these say less of the class."
+        )
     if recipe.get("teacher_weight"):
-        done.append("It learned from the answers of a larger network, trained on such altered X-rays, to views of that kind, and not from hard labels alone.")
+        done.append(
+            "It learned from the answers of a larger network, trained on such altered X-rays, to"
+            " views of that kind, and not from hard labels alone."
+        )
     drawn = recipe.get("lessons", {}).get("policy", {})
     if drawn.get("letters"):
         done.append(
-            "Letters were burnt into many of these views, and margins shut out, after the larger network had answered: neither says anything of a lung."
+            "Letters were burnt into many of these views, and margins shut out, after the larger"
+            " network had answered: neither says anything of a lung."
         )
     done.append(
-        "Recipe, number of epochs, temperature and thresholds were chosen on patients held out of training, as they are and under a fixed set of corruptions, "
-        "by the mean and by the worst."
+        "Recipe, number of epochs, temperature and thresholds were chosen on patients held out of"
+        " training, as they are and under a fixed set of corruptions, by the mean and by the worst."
     )
-    done.append("Every original is first made into a copy like those it learned from, so that finer detail than it knows does not reach it.")
+    done.append(
+        "Every original is first made into a copy like those it learned from, so that finer detail"
+        " than it knows does not reach it."
+    )
     if contract.uncertainty:
         done.append("Near the threshold it says that it does not know.")
     lines = "\n".join(f"- {line}" for line in done)

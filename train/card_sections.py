@@ -37,18 +37,26 @@ _FEW_IMAGES = 50
 # What two server cores draw under load, in watts; an assumption, and the card says so.
 _WATTS = 20
 _RESULT_PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "training_curves.png")
-_SEED_IS_BLIND = "This recipe repeats a published procedure, epochs and threshold included; no choice was made by its test figures."
+_SEED_IS_BLIND = (
+    "This recipe repeats a published procedure, epochs and threshold included; no choice was made"
+    " by its test figures."
+)
 _WHAT_IS_BLIND = (
-    "Each seed's model was measured on the test folder, the bundled one on altered copies of it as well, and none of these figures chose anything. Not blind "
-    "is the family of augmentation (crops, aspect, contrast, exposure): an early look with Xception that read that folder five times found it there."
+    "Each seed's model was measured on the test folder, the bundled one on altered copies of it as"
+    " well, and none of these figures chose anything. Not blind is the family of augmentation"
+    " (crops, aspect, contrast, exposure): an early look with Xception that read that folder five"
+    " times found it there."
 )
 _THE_DRAW_IS_NOT = (
-    " Nor is it blind that unusual images are drawn more often: the rule which decided that was written when one Xception so trained had been measured "
-    "there, and was worse than the one before. The rule used the train folder alone, and kept the draw."
+    " Nor is it blind that unusual images are drawn more often: the rule which decided that was"
+    " written when one Xception so trained had been measured there, and was worse than the one"
+    " before. The rule used the train folder alone, and kept the draw."
 )
 _NOR_ARE_THE_FOLDS = (
-    " Nor is it blind that the thresholds rest on all folds instead of one: when that was begun, it was known how many healthy children of the test folder the "
-    "thresholds of one fold call back. The rule, written before the folds' networks had answered, was that theirs count whatever they come to."
+    " Nor is it blind that the thresholds rest on all folds instead of one: when that was begun, it"
+    " was known how many healthy children of the test folder the thresholds of one fold call back."
+    " The rule, written before the folds' networks had answered, was that theirs count whatever"
+    " they come to."
 )
 # High and short of certain: where a reader would take a probability at its word.
 _BAND = (0.8, 0.95)
@@ -57,16 +65,38 @@ _BAND = (0.8, 0.95)
 def this_model(contract: Contract) -> str:
     """What it is, takes, gives and promises."""
     variant, (height, width) = CATALOGUE[contract.variant], contract.input_size
-    points = [(point.name, f"{point.threshold:g}", _chosen_for(point)) for point in contract.operating_points]
+    points = [
+        (point.name, f"{point.threshold:g}", _chosen_for(point))
+        for point in contract.operating_points
+    ]
     facts = (
         ("Network", f"{variant.title}: {variant.summary}"),
-        ("Input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255; grey, repeated to three channels, squeezed to size (bilinear, antialiased)"),
-        ("Output", f"`(N, 1)`, the probability of PNEUMONIA; divide its logit by the temperature {contract.temperature:g} to calibrate it"),
+        (
+            "Input",
+            (
+                f"float32 `(N, {height}, {width}, 3)`, 0 to 255; grey, repeated to three channels,"
+                " squeezed to size (bilinear, antialiased)"
+            ),
+        ),
+        (
+            "Output",
+            (
+                "`(N, 1)`, the probability of PNEUMONIA; divide its logit by the temperature"
+                f" {contract.temperature:g} to calibrate it"
+            ),
+        ),
         ("Weights", f"stored as {contract.weights_dtype}; sha256 `{contract.weights_sha256}`"),
-        ("Trained by", f"this project at commit `{contract.commit}`, with " + ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
+        (
+            "Trained by",
+            f"this project at commit `{contract.commit}`, with "
+            + ", ".join(f"{name} {version}" for name, version in contract.versions.items()),
+        ),
     )
     chosen = table(("Operating point", "Threshold", "Chosen for"), points)
-    return f"## This model\n\n{table(('', ''), facts)}\n\nA probability at or above the threshold is called PNEUMONIA.\n\n{chosen}"
+    return (
+        f"## This model\n\n{table(('', ''), facts)}\n\nA probability at or above the threshold is"
+        f" called PNEUMONIA.\n\n{chosen}"
+    )
 
 
 def _chosen_for(point: OperatingPoint) -> str:
@@ -75,22 +105,35 @@ def _chosen_for(point: OperatingPoint) -> str:
     if point.recall_promised is None:
         return f"recall {point.recall_target:g} on validation"
     # A few hundred patients held out cannot support a promise for every new one.
-    less = "" if point.recall_promised >= point.recall_target else f"recall {point.recall_target:g} on validation, which supports "
+    less = (
+        ""
+        if point.recall_promised >= point.recall_target
+        else f"recall {point.recall_target:g} on validation, which supports "
+    )
     return f"{less}recall {point.recall_promised:g} or more on new patients"
 
 
 def how_to_use(contract: Contract, name: str, *, on_hub: bool, space: str | None) -> str:
     """Three ways to run it; each snippet runs as printed."""
-    (height, width), threshold, temperature = contract.input_size, contract.default.threshold, contract.temperature
+    (height, width), threshold, temperature = (
+        contract.input_size,
+        contract.default.threshold,
+        contract.temperature,
+    )
     source = f"hf://{name}" if on_hub else name
     # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
     calibrate = (
         "# The contract's temperature divides the logit.\n"
         "probability = min(max(probability, 1e-7), 1 - 1e-7)\n"
         f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
-    ) * (temperature != 1)
+        * (temperature != 1)
+    )
     address = f'"{space}"' if space else '"http://127.0.0.1:7860"'
-    where = "the Space" if space else "the page that `python app.py` opens; the name of a Space works as well"
+    where = (
+        "the Space"
+        if space
+        else "the page that `python app.py` opens; the name of a Space works as well"
+    )
     return f"""## How to use it
 
 With this project's class, in a checkout of the project after `pip install .`. It checks the weights, prepares the image, calibrates and knows the threshold:
@@ -138,7 +181,11 @@ print(client.predict(handle_file("x.jpeg"), "{contract.variant}", api_name="/pre
 def training(contract: Contract) -> str:
     """Recipe, command and data."""
     recipe = dict(contract.recipe)
-    name, note, seconds = recipe.get("name", "unnamed"), recipe.pop("note", ""), recipe.pop("training_seconds", None)
+    name, note, seconds = (
+        recipe.get("name", "unnamed"),
+        recipe.pop("note", ""),
+        recipe.pop("training_seconds", None),
+    )
     recipe.pop("variant", None)
     command = f'python -m train {contract.variant} --recipe {name} --data "$DATA"'
     if recipe.get("precision", "float32") != "float32":
@@ -150,53 +197,123 @@ def training(contract: Contract) -> str:
         lessons = recipe.get("lessons", {})
         views = lessons.get("views", 10)
         marked = lessons.get("policy", {}).get("letters", recipes.VIEWS.letters)
-        # Only the rounds before had other shares of letters than of margins, and theirs were fixed in their own code.
+        # Only the rounds before had other shares of letters than of margins, and theirs were fixed
+        # in their own code.
         differs = marked != recipes.VIEWS.letters and marked == lessons["policy"].get("collimate")
         answered = f" --marked {marked:g}" if differs else ""
-        answered += f" --precision {lessons['precision']}" if lessons.get("precision", "float32") != "float32" else ""
-        command = f'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views {views}{answered}\n{command} --pool runs/pool'
+        answered += (
+            f" --precision {lessons['precision']}"
+            if lessons.get("precision", "float32") != "float32"
+            else ""
+        )
+        command = (
+            'python -m train distil assets/models/xception --data "$DATA" --out runs/pool --views'
+            f" {views}{answered}\n{command} --pool runs/pool"
+        )
     if re.fullmatch("[0-9a-f]{40}", contract.commit):
-        # Since then recipes may have changed, and another Xception may have taken the teacher's place.
+        # Since then recipes may have changed, and another Xception may have taken the teacher's
+        # place.
         command = f"git worktree add ../then {contract.commit[:7]} && cd ../then\n{command}"
     # Whole, for the commands run in another folder.
     command = f'DATA="$PWD/chest_xray"\n{command}'
-    taught = " Its teacher is the Xception that stood in `assets/models` at that commit, not the one that may stand there now." if "distil" in command else ""
+    taught = (
+        " Its teacher is the Xception that stood in `assets/models` at that commit, not the one"
+        " that may stand there now."
+        if "distil" in command
+        else ""
+    )
     if taught and "precision" not in recipe.get("lessons", {}):
-        taught += " In which precision it answered is not recorded; in another, single answers are others, and so are the weights learned from them."
-    settings = table(("Setting", "Value"), [(key, _plain(value)) for key, value in recipe.items() if value is not None])
-    took = "" if seconds is None else f" Its epochs took {_hours(seconds)} on two CPU cores; what comes before and after them is not counted."
+        taught += (
+            " In which precision it answered is not recorded; in another, single answers are"
+            " others, and so are the weights learned from them."
+        )
+    settings = table(
+        ("Setting", "Value"),
+        [(key, _plain(value)) for key, value in recipe.items() if value is not None],
+    )
+    took = (
+        ""
+        if seconds is None
+        else (
+            f" Its epochs took {_hours(seconds)} on two CPU cores; what comes before and after them"
+            " is not counted."
+        )
+    )
     counts = contract.data.get("counts", {})
-    used = "; ".join(f"{split}: " + ", ".join(f"{number:,} {label}" for label, number in labels.items()) for split, labels in counts.items())
+    used = "; ".join(
+        f"{split}: " + ", ".join(f"{number:,} {label}" for label, number in labels.items())
+        for split, labels in counts.items()
+    )
     fingerprint = contract.data.get("fingerprint")
     data = f"\n\nImages found ({used})." if used else ""
-    data += f" Fingerprint of the files: `{fingerprint}`; `python -m train data` prints that of yours." if fingerprint else ""
+    data += (
+        f" Fingerprint of the files: `{fingerprint}`; `python -m train data` prints that of yours."
+        if fingerprint
+        else ""
+    )
     repeated = (
-        f"```bash\n{command}\n```\n\nrepeats it in a checkout of the project, with the data in its folder `chest_xray` or where `DATA` says.{taught}{took}"
+        f"```bash\n{command}\n```\n\nrepeats it in a checkout of the project, with the data in its"
+        f" folder `chest_xray` or where `DATA` says.{taught}{took}"
     )
     return "\n\n".join(filter(None, ("## Training", note, repeated, settings))) + data
 
 
-def results(contract: Contract, metrics: Mapping[str, Metrics], folder: Path, *, on_all_folds: bool = False) -> str:
-    """Figures of both splits with their intervals, and the pictures that are there; and whether the thresholds were placed on the patients of all folds."""
+def results(
+    contract: Contract, metrics: Mapping[str, Metrics], folder: Path, *, on_all_folds: bool = False
+) -> str:
+    """Figures of both splits with their intervals, and the pictures that are there; and whether the
+    thresholds were placed on the patients of all folds.
+    """
     test, validation = metrics["test"], metrics["validation"]
     counts = test.counts
-    ill, well = counts["true_positive"] + counts["false_negative"], counts["true_negative"] + counts["false_positive"]
-    rows = [(TITLES[figure], interval(test.figures[figure]), interval(validation.figures[figure])) for figure in FIGURES]
-    figures = table(("", f"Test ({test.images} images)", f"Validation ({validation.images} images)"), rows)
+    ill, well = (
+        counts["true_positive"] + counts["false_negative"],
+        counts["true_negative"] + counts["false_positive"],
+    )
+    rows = [
+        (TITLES[figure], interval(test.figures[figure]), interval(validation.figures[figure]))
+        for figure in FIGURES
+    ]
+    figures = table(
+        ("", f"Test ({test.images} images)", f"Validation ({validation.images} images)"), rows
+    )
     if validation.images < _FEW_IMAGES:
-        held = f"Validation is the source's folder `{validation.split}` of {validation.images} images: too few to mean anything, as its intervals show."
+        held = (
+            f"Validation is the source's folder `{validation.split}` of {validation.images} images:"
+            " too few to mean anything, as its intervals show."
+        )
     else:
-        held = f"Validation is {validation.split}: {validation.images} images of patients that training did not see."
-    blind = _SEED_IS_BLIND if contract.recipe.get("name") == "seed" else _WHAT_IS_BLIND + _THE_DRAW_IS_NOT * bool(contract.recipe.get("decorrelated"))
+        held = (
+            f"Validation is {validation.split}: {validation.images} images of patients that"
+            " training did not see."
+        )
+    blind = (
+        _SEED_IS_BLIND
+        if contract.recipe.get("name") == "seed"
+        else _WHAT_IS_BLIND + _THE_DRAW_IS_NOT * bool(contract.recipe.get("decorrelated"))
+    )
     blind += _NOR_ARE_THE_FOLDS * on_all_folds
     target, kept = contract.default.recall_target, test.figures["recall"].value
     if target is None:
-        chosen = "The threshold was fixed beforehand and tuned on nothing; recall and specificity are what it happens to give."
+        chosen = (
+            "The threshold was fixed beforehand and tuned on nothing; recall and specificity are"
+            " what it happens to give."
+        )
     else:
         promised, seen = contract.default.recall_promised, validation.figures["recall"].value
-        meant = f"a recall of {target:g}" if promised is None else f"a recall of {promised:g} or more on new patients (it is {seen:.3f} on validation itself)"
+        meant = (
+            f"a recall of {target:g}"
+            if promised is None
+            else (
+                f"a recall of {promised:g} or more on new patients (it is {seen:.3f} on validation"
+                " itself)"
+            )
+        )
         where = "the patients of all folds of the train folder" if on_all_folds else "validation"
-        chosen = f"The threshold was chosen on {where} for {meant}; on the test folder {kept:.3f} was kept."
+        chosen = (
+            f"The threshold was chosen on {where} for {meant}; on the test folder {kept:.3f} was"
+            " kept."
+        )
     return f"""## Results
 
 At the threshold {test.threshold:g}, {counts["false_negative"]} of {ill} test images with pneumonia were missed and {counts["false_positive"]} of {well}
@@ -213,8 +330,15 @@ def calibration(contract: Contract, test: Metrics, folder: Path) -> str:
     if contract.temperature == 1:
         temperature = "The probabilities are the network's own; no temperature was fitted."
     else:
-        temperature = f"The logits are divided by a temperature of {contract.temperature:.3g}, fitted on validation"
-        temperature += ", on the X-rays as they are and on their corrupted copies together." if contract.recipe.get("validation") == HELD_OUT else "."
+        temperature = (
+            f"The logits are divided by a temperature of {contract.temperature:.3g}, fitted on"
+            " validation"
+        )
+        temperature += (
+            ", on the X-rays as they are and on their corrupted copies together."
+            if contract.recipe.get("validation") == HELD_OUT
+            else "."
+        )
     return f"""## Calibration
 
 {temperature} On the test folder the expected calibration error is {interval(test.figures["ece"])} and the Brier score {interval(test.figures["brier"])}.
@@ -222,7 +346,9 @@ def calibration(contract: Contract, test: Metrics, folder: Path) -> str:
 
 
 def _borne_out(folder: Path) -> str:
-    """How many of the test folder's images with a high probability had pneumonia after all; empty without its table or such images."""
+    """How many of the test folder's images with a high probability had pneumonia after all; empty
+    without its table or such images.
+    """
     file = folder / "predictions_test.csv"
     if not file.is_file():
         return ""
@@ -234,14 +360,20 @@ def _borne_out(folder: Path) -> str:
     count, ill, mean = int(inside.sum()), int(labels[inside].sum()), probabilities[inside].mean()
     least, most = wilson(ill, count)
     share = f"{ill / count:.0%} ({ill}; 95% interval {least:.0%} to {most:.0%})"
-    return f"Of the {count} test images with a probability of {low:g} to {high:g}, {mean:.2f} on average, {share} were PNEUMONIA. "
+    return (
+        f"Of the {count} test images with a probability of {low:g} to {high:g}, {mean:.2f} on"
+        f" average, {share} were PNEUMONIA. "
+    )
 
 
 def cost(contract: Contract) -> str:
     """What the training run took, from the seconds the run itself counted."""
     seconds = contract.recipe.get("training_seconds")
     if seconds is None:
-        return "## Environmental cost\n\nTrained on two CPU cores without a GPU; how long this run took was not recorded."
+        return (
+            "## Environmental cost\n\nTrained on two CPU cores without a GPU; how long this run"
+            " took was not recorded."
+        )
     energy = seconds / 3600 * _WATTS / 1000
     teacher = "a teacher and its answers, " if contract.recipe.get("teacher_weight") else ""
     return f"""## Environmental cost
@@ -259,11 +391,17 @@ def _seed(variant: str, name: str) -> int | None:
 
 
 def _pictures(folder: Path, names: Iterable[str]) -> str:
-    return "".join(f"\n\n![{_PICTURES[name]}]({name})" for name in names if (folder / name).is_file())
+    return "".join(
+        f"\n\n![{_PICTURES[name]}]({name})" for name in names if (folder / name).is_file()
+    )
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} minutes"
+    return (
+        f"{seconds / 3600:.1f} hours"
+        if seconds >= 5400
+        else f"{max(1, round(seconds / 60))} minutes"
+    )
 
 
 def interval(figure: Figure) -> str:

@@ -11,7 +11,25 @@ from pathlib import Path
 from pneumonia import bundle
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import audit, card, compare, cross_fold, data, distil, evaluate, fit, guard, lungs, publish, recipes, seeds, soup, stress, stress_report, tries
+from train import (
+    audit,
+    card,
+    compare,
+    cross_fold,
+    data,
+    distil,
+    evaluate,
+    fit,
+    guard,
+    lungs,
+    publish,
+    recipes,
+    seeds,
+    soup,
+    stress,
+    stress_report,
+    tries,
+)
 from train.run_folder import RunError, run_facts
 
 
@@ -24,10 +42,19 @@ def count(options: argparse.Namespace) -> int:
 def fit_guard(options: argparse.Namespace) -> int:
     """Fits or measures the guard and prints its shares."""
     dataset = data.scan(data.locate(options.data))
-    facts = guard.finish(dataset, options.out) if options.test else guard.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
+    facts = (
+        guard.finish(dataset, options.out)
+        if options.test
+        else guard.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
+    )
     for side in ("accepted", "refused"):
         print(f"{side}:")
-        print("\n".join(f"  {name:44s} {share['share']:7.1%} of {share['images']}" for name, share in facts[side].items()))
+        print(
+            "\n".join(
+                f"  {name:44s} {share['share']:7.1%} of {share['images']}"
+                for name, share in facts[side].items()
+            )
+        )
     return 0
 
 
@@ -37,7 +64,12 @@ def train(options: argparse.Namespace) -> int:
     if options.epochs is not None:
         if options.epochs < 1:
             raise RunError(f"--epochs must be 1 or more, got {options.epochs}.")
-        chosen = [dataclasses.replace(recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)) for recipe in chosen]
+        chosen = [
+            dataclasses.replace(
+                recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)
+            )
+            for recipe in chosen
+        ]
     suffix = ""
     if options.seed is not None:
         chosen = [dataclasses.replace(recipe, seed=options.seed) for recipe in chosen]
@@ -45,12 +77,26 @@ def train(options: argparse.Namespace) -> int:
     if options.out and len(chosen) > 1:
         folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
     else:
-        folders = [options.out or Path("runs") / f"{recipe.variant}-{recipe.name}{suffix}" for recipe in chosen]
-    homes = [options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}" for recipe in chosen] if options.push else []
+        folders = [
+            options.out or Path("runs") / f"{recipe.variant}-{recipe.name}{suffix}"
+            for recipe in chosen
+        ]
+    homes = (
+        [
+            options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}"
+            for recipe in chosen
+        ]
+        if options.push
+        else []
+    )
     for home in homes:
         # Before the hours of training, not after them.
         if not is_repo_name(home):
-            raise HubError(f"--push names {home!r}, which is no repository; expected {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.", "name")
+            raise HubError(
+                f"--push names {home!r}, which is no repository; expected"
+                f" {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.",
+                "name",
+            )
     dataset = data.scan(data.locate(options.data))
     for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
         fit.fit(
@@ -69,12 +115,15 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _finished(recipe: recipes.Recipe, folder: Path, dataset: data.Dataset, skip_corrupt: bool) -> Path:
+def _finished(
+    recipe: recipes.Recipe, folder: Path, dataset: data.Dataset, skip_corrupt: bool
+) -> Path:
     made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=skip_corrupt)
     try:
         (made / "README.md").write_text(card.render(made), encoding="utf-8")
     except ReleaseError as error:
-        # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is trained all the same, but not fit to be published.
+        # A run of an epoch or two may call nothing PNEUMONIA and so have no precision: it is
+        # trained all the same, but not fit to be published.
         print(f"No card was written: {error}", file=sys.stderr)
     print(f"{made}\n{evaluate.table(bundle.read_metrics(made))}")
     return made
@@ -93,10 +142,20 @@ def average_runs(options: argparse.Namespace) -> int:
 def distil_views(options: argparse.Namespace) -> int:
     """Makes a teacher's pool."""
     if not 0 <= options.marked <= 1:
-        raise RunError(f"--marked is a share of the views and lies in 0 to 1, got {options.marked:g}.")
+        raise RunError(
+            f"--marked is a share of the views and lies in 0 to 1, got {options.marked:g}."
+        )
     dataset, out = data.scan(data.locate(options.data)), options.out
     policy = dataclasses.replace(recipes.VIEWS, letters=options.marked, collimate=options.marked)
-    distil.make(options.bundle, dataset, out, policy=policy, views=options.views, size=recipes.VIEW_SIZE, precision=options.precision)
+    distil.make(
+        options.bundle,
+        dataset,
+        out,
+        policy=policy,
+        views=options.views,
+        size=recipes.VIEW_SIZE,
+        precision=options.precision,
+    )
     return 0
 
 
@@ -111,7 +170,9 @@ def try_recipe(options: argparse.Namespace) -> int:
         try:
             changes[field] = json.loads(value)
         except ValueError:
-            raise RunError(f"--change takes FIELD=JSON, such as epochs=1; got {change!r}.") from None
+            raise RunError(
+                f"--change takes FIELD=JSON, such as epochs=1; got {change!r}."
+            ) from None
     record = tries.attempt(
         options.name,
         recipes.get(options.variant, "best"),
@@ -131,8 +192,16 @@ def try_recipe(options: argparse.Namespace) -> int:
 
 def write_cards(options: argparse.Namespace) -> int:
     """Renews or checks the cards."""
-    texts = {folder / "README.md": card.render(folder, prose=options.prose) for folder in sorted(options.models.iterdir()) if folder.is_dir()}
-    stale = [file for file, text in texts.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    texts = {
+        folder / "README.md": card.render(folder, prose=options.prose)
+        for folder in sorted(options.models.iterdir())
+        if folder.is_dir()
+    }
+    stale = [
+        file
+        for file, text in texts.items()
+        if not file.is_file() or file.read_text(encoding="utf-8") != text
+    ]
     if not options.check:
         for file in stale:
             file.write_text(texts[file], encoding="utf-8")
@@ -140,13 +209,28 @@ def write_cards(options: argparse.Namespace) -> int:
         stale.append(options.prose)
     if stale:
         names = ", ".join(map(str, stale))
-        print(f"{names}: not what the bundles say; run python -m train card." if options.check else f"Renewed {names}.", file=sys.stderr)
+        print(
+            (
+                f"{names}: not what the bundles say; run python -m train card."
+                if options.check
+                else f"Renewed {names}."
+            ),
+            file=sys.stderr,
+        )
     return 1 if options.check and stale else 0
 
 
 def push(options: argparse.Namespace) -> int:
     """Publishes a bundle."""
-    print(publish.push(options.bundle, options.repo, private=options.private, revision=options.revision, space=options.space))
+    print(
+        publish.push(
+            options.bundle,
+            options.repo,
+            private=options.private,
+            revision=options.revision,
+            space=options.space,
+        )
+    )
     return 0
 
 
@@ -161,13 +245,22 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
     contract = bundle.read_contract(options.bundle)
     out = options.out or Path("runs/evaluation") / contract.variant
     dataset = data.scan(data.locate(options.data))
-    measured = evaluate.evaluate(options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt)
+    measured = evaluate.evaluate(
+        options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt
+    )
     print(f"{evaluate.table(measured)}\nTables and pictures: {out}")
     if contract.data.get("fingerprint") != dataset.fingerprint:
-        print("The bundle's own metrics.json was measured on another copy of the data; the two are not compared.")
+        print(
+            "The bundle's own metrics.json was measured on another copy of the data; the two are"
+            " not compared."
+        )
         return 0
     found = evaluate.differences(bundle.read_metrics(options.bundle), measured)
-    print("\n".join(["The bundle's metrics.json is not confirmed:", *found]) if found else "The bundle's metrics.json is confirmed.")
+    print(
+        "\n".join(["The bundle's metrics.json is not confirmed:", *found])
+        if found
+        else "The bundle's metrics.json is confirmed."
+    )
     return 1 if found else 0
 
 
@@ -179,7 +272,14 @@ def stress_bundles(options: argparse.Namespace) -> int:
     dataset = data.scan(data.locate(options.data))
     for folder, contract in zip(options.bundles, contracts, strict=True):
         out = options.out / contract.variant if options.out else folder
-        measured = stress.measure(folder, dataset, out, cache=Path("runs/cache"), limit=options.limit, skip_corrupt=options.skip_corrupt)
+        measured = stress.measure(
+            folder,
+            dataset,
+            out,
+            cache=Path("runs/cache"),
+            limit=options.limit,
+            skip_corrupt=options.skip_corrupt,
+        )
         print("\n".join((f"{contract.variant}: {out}", *stress_report.lines(measured))))
     return 0
 
@@ -195,7 +295,10 @@ def fit_lungs(options: argparse.Namespace) -> int:
 
 def cross_folds(options: argparse.Namespace) -> int:
     """Trains the other folds' networks and places a bundle's thresholds on the answers of all."""
-    dataset, out = data.scan(data.locate(options.data)), options.out or Path("runs") / f"{bundle.read_contract(options.bundle).variant}-folds"
+    dataset, out = (
+        data.scan(data.locate(options.data)),
+        options.out or Path("runs") / f"{bundle.read_contract(options.bundle).variant}-folds",
+    )
     made = cross_fold.train(
         options.bundle,
         dataset,
@@ -209,8 +312,22 @@ def cross_folds(options: argparse.Namespace) -> int:
         print("\n".join(map(str, made)))
         return 0
     cross_fold.gather(options.bundle, dataset, out)
-    print(evaluate.table(evaluate.evaluate(options.bundle, dataset, options.bundle, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt)))
-    print(f"Thresholds and figures of {options.bundle} are renewed; run python -m train stress, compare and card.", file=sys.stderr)
+    print(
+        evaluate.table(
+            evaluate.evaluate(
+                options.bundle,
+                dataset,
+                options.bundle,
+                cache=Path("runs/cache"),
+                skip_corrupt=options.skip_corrupt,
+            )
+        )
+    )
+    print(
+        f"Thresholds and figures of {options.bundle} are renewed; run python -m train stress,"
+        " compare and card.",
+        file=sys.stderr,
+    )
     return 0
 
 
@@ -224,5 +341,9 @@ def compare_models(options: argparse.Namespace) -> int:
     """Renews or checks the comparison."""
     current = compare.compare(options.models, options.results, options.readme, check=options.check)
     if not current:
-        print(f"The results block of {options.readme} is not what the bundles say; run python -m train compare.", file=sys.stderr)
+        print(
+            f"The results block of {options.readme} is not what the bundles say; run python -m"
+            " train compare.",
+            file=sys.stderr,
+        )
     return 0 if current else 1

@@ -1,4 +1,6 @@
-"""What the source claims and others published, beside what was measured here: tables and a picture, written from the bundles and never by hand."""
+"""What the source claims and others published, beside what was measured here: tables and a picture,
+written from the bundles and never by hand.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from train.details import Table
 from train.plots import BLUE, GREEN, GREY, ORANGE
 
 BEGIN, END = "<!-- results: written by python -m train compare -->", "<!-- end of results -->"
-# Figures that others published on the same 624 images, with where they stand; typed from there, as nobody can compute them here.
+# Figures that others published on the same 624 images, with where they stand; typed from there, as
+# nobody can compute them here.
 PUBLISHED = "published.csv"
 COLUMNS = ("accuracy", "recall", "specificity", "auc")
 
@@ -32,9 +35,11 @@ class Result:
 
     Attributes:
         title: its network's, and the epoch where it is not the recipe's own.
-        claimed: test accuracy that the source reports of its network, whatever the recipe; None for a run that went on past its own epoch.
+        claimed: test accuracy that the source reports of its network, whatever the recipe; None for
+            a run that went on past its own epoch.
         contract, test: what the folder says.
-        table: names, labels and calibrated probabilities of the test folder, where the folder has them.
+        table: names, labels and calibrated probabilities of the test folder, where the folder has
+            them.
         bundled: whether it is one of the models that the project carries.
         earlier: whether a bundled model has its recipe and other weights.
     """
@@ -49,12 +54,16 @@ class Result:
 
     @property
     def foremost(self) -> bool:
-        """Whether a reader should see it first: what is bundled and what repeats the source, not an earlier round or a run that went on."""
+        """Whether a reader should see it first: what is bundled and what repeats the source, not an
+        earlier round or a run that went on.
+        """
         return self.bundled or (not self.earlier and self.claimed is not None)
 
     @property
     def claim(self) -> float | None:
-        """What the source claims of this very run; see :meth:`pneumonia.architectures.Variant.claim`."""
+        """What the source claims of this very run; see
+        :meth:`pneumonia.architectures.Variant.claim`.
+        """
         return CATALOGUE[self.contract.variant].claim(self.contract.recipe)
 
     @property
@@ -65,7 +74,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Published:
-    """Figures that somebody else reports of the same test folder, and where; what they do not report is None."""
+    """Figures that somebody else reports of the same test folder, and where; what they do not
+    report is None.
+    """
 
     name: str
     figures: dict[str, float | None]
@@ -73,7 +84,9 @@ class Published:
     link: str = ""
 
     def measured(self, name: str, images: dict[str, int]) -> Measured | None:
-        """A rate with the Wilson interval of the counts it implies; an AUC alone, for its interval cannot be had."""
+        """A rate with the Wilson interval of the counts it implies; an AUC alone, for its interval
+        cannot be had.
+        """
         value = self.figures[name]
         if value is None or name == "auc":
             return None if value is None else Measured(value, value, value, "none")
@@ -83,22 +96,36 @@ class Published:
 
 
 def collect(models: Path, results: Path) -> list[Result]:
-    """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders with a contract and metrics) under ``results``.
+    """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders
+    with a contract and metrics) under ``results``.
 
-    A run under ``results`` whose weights are bundled is passed over: it is there already. Those of a bundled model's recipe with other
-    weights are called earlier, and numbered by their folders' names where there are several.
+    A run under ``results`` whose weights are bundled is passed over: it is there already. Those of
+    a bundled model's recipe with other weights are called earlier, and numbered by their folders'
+    names where there are several.
 
     Raises:
         BundleError, ContractError: a folder lacks its contract or cannot be read.
     """
     found = [_result(models / name, bundled=True) for name in CATALOGUE if (models / name).is_dir()]
     bundled = {result.contract.weights_sha256 for result in found}
-    further = [_result(file.parent, bundled=False) for file in sorted(results.glob(f"*/{bundle.CONTRACT}"))]
+    further = [
+        _result(file.parent, bundled=False) for file in sorted(results.glob(f"*/{bundle.CONTRACT}"))
+    ]
     further = [result for result in further if result.contract.weights_sha256 not in bundled]
-    suffixes = rounds([result.contract for result in found], [result.contract for result in further])
-    titled = [replace(result, title=f"{result.title}{suffix}", earlier=bool(suffix)) for result, suffix in zip(further, suffixes, strict=True)]
+    suffixes = rounds(
+        [result.contract for result in found], [result.contract for result in further]
+    )
+    titled = [
+        replace(result, title=f"{result.title}{suffix}", earlier=bool(suffix))
+        for result, suffix in zip(further, suffixes, strict=True)
+    ]
     order = list(CATALOGUE)
-    titled.sort(key=lambda result: (order.index(result.contract.variant), result.contract.recipe.get("epoch", 0)))
+    titled.sort(
+        key=lambda result: (
+            order.index(result.contract.variant),
+            result.contract.recipe.get("epoch", 0),
+        )
+    )
     return found + titled
 
 
@@ -109,22 +136,34 @@ def published(results: Path) -> list[Published]:
         return []
     with file.open(newline="", encoding="utf-8") as stream:
         return [
-            Published(row["name"], {name: float(row[name]) if row[name] else None for name in COLUMNS}, row["note"] or "", row.get("link") or "")
+            Published(
+                row["name"],
+                {name: float(row[name]) if row[name] else None for name in COLUMNS},
+                row["note"] or "",
+                row.get("link") or "",
+            )
             for row in csv.DictReader(stream)
         ]
 
 
 def duplicates(results: Path) -> list[list[str]]:
-    """Groups of names whose files are identical, as ``python -m train data`` found them; none where there is no such file."""
+    """Groups of names whose files are identical, as ``python -m train data`` found them; none where
+    there is no such file.
+    """
     file = results / JSON_NAME
-    return json.loads(file.read_text(encoding="utf-8"))["duplicates"]["groups"] if file.is_file() else []
+    return (
+        json.loads(file.read_text(encoding="utf-8"))["duplicates"]["groups"]
+        if file.is_file()
+        else []
+    )
 
 
 def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -> bool:
     """Renews ``results/compare.png`` and the results block of ``readme``.
 
     Args:
-        models, results: see :func:`collect`; ``results`` may also hold ``published.csv`` and the ``data.json`` of ``python -m train data``.
+        models, results: see :func:`collect`; ``results`` may also hold ``published.csv`` and the
+            ``data.json`` of ``python -m train data``.
         readme: a text file with the block's two markers.
         check: write nothing.
 
@@ -136,10 +175,14 @@ def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -
     """
     found, others = collect(models, results), published(results)
     if not found:
-        raise bundle.BundleError(f"{models} holds no bundles with metrics; train and evaluate one first.")
+        raise bundle.BundleError(
+            f"{models} holds no bundles with metrics; train and evaluate one first."
+        )
     text = readme.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
-        raise bundle.BundleError(f"{readme} lacks the lines {BEGIN!r} and {END!r} between which the table goes.")
+        raise bundle.BundleError(
+            f"{readme} lacks the lines {BEGIN!r} and {END!r} between which the table goes."
+        )
     before, rest = text.split(BEGIN, 1)
     renewed = f"{before}{BEGIN}\n{tables.markdown(found, others, duplicates(results))}\n{END}{rest.split(END, 1)[1]}"
     if check:
@@ -151,8 +194,11 @@ def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -
 
 
 def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure:
-    """Accuracy, recall, specificity and AUC of each model with their intervals, the source's accuracy, and what others published."""
-    # Earlier rounds and runs that went on stand in a table of their own: here they would bury what is bundled.
+    """Accuracy, recall, specificity and AUC of each model with their intervals, the source's
+    accuracy, and what others published.
+    """
+    # Earlier rounds and runs that went on stand in a table of their own: here they would bury what
+    # is bundled.
     found = [result for result in found if result.foremost]
     several = len({result.recipe for result in found}) > 1
     images = tables.images_of(found[0].test)
@@ -160,39 +206,88 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
     for result in found:
         colour = BLUE if result.bundled else GREEN
         title = f"{result.title}, {result.recipe}" if several else result.title
-        rows.append((title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.claim))
-    rows += [(other.name.replace(", ", ",\n", 1), GREY, {name: other.measured(name, images) for name in COLUMNS}, None) for other in others]
-    labels = {BLUE: "bundled", GREEN: "the source's procedure, repeated", GREY: "published by others"}
+        rows.append(
+            (title, colour, {name: result.test.figures[name] for name in COLUMNS}, result.claim)
+        )
+    rows += [
+        (
+            other.name.replace(", ", ",\n", 1),
+            GREY,
+            {name: other.measured(name, images) for name in COLUMNS},
+            None,
+        )
+        for other in others
+    ]
+    labels = {
+        BLUE: "bundled",
+        GREEN: "the source's procedure, repeated",
+        GREY: "published by others",
+    }
     figure = Figure(figsize=(13, 1.4 + 0.52 * len(rows)), layout="constrained")
-    for position, (axes, name) in enumerate(zip(figure.subplots(1, 4, sharey=True), COLUMNS, strict=True)):
+    for position, (axes, name) in enumerate(
+        zip(figure.subplots(1, 4, sharey=True), COLUMNS, strict=True)
+    ):
         for row, (_, colour, figures, claimed) in enumerate(rows):
             measured = figures[name]
             if measured is not None:
                 arms = [[measured.value - measured.low], [measured.high - measured.value]]
-                axes.errorbar([measured.value], [row], xerr=arms, fmt="o", color=colour, capsize=3, label=labels[colour])
+                axes.errorbar(
+                    [measured.value],
+                    [row],
+                    xerr=arms,
+                    fmt="o",
+                    color=colour,
+                    capsize=3,
+                    label=labels[colour],
+                )
                 text = f"{measured.value:.3f}" if name == "auc" else f"{measured.value:.1%}"
-                axes.annotate(text, (measured.value, row), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=9)
+                axes.annotate(
+                    text,
+                    (measured.value, row),
+                    textcoords="offset points",
+                    xytext=(0, 7),
+                    ha="center",
+                    fontsize=9,
+                )
             if name == "accuracy" and claimed is not None:
                 axes.plot([claimed], [row], "D", color=ORANGE, label="source's claim")
-        axes.set(title="AUC" if name == "auc" else name, yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(len(rows) - 0.4, -0.6))
-        lowest = min((entry.low for row in rows if (entry := row[2][name]) is not None), default=0.0)
+        axes.set(
+            title="AUC" if name == "auc" else name,
+            yticks=range(len(rows)),
+            yticklabels=[row[0] for row in rows],
+            ylim=(len(rows) - 0.4, -0.6),
+        )
+        lowest = min(
+            (entry.low for row in rows if (entry := row[2][name]) is not None), default=0.0
+        )
         axes.set_xlim((min(0.8, lowest - 0.02), 1.02) if name == "auc" else (0, 1.04))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.25)
         axes.axvline(1, color=GREY, linewidth=0.6)
         if position == 0:
             handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-            figure.legend(handles.values(), handles.keys(), frameon=False, loc="outside upper center", ncols=4)
+            figure.legend(
+                handles.values(), handles.keys(), frameon=False, loc="outside upper center", ncols=4
+            )
     return figure
 
 
 def _result(folder: Path, *, bundled: bool) -> Result:
     metrics, contract = bundle.read_metrics(folder), bundle.read_contract(folder)
     if "test" not in metrics:
-        raise bundle.BundleError(f"{folder} has no test metrics; run python -m train evaluate {folder} --out {folder}.")
+        raise bundle.BundleError(
+            f"{folder} has no test metrics; run python -m train evaluate {folder} --out {folder}."
+        )
     variant, recipe = CATALOGUE[contract.variant], contract.recipe
     # The source's claim belongs to its own epoch, not to a run that went on.
     own = "epoch" not in recipe or recipe["epoch"] == recipe.get("keep_epoch", recipe["epoch"])
     title = variant.title if own else f"{variant.title}, epoch {recipe['epoch']}"
     file = folder / "predictions_test.csv"
-    return Result(title, variant.claimed if own else None, contract, metrics["test"], read_predictions(file) if file.is_file() else None, bundled)
+    return Result(
+        title,
+        variant.claimed if own else None,
+        contract,
+        metrics["test"],
+        read_predictions(file) if file.is_file() else None,
+        bundled,
+    )

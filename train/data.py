@@ -1,6 +1,8 @@
-"""The data set: where it is, what is in it, what is wrong with it, and its images as one cached array.
+"""The data set: where it is, what is in it, what is wrong with it, and its images as one cached
+array.
 
-The layout is that of Kaggle's ``paultimothymooney/chest-xray-pneumonia``: ``train|val|test`` / ``NORMAL|PNEUMONIA`` / images.
+The layout is that of Kaggle's ``paultimothymooney/chest-xray-pneumonia``: ``train|val|test`` /
+``NORMAL|PNEUMONIA`` / images.
 """
 
 from __future__ import annotations
@@ -42,8 +44,9 @@ class Item:
         path: where it is.
         split: ``train``, ``val`` or ``test``.
         label: 0 NORMAL, 1 PNEUMONIA.
-        patient: the key that groups a patient's images; the whole prefix, for ``IM-0115`` and ``NORMAL2-IM-0115`` are different children, as are
-            ``person1_bacteria`` and ``person1_virus``. A file whose name has no such key is a patient of its own.
+        patient: the key that groups a patient's images; the whole prefix, for ``IM-0115`` and
+            ``NORMAL2-IM-0115`` are different children, as are ``person1_bacteria`` and
+            ``person1_virus``. A file whose name has no such key is a patient of its own.
         cause: ``bacteria``, ``virus`` or None.
     """
 
@@ -61,22 +64,31 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Every image of the three splits, split by split in the order of their names, with its fingerprint."""
+    """Every image of the three splits, split by split in the order of their names, with its
+    fingerprint.
+    """
 
     root: Path
     items: tuple[Item, ...]
     digests: tuple[str, ...]
 
     def split(self, name: str) -> list[Item]:
-        """The items of one split; raises DataError where the name is none of ``train``, ``val``, ``test``."""
+        """The items of one split; raises DataError where the name is none of ``train``, ``val``,
+        ``test``.
+        """
         if name not in SPLITS:
             raise DataError(f"There is no split {name!r}; expected one of {', '.join(SPLITS)}.")
         return [item for item in self.items if item.split == name]
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over every relative name and content: two people who trained on the same bytes have the same one."""
-        listing = "".join(f"{digest}  {item.relative}\n" for item, digest in zip(self.items, self.digests, strict=True))
+        """sha256 over every relative name and content: two people who trained on the same bytes
+        have the same one.
+        """
+        listing = "".join(
+            f"{digest}  {item.relative}\n"
+            for item, digest in zip(self.items, self.digests, strict=True)
+        )
         return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -90,31 +102,43 @@ def locate(folder: str | os.PathLike[str] | None = None) -> Path:
     if named:
         root = Path(named).expanduser()
         if not root.is_dir():
-            raise DataError(f"There is no data folder {root}; it should hold {', '.join(SPLITS)}, each with {' and '.join(LABELS)}.")
+            raise DataError(
+                f"There is no data folder {root}; it should hold {', '.join(SPLITS)}, each with"
+                f" {' and '.join(LABELS)}."
+            )
         return _inner(root)
-    advice = f"Download {KAGGLE_DATASET} from Kaggle, unpack it, and give its chest_xray folder with --data DIR or CHEST_XRAY_DIR."
+    advice = (
+        f"Download {KAGGLE_DATASET} from Kaggle, unpack it, and give its chest_xray folder with"
+        " --data DIR or CHEST_XRAY_DIR."
+    )
     try:
         import kagglehub  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415  optional, and only needed here
     except ImportError:
-        raise DataError(f"No data folder was given and kagglehub is not installed. {advice}") from None
+        raise DataError(
+            f"No data folder was given and kagglehub is not installed. {advice}"
+        ) from None
     try:
         return _inner(Path(kagglehub.dataset_download(KAGGLE_DATASET)))
     except DataError:
         raise
     # kagglehub lets through whatever its HTTP client, its credentials store or the disk raise.
     except Exception as error:
-        raise DataError(f"Kaggle could not be reached ({type(error).__name__}). {advice}") from error
+        raise DataError(
+            f"Kaggle could not be reached ({type(error).__name__}). {advice}"
+        ) from error
 
 
 def scan(root: Path) -> Dataset:
     """Lists and hashes every image under ``root`` and checks that it lies where its name says.
 
     Raises:
-        DataError: a split or class folder is missing or empty, a file or folder is none that belongs here, a file is empty, or a name and a folder
-            contradict each other; up to five culprits are named.
+        DataError: a split or class folder is missing or empty, a file or folder is none that
+            belongs here, a file is empty, or a name and a folder contradict each other; up to five
+            culprits are named.
     """
     root = _inner(root)
-    # Old Kaggle copies repeat the whole set in an inner chest_xray beside the splits; that copy is ignored, not counted twice.
+    # Old Kaggle copies repeat the whole set in an inner chest_xray beside the splits; that copy is
+    # ignored, not counted twice.
     _refuse_strangers(root, SPLITS, "split folders", ignored="chest_xray")
     items: list[Item] = []
     for split in SPLITS:
@@ -124,22 +148,37 @@ def scan(root: Path) -> Dataset:
         for label, name in enumerate(LABELS):
             folder = root / split / name
             if not folder.is_dir():
-                raise DataError(f"{root / split} has no folder {name}; expected {' and '.join(LABELS)}.")
+                raise DataError(
+                    f"{root / split} has no folder {name}; expected {' and '.join(LABELS)}."
+                )
             found = [_item(path, split, label) for path in _images(folder)]
             if not found:
-                raise DataError(f"{folder} has no images; expected {', '.join(IMAGE_SUFFIXES)} files.")
+                raise DataError(
+                    f"{folder} has no images; expected {', '.join(IMAGE_SUFFIXES)} files."
+                )
             items.extend(found)
-    digests = [hashlib.sha256(item.path.read_bytes()).hexdigest() for item in tqdm(items, "hashing", unit="file", disable=None, leave=False)]
+    digests = [
+        hashlib.sha256(item.path.read_bytes()).hexdigest()
+        for item in tqdm(items, "hashing", unit="file", disable=None, leave=False)
+    ]
     return Dataset(root, tuple(items), tuple(digests))
 
 
-def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = None, skip_corrupt: bool = False) -> tuple[np.ndarray, np.ndarray, list[Item]]:
-    """Decodes and resizes images once and keeps them as one array on disk, so that an epoch decodes nothing.
+def load(
+    items: Sequence[Item],
+    size: tuple[int, int],
+    *,
+    cache: Path | None = None,
+    skip_corrupt: bool = False,
+) -> tuple[np.ndarray, np.ndarray, list[Item]]:
+    """Decodes and resizes images once and keeps them as one array on disk, so that an epoch decodes
+    nothing.
 
     Args:
         items: what to load, in the order wanted.
         size: ``(height, width)`` in pixels.
-        cache: folder for the array, or None for none. The key covers contents, sizes and the decoder's version, so a stale one is never used.
+        cache: folder for the array, or None for none. The key covers contents, sizes and the
+            decoder's version, so a stale one is never used.
         skip_corrupt: leave out what cannot be decoded (reported on stderr) instead of stopping.
 
     Returns:
@@ -161,7 +200,9 @@ def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = N
     else:
         decoded: list[np.ndarray] = []
         kept, broken = [], []
-        for item in tqdm(items, f"decoding {size[0]}x{size[1]}", unit="image", disable=None, leave=False):
+        for item in tqdm(
+            items, f"decoding {size[0]}x{size[1]}", unit="image", disable=None, leave=False
+        ):
             try:
                 decoded.append(radiograph.resize(radiograph.read(item.path), size))
                 kept.append(item)
@@ -177,20 +218,28 @@ def load(items: Sequence[Item], size: tuple[int, int], *, cache: Path | None = N
             stored.parent.mkdir(parents=True, exist_ok=True)
             partial = stored.with_name(f"{stored.stem}.{os.getpid()}.tmp.npz")
             positions = {item: index for index, item in enumerate(items)}
-            np.savez(partial, images=images, kept=np.array([positions[item] for item in kept], np.int64))
+            np.savez(
+                partial, images=images, kept=np.array([positions[item] for item in kept], np.int64)
+            )
             partial.replace(stored)
     return images, np.array([item.label for item in kept], np.int64), kept
 
 
 def _cache_file(items: Sequence[Item], size: tuple[int, int], cache: Path) -> Path:
-    # Size and time of each file stand for its content: hashing 5,856 files at each start would cost more than the cache saves on the small variants.
-    states = [(item.relative, (stat := item.path.stat()).st_size, stat.st_mtime_ns) for item in items]
+    # Size and time of each file stand for its content: hashing 5,856 files at each start would cost
+    # more than the cache saves on the small variants.
+    states = [
+        (item.relative, (stat := item.path.stat()).st_size, stat.st_mtime_ns) for item in items
+    ]
     key = hashlib.sha256(repr((size, radiograph.describe(), states)).encode()).hexdigest()[:16]
     return cache / f"images-{size[0]}x{size[1]}-{key}.npz"
 
 
 def _corrupt(names: Sequence[str]) -> DataError:
-    return DataError(f"{_listed(names)} cannot be decoded; download again what is damaged, or leave it out with --skip-corrupt.")
+    return DataError(
+        f"{_listed(names)} cannot be decoded; download again what is damaged, or leave it out with"
+        " --skip-corrupt."
+    )
 
 
 def _inner(root: Path) -> Path:
@@ -201,20 +250,34 @@ def _inner(root: Path) -> Path:
 
 
 def _visible(folder: Path) -> Iterable[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.name not in _LITTER and not path.name.startswith("._"))
+    return (
+        path
+        for path in sorted(folder.iterdir())
+        if path.name not in _LITTER and not path.name.startswith("._")
+    )
 
 
 def _refuse_strangers(folder: Path, expected: Sequence[str], what: str, ignored: str = "") -> None:
     strangers = [path.name for path in _visible(folder) if path.name not in (*expected, ignored)]
     if strangers:
-        raise DataError(f"{folder} has {_listed(strangers)} beside the {what} {', '.join(expected)}; move it away.")
+        raise DataError(
+            f"{folder} has {_listed(strangers)} beside the {what} {', '.join(expected)}; move it"
+            " away."
+        )
 
 
 def _images(folder: Path) -> list[Path]:
     paths = list(_visible(folder))
-    strangers = [path.name for path in paths if not path.is_file() or path.suffix.lower() not in IMAGE_SUFFIXES]
+    strangers = [
+        path.name
+        for path in paths
+        if not path.is_file() or path.suffix.lower() not in IMAGE_SUFFIXES
+    ]
     if strangers:
-        raise DataError(f"{folder} has {_listed(strangers)}, no {', '.join(IMAGE_SUFFIXES)} files; move them away.")
+        raise DataError(
+            f"{folder} has {_listed(strangers)}, no {', '.join(IMAGE_SUFFIXES)} files; move them"
+            " away."
+        )
     empty = [path.name for path in paths if path.stat().st_size == 0]
     if empty:
         raise DataError(f"{folder} has empty files, {_listed(empty)}; download them again.")
@@ -225,9 +288,18 @@ def _item(path: Path, split: str, label: int) -> Item:
     pneumonia, normal = _PNEUMONIA_NAME.match(path.name), _NORMAL_NAME.match(path.name)
     if (pneumonia and label == 0) or (normal and label == 1):
         named = LABELS[1] if pneumonia else LABELS[0]
-        raise DataError(f"{path} lies in {LABELS[label]}, but its name is that of a {named} image; move it to {split}/{named}.")
+        raise DataError(
+            f"{path} lies in {LABELS[label]}, but its name is that of a {named} image; move it to"
+            f" {split}/{named}."
+        )
     match = pneumonia or normal
-    return Item(path, split, label, match["patient"] if match else path.stem, pneumonia["cause"] if pneumonia else None)
+    return Item(
+        path,
+        split,
+        label,
+        match["patient"] if match else path.stem,
+        pneumonia["cause"] if pneumonia else None,
+    )
 
 
 def named(relative: str) -> Item:
@@ -238,7 +310,10 @@ def named(relative: str) -> Item:
     """
     path = Path(relative)
     if len(path.parts) != 3 or path.parts[0] not in SPLITS or path.parts[1] not in LABELS:
-        raise DataError(f"{relative!r} names no image; expected split/LABEL/file, such as test/NORMAL/IM-0001-0001.jpeg.")
+        raise DataError(
+            f"{relative!r} names no image; expected split/LABEL/file, such as"
+            " test/NORMAL/IM-0001-0001.jpeg."
+        )
     return _item(path, path.parts[0], LABELS.index(path.parts[1]))
 
 

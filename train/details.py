@@ -1,4 +1,6 @@
-"""What ``metrics.json`` says beyond its two entries, and the table of answers under corruption that a contract was calibrated on."""
+"""What ``metrics.json`` says beyond its two entries, and the table of answers under corruption that
+a contract was calibrated on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from train.run_folder import write_atomically
 
 # Names, labels and probabilities of a split.
 Table: TypeAlias = tuple[list[str], np.ndarray, np.ndarray]
-# The raw answers, before any temperature, on validation as it is and under each corruption: the contract's every number recomputes from it.
+# The raw answers, before any temperature, on validation as it is and under each corruption: the
+# contract's every number recomputes from it.
 COPIES = "validation_copies.csv"
 
 
@@ -47,28 +50,44 @@ def of(
     threshold = contract.default.threshold
     found: dict[str, Any] = {
         "operating_points": {
-            point.name: {entry: asdict(measure(*tables[entry][1:], point.threshold, split, resamples=0)) for entry, split in splits.items()}
+            point.name: {
+                entry: asdict(measure(*tables[entry][1:], point.threshold, split, resamples=0))
+                for entry, split in splits.items()
+            }
             for point in contract.operating_points
         },
-        "parts": {name: asdict(part) for name, part in breakdown(names, labels, probabilities, threshold, duplicates).items()},
+        "parts": {
+            name: asdict(part)
+            for name, part in breakdown(names, labels, probabilities, threshold, duplicates).items()
+        },
     }
     if contract.uncertainty:
         near = np.abs(logits(probabilities) - logits(np.array(threshold))) < contract.uncertainty
         wrong = (probabilities >= threshold) != (labels == 1)
-        found["uncertain"] = {"images": int(near.sum()), "wrong": int((near & wrong).sum()), "wrong_elsewhere": int((~near & wrong).sum())}
+        found["uncertain"] = {
+            "images": int(near.sum()),
+            "wrong": int((near & wrong).sum()),
+            "wrong_elsewhere": int((~near & wrong).sum()),
+        }
     if copies:
         _, truth, raw = copies
-        found["corruptions"] = {name: _under(truth, calibrated(values, contract.temperature), threshold) for name, values in raw.items()}
+        found["corruptions"] = {
+            name: _under(truth, calibrated(values, contract.temperature), threshold)
+            for name, values in raw.items()
+        }
     return found
 
 
 def write_copies(folder: Path, names: Sequence[str], raw: Mapping[str, np.ndarray]) -> None:
-    """Writes ``validation_copies.csv``: file, label, and the raw probability ``(N,)`` under each name."""
+    """Writes ``validation_copies.csv``: file, label, and the raw probability ``(N,)`` under each
+    name.
+    """
     write_table(folder / COPIES, names, raw)
 
 
 def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Reads what :func:`write_copies` wrote: names, int64 ``(N,)`` labels, and float64 ``(N,)`` under each name, ``clean`` first.
+    """Reads what :func:`write_copies` wrote: names, int64 ``(N,)`` labels, and float64 ``(N,)``
+    under each name, ``clean`` first.
 
     Raises:
         FileNotFoundError: the bundle was not calibrated on held-out patients.
@@ -79,7 +98,10 @@ def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarr
 
 def write_table(file: Path, names: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
     """Writes a table of images: file, label, and a number ``(N,)`` under each name."""
-    rows = ((name, named(name).label, *(digits(values[index]) for values in columns.values())) for index, name in enumerate(names))
+    rows = (
+        (name, named(name).label, *(digits(values[index]) for values in columns.values()))
+        for index, name in enumerate(names)
+    )
 
     def fill(partial: Path) -> None:
         with partial.open("w", newline="", encoding="utf-8") as stream:
@@ -91,7 +113,8 @@ def write_table(file: Path, names: Sequence[str], columns: Mapping[str, np.ndarr
 
 
 def read_table(file: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Reads what :func:`write_table` wrote: names, int64 ``(N,)`` labels, and float64 ``(N,)`` under each name.
+    """Reads what :func:`write_table` wrote: names, int64 ``(N,)`` labels, and float64 ``(N,)``
+    under each name.
 
     Raises:
         FileNotFoundError: there is none.
@@ -101,10 +124,19 @@ def read_table(file: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]
         rows = list(csv.reader(stream))
     try:
         (_, _, *columns), body = rows[0], rows[1:]
-        values = np.array([[float(value) for value in row[2:]] for row in body]).reshape(len(body), len(columns))
-        return [row[0] for row in body], np.array([int(row[1]) for row in body], np.int64), dict(zip(columns, values.T, strict=True))
+        values = np.array([[float(value) for value in row[2:]] for row in body]).reshape(
+            len(body), len(columns)
+        )
+        return (
+            [row[0] for row in body],
+            np.array([int(row[1]) for row in body], np.int64),
+            dict(zip(columns, values.T, strict=True)),
+        )
     except (ValueError, IndexError) as error:
-        raise bundle.BundleError(f"{file} must have the columns file, label and one for each corruption; it cannot be read ({error}).") from None
+        raise bundle.BundleError(
+            f"{file} must have the columns file, label and one for each corruption; it cannot be"
+            f" read ({error})."
+        ) from None
 
 
 def digits(value: float) -> str:

@@ -1,8 +1,10 @@
-"""A teacher's answers for views of the training images, made once and learned from by any number of smaller networks.
+"""A teacher's answers for views of the training images, made once and learned from by any number of
+smaller networks.
 
-Hinton et al. (2015): a teacher's answer says more than a label, above all of a view that shows half a lung. Beyer et al. (CVPR 2022): it helps only where the
-teacher has seen the very view the student sees; so the views are drawn first, kept, and both are shown the same. But for
-letters and shut margins: these are laid over a view once the teacher has answered.
+Hinton et al. (2015): a teacher's answer says more than a label, above all of a view that shows half
+a lung. Beyer et al. (CVPR 2022): it helps only where the teacher has seen the very view the student
+sees; so the views are drawn first, kept, and both are shown the same. But for letters and shut
+margins: these are laid over a view once the teacher has answered.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.Item.relative` names them.
         fingerprint: sha256 over the answers.
-        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the ``policy`` they were drawn by, and the
-            ``precision`` it answered in.
+        facts: how it came about: ``teacher`` (sha256 of its weights), ``views`` of each image, the
+            ``policy`` they were drawn by, and the ``precision`` it answered in.
     """
 
     views: list[np.ndarray]
@@ -49,27 +51,57 @@ class Pool:
     fingerprint: str
     facts: dict[str, Any]
 
-    def draw(self, chosen: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random view of each chosen image, mirrored half of the time: uint8 ``(n, height, width)`` and float32 ``(n,)`` answers."""
+    def draw(
+        self, chosen: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random view of each chosen image, mirrored half of the time: uint8 ``(n, height,
+        width)`` and float32 ``(n,)`` answers.
+        """
         which = rng.integers(len(self.views), size=len(chosen))
         mirrored = rng.random(len(chosen)) < 0.5
-        views = _resized(np.stack([self.views[view][position] for view, position in zip(which, chosen, strict=True)]), size)
-        return np.stack([view[:, ::-1] if flip else view for view, flip in zip(views, mirrored, strict=True)]), self.answers[which, chosen]
+        views = _resized(
+            np.stack(
+                [self.views[view][position] for view, position in zip(which, chosen, strict=True)]
+            ),
+            size,
+        )
+        return (
+            np.stack(
+                [
+                    view[:, ::-1] if flip else view
+                    for view, flip in zip(views, mirrored, strict=True)
+                ]
+            ),
+            self.answers[which, chosen],
+        )
 
 
-def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: int, size: tuple[int, int], seed: int = 0, precision: str = "float32") -> None:
-    """Draws views of every image that the teacher learned from and has it answer for each, so that its students hold out the same patients.
+def make(
+    teacher: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    policy: Policy,
+    views: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    precision: str = "float32",
+) -> None:
+    """Draws views of every image that the teacher learned from and has it answer for each, so that
+    its students hold out the same patients.
 
     Of a teacher that held no fold out they are views of the ``fitted`` side.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
 
     Args:
-        teacher: the bundle's folder. A network that ends in a pool over whatever it is given is shown the views as they are, the rest get them resized.
+        teacher: the bundle's folder. A network that ends in a pool over whatever it is given is
+            shown the views as they are, the rest get them resized.
         dataset: the data.
         out: the pool's folder, made if need be.
-        policy: how views are drawn; mirroring is left to the student. The teacher answers before letters are burnt in and margins shut out, for it may mind
-            them itself: what a student sees marked, it learns to answer as if it were not.
+        policy: how views are drawn; mirroring is left to the student. The teacher answers before
+            letters are burnt in and margins shut out, for it may mind them itself: what a student
+            sees marked, it learns to answer as if it were not.
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
         seed: of the draws.
@@ -82,8 +114,14 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
     classifier = PneumoniaClassifier.from_pretrained(teacher)
     cache = out.parent / "cache"
     learned = folds.LEARNED.get(classifier.contract.recipe.get("validation", ""), folds.FITTED)
-    images, labels, items = load(folds.items_of(dataset, learned), classifier.contract.input_size, cache=cache)
-    frames = framing.apart(framing.lung_frames(images, cache=cache), labels) if policy.framed_alike else None
+    images, labels, items = load(
+        folds.items_of(dataset, learned), classifier.contract.input_size, cache=cache
+    )
+    frames = (
+        framing.apart(framing.lung_frames(images, cache=cache), labels)
+        if policy.framed_alike
+        else None
+    )
     facts = {
         "teacher": classifier.contract.weights_sha256,
         "data": dataset.fingerprint,
@@ -96,10 +134,16 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
     out.mkdir(parents=True, exist_ok=True)
     if (out / _FACTS).is_file():
         if json.loads((out / _FACTS).read_text()) != facts:
-            raise RunError(f"{out} holds the views of another teacher, policy or data; give another --out.")
+            raise RunError(
+                f"{out} holds the views of another teacher, policy or data; give another --out."
+            )
     else:
         write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
-    asked_at = classifier.contract.input_size if any(isinstance(layer, keras.layers.Flatten) for layer in classifier.model.layers) else size
+    asked_at = (
+        classifier.contract.input_size
+        if any(isinstance(layer, keras.layers.Flatten) for layer in classifier.model.layers)
+        else size
+    )
     with network.policy(precision):
         twin = CATALOGUE[classifier.contract.variant].build(asked_at)
     twin.set_weights(classifier.model.get_weights())
@@ -115,11 +159,23 @@ def make(teacher: Path, dataset: Dataset, out: Path, *, policy: Policy, views: i
             drawn, answers = [], []
             for start in range(0, len(items), batch):
                 rng = np.random.default_rng([seed, view, start])
-                part = unmarked.apply(images[start : start + batch], size, rng, None if frames is None else frames[start : start + batch])
+                part = unmarked.apply(
+                    images[start : start + batch],
+                    size,
+                    rng,
+                    None if frames is None else frames[start : start + batch],
+                )
                 answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
                 drawn.append(policy.marked(part, rng))
                 bar.update(len(part))
-            write_atomically(file, partial(np.savez, views=np.concatenate(drawn), answers=np.concatenate(answers).astype(np.float32)))
+            write_atomically(
+                file,
+                partial(
+                    np.savez,
+                    views=np.concatenate(drawn),
+                    answers=np.concatenate(answers).astype(np.float32),
+                ),
+            )
 
 
 def read(folder: Path) -> Pool:
@@ -130,7 +186,10 @@ def read(folder: Path) -> Pool:
     """
     files = sorted(folder.glob("view-*.npz"))
     if not files or not (folder / _FACTS).is_file():
-        raise RunError(f"{folder} holds no views with a teacher's answers; make them with python -m train distil.")
+        raise RunError(
+            f"{folder} holds no views with a teacher's answers; make them with python -m train"
+            " distil."
+        )
     views, answers = [], []
     for file in files:
         with np.load(file) as archive:
@@ -138,11 +197,21 @@ def read(folder: Path) -> Pool:
             answers.append(archive["answers"])
     said = np.stack(answers)
     facts = json.loads((folder / _FACTS).read_text())
-    told = {"teacher": facts["teacher"], "views": len(files), "policy": facts["policy"], "precision": facts["precision"]}
+    told = {
+        "teacher": facts["teacher"],
+        "views": len(files),
+        "policy": facts["policy"],
+        "precision": facts["precision"],
+    }
     return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 
 def _resized(views: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if views.shape[1:] == size:
         return views
-    return np.stack([np.asarray(Image.fromarray(view).resize((size[1], size[0]), Image.Resampling.BILINEAR)) for view in views])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(view).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+            for view in views
+        ]
+    )

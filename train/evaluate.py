@@ -1,4 +1,6 @@
-"""Measures a bundle on a split, and turns a finished run into a bundle with its evidence. The same function judges any bundle, ours or downloaded."""
+"""Measures a bundle on a split, and turns a finished run into a bundle with its evidence. The same
+function judges any bundle, ours or downloaded.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,21 @@ _ROUNDING_SAMPLE = 128
 
 
 def evaluate(
-    folder: Path, dataset: Dataset, out: Path, *, validation: str | None = None, cache: Path | None = None, skip_corrupt: bool = False
+    folder: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    validation: str | None = None,
+    cache: Path | None = None,
+    skip_corrupt: bool = False,
 ) -> dict[str, Metrics]:
-    """Measures a bundle on the test folder and on its validation split: at its default operating point, and in brief at all others.
+    """Measures a bundle on the test folder and on its validation split: at its default operating
+    point, and in brief at all others.
 
-    Writes ``metrics.json`` (for what is in it beside two entries see :func:`pneumonia.bundle.read_details`), ``predictions_test.csv`` and
-    ``predictions_validation.csv``, ``roc.png``, ``precision_recall.png``, ``confusion.png``, ``calibration.png`` and, where the bundle has a history,
-    ``training_curves.png``.
+    Writes ``metrics.json`` (for what is in it beside two entries see
+    :func:`pneumonia.bundle.read_details`), ``predictions_test.csv`` and
+    ``predictions_validation.csv``, ``roc.png``, ``precision_recall.png``, ``confusion.png``,
+    ``calibration.png`` and, where the bundle has a history, ``training_curves.png``.
 
     Args:
         folder: the bundle.
@@ -53,38 +63,75 @@ def evaluate(
     classifier = PneumoniaClassifier.from_pretrained(folder)
     out.mkdir(parents=True, exist_ok=True)
     threshold = classifier.contract.default.threshold
-    splits = {"validation": validation or classifier.contract.recipe.get("validation", "val"), "test": "test"}
+    splits = {
+        "validation": validation or classifier.contract.recipe.get("validation", "val"),
+        "test": "test",
+    }
     metrics: dict[str, Metrics] = {}
     tables: dict[str, details.Table] = {}
     variant = classifier.contract.variant
     title = CATALOGUE[variant].title if variant in CATALOGUE else variant
     for entry, split in splits.items():
-        items, labels, probabilities = predict_split(classifier, dataset, split, cache, skip_corrupt)
+        items, labels, probabilities = predict_split(
+            classifier, dataset, split, cache, skip_corrupt
+        )
         write_predictions(out / f"predictions_{entry}.csv", items, probabilities)
         metrics[entry] = measure(labels, probabilities, threshold, split)
         tables[entry] = ([item.relative for item in items], labels, probabilities)
         if entry == "test":
-            plots.draw_all(out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY))
+            plots.draw_all(
+                out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY)
+            )
     same = identical(dataset)
-    found = details.of(classifier.contract, splits, tables, same, details.read_copies(folder) if (folder / details.COPIES).is_file() else None)
+    found = details.of(
+        classifier.contract,
+        splits,
+        tables,
+        same,
+        details.read_copies(folder) if (folder / details.COPIES).is_file() else None,
+    )
     if (folder / fold_answers.OTHERS).is_file():
         folds = fold_answers.read(folder, same)
         found["folds"] = fold_answers.shares(folds, threshold)
-        found["were_it_like_the_others"] = fold_answers.were_it_like_the_others(folds, classifier.contract.operating_points)
+        found["were_it_like_the_others"] = fold_answers.were_it_like_the_others(
+            folds, classifier.contract.operating_points
+        )
     bundle.write_metrics(out, metrics, classifier.contract, found)
     return metrics
 
 
 def predict_split(
-    classifier: PneumoniaClassifier, dataset: Dataset, split: str, cache: Path | None = None, skip_corrupt: bool = False
+    classifier: PneumoniaClassifier,
+    dataset: Dataset,
+    split: str,
+    cache: Path | None = None,
+    skip_corrupt: bool = False,
 ) -> tuple[list[Item], np.ndarray, np.ndarray]:
-    """Calibrated probabilities of every image of a split: the items, int64 ``(N,)`` labels and float64 ``(N,)`` probabilities as the tables hold them."""
-    images, labels, items = load(items_of(dataset, split), classifier.contract.input_size, cache=cache, skip_corrupt=skip_corrupt)
+    """Calibrated probabilities of every image of a split: the items, int64 ``(N,)`` labels and
+    float64 ``(N,)`` probabilities as the tables hold them.
+    """
+    images, labels, items = load(
+        items_of(dataset, split),
+        classifier.contract.input_size,
+        cache=cache,
+        skip_corrupt=skip_corrupt,
+    )
     parts = []
-    for start in tqdm(range(0, len(items), 32), f"{classifier.contract.variant} on {split}", unit="batch", mininterval=0.5, leave=False):
+    for start in tqdm(
+        range(0, len(items), 32),
+        f"{classifier.contract.variant} on {split}",
+        unit="batch",
+        mininterval=0.5,
+        leave=False,
+    ):
         parts.append(classifier.probabilities(images[start : start + 32]))
-    # Rounded to what the table holds, so that whoever recomputes from the table gets these figures and not their neighbours.
-    return items, labels, np.array([float(details.digits(value)) for value in np.concatenate(parts)])
+    # Rounded to what the table holds, so that whoever recomputes from the table gets these figures
+    # and not their neighbours.
+    return (
+        items,
+        labels,
+        np.array([float(details.digits(value)) for value in np.concatenate(parts)]),
+    )
 
 
 def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarray) -> None:
@@ -92,14 +139,21 @@ def write_predictions(file: Path, items: Sequence[Item], probabilities: np.ndarr
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "label", "probability"))
-        writer.writerows((item.relative, item.label, details.digits(value)) for item, value in zip(items, probabilities, strict=True))
+        writer.writerows(
+            (item.relative, item.label, details.digits(value))
+            for item, value in zip(items, probabilities, strict=True)
+        )
 
 
-def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
-    """Makes ``run_folder/bundle`` of a finished run: the weights of ``recipe.keep_epoch``, the contract, the history and the evaluation.
+def assemble(
+    recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False
+) -> Path:
+    """Makes ``run_folder/bundle`` of a finished run: the weights of ``recipe.keep_epoch``, the
+    contract, the history and the evaluation.
 
-    A recipe that holds patients out is calibrated on them first, and the test folder is then measured once. Of a recipe that repeats the source's procedure,
-    where the run went on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
+    A recipe that holds patients out is calibrated on them first, and the test folder is then
+    measured once. Of a recipe that repeats the source's procedure, where the run went on after that
+    epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
 
     Raises:
         RunError: the run kept no weights of that epoch.
@@ -120,26 +174,36 @@ def assemble(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt
     return target
 
 
-def unmeasured(recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False) -> Path:
-    """Makes ``run_folder/bundle`` as :func:`assemble` does, calibrated where patients are held out, and asks nothing about the test folder.
+def unmeasured(
+    recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False
+) -> Path:
+    """Makes ``run_folder/bundle`` as :func:`assemble` does, calibrated where patients are held out,
+    and asks nothing about the test folder.
 
     Raises:
         RunError, DataError: see :func:`assemble`.
     """
     target = run_folder / "bundle"
-    # Answers that were lent to a bundle once belong to the contract that was placed on them, and that is replaced.
+    # Answers that were lent to a bundle once belong to the contract that was placed on them, and
+    # that is replaced.
     for name in (fold_answers.OTHERS, fold_answers.PICTURE):
         (target / name).unlink(missing_ok=True)
-    _write_bundle(recipe, run_folder, dataset, recipe.keep_epoch, run_folders.history_of(run_folder), target)
+    _write_bundle(
+        recipe, run_folder, dataset, recipe.keep_epoch, run_folders.history_of(run_folder), target
+    )
     if recipe.validation in HELD_OUTS:
         calibrate(target, dataset, cache=run_folder.parent / "cache", skip_corrupt=skip_corrupt)
     return target
 
 
-def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False) -> Contract:
-    """Gives a bundle's contract what validation supports (see :mod:`train.calibrate`), and leaves the answers it was read from in ``validation_copies.csv``.
+def calibrate(
+    folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False
+) -> Contract:
+    """Gives a bundle's contract what validation supports (see :mod:`train.calibrate`), and leaves
+    the answers it was read from in ``validation_copies.csv``.
 
-    The patients are those that its recipe holds out. Nothing of the test folder is looked at, and what the bundle was calibrated to before has no effect.
+    The patients are those that its recipe holds out. Nothing of the test folder is looked at, and
+    what the bundle was calibrated to before has no effect.
 
     Args:
         folder: the bundle; its contract is replaced.
@@ -154,10 +218,15 @@ def calibrate(folder: Path, dataset: Dataset, *, cache: Path | None = None, skip
     classifier = PneumoniaClassifier.from_pretrained(folder)
     classifier.contract = replace(classifier.contract, temperature=1.0)
     split = classifier.contract.recipe.get("validation", HELD_OUT)
-    prepared = validate.copies(dataset, classifier.contract.input_size, split, cache=cache, skip_corrupt=skip_corrupt)
+    prepared = validate.copies(
+        dataset, classifier.contract.input_size, split, cache=cache, skip_corrupt=skip_corrupt
+    )
     if len(set(prepared.labels.tolist())) != 2:
-        raise DataError("The patients held out are all of one class; to calibrate on them, both are needed.")
-    # Twelve thousand images: one graph a network saves a quarter of the minutes they take, and its answers differ by rounding alone.
+        raise DataError(
+            "The patients held out are all of one class; to calibrate on them, both are needed."
+        )
+    # Twelve thousand images: one graph a network saves a quarter of the minutes they take, and its
+    # answers differ by rounding alone.
     ask = network.compiled(classifier.model)
     found = validate.answers(lambda images: ask(radiograph.to_input(images)), prepared)
     details.write_copies(folder, [item.relative for item in prepared.items], found)
@@ -175,14 +244,28 @@ def identical(dataset: Dataset) -> list[list[str]]:
     return [names for names in by_digest.values() if len(names) > 1]
 
 
-def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int, history: Sequence[Mapping[str, float]], target: Path) -> None:
+def _write_bundle(
+    recipe: Recipe,
+    run_folder: Path,
+    dataset: Dataset,
+    epoch: int,
+    history: Sequence[Mapping[str, float]],
+    target: Path,
+) -> None:
     variant, facts = CATALOGUE[recipe.variant], run_folders.run_facts(run_folder)
     held_out = items_of(dataset, recipe.validation)
     # Spread over the split: its first images are all of one class.
-    images, _, _ = load(held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True)
+    images, _, _ = load(
+        held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True
+    )
     until = [row for row in history if row["epoch"] <= epoch]
-    # A threshold fixed beforehand is the source's; where patients are held out, it is read from their answers.
-    settings = {name: value for name, value in asdict(recipe).items() if name != "threshold" or recipe.validation not in HELD_OUTS}
+    # A threshold fixed beforehand is the source's; where patients are held out, it is read from
+    # their answers.
+    settings = {
+        name: value
+        for name, value in asdict(recipe).items()
+        if name != "threshold" or recipe.validation not in HELD_OUTS
+    }
     contract = Contract(
         variant=variant.name,
         recipe={
@@ -190,7 +273,9 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
             **({"lessons": facts["lessons"]} if "lessons" in facts else {}),
             "epoch": epoch,
             "precision": facts["precision"],
-            "training_seconds": round(facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)),
+            "training_seconds": round(
+                facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)
+            ),
         },
         input_size=recipe.input_size,
         preprocessing=radiograph.describe(),
@@ -202,7 +287,9 @@ def _write_bundle(recipe: Recipe, run_folder: Path, dataset: Dataset, epoch: int
         versions=facts["versions"],
         commit=facts["commit"],
     )
-    bundle.save(fit.at_epoch(recipe, run_folder, epoch), target, contract, radiograph.to_input(images))
+    bundle.save(
+        fit.at_epoch(recipe, run_folder, epoch), target, contract, radiograph.to_input(images)
+    )
     with (target / HISTORY).open("w", newline="") as stream:
         writer = csv.DictWriter(stream, until[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -214,27 +301,43 @@ def read_history(file: Path) -> list[dict[str, float]]:
     if not file.is_file():
         return []
     with file.open(newline="") as stream:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        return [
+            {name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)
+        ]
 
 
 def table(metrics: Mapping[str, Metrics]) -> str:
     """The figures as lines of text for a terminal."""
     lines = []
     for entry, measured in metrics.items():
-        counted = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in measured.counts.items())
-        lines.append(f"{entry} ({measured.split}, {measured.images} images, threshold {measured.threshold:.4g}): {counted}")
+        counted = ", ".join(
+            f"{name.replace('_', ' ')} {count}" for name, count in measured.counts.items()
+        )
+        lines.append(
+            f"{entry} ({measured.split}, {measured.images} images, threshold"
+            f" {measured.threshold:.4g}): {counted}"
+        )
         lines += [
-            f"  {name:<18} {figure.value:.4f}  95% {figure.low:.4f} to {figure.high:.4f}  ({figure.interval})" for name, figure in measured.figures.items()
+            f"  {name:<18} {figure.value:.4f}  95% {figure.low:.4f} to {figure.high:.4f} "
+            f" ({figure.interval})"
+            for name, figure in measured.figures.items()
         ]
     return "\n".join(lines)
 
 
-def differences(recorded: Mapping[str, Metrics], measured: Mapping[str, Metrics], tolerance: float = 0.005) -> list[str]:
-    """What a fresh measurement does not confirm of a bundle's own ``metrics.json``, a sentence each; empty where all holds."""
+def differences(
+    recorded: Mapping[str, Metrics], measured: Mapping[str, Metrics], tolerance: float = 0.005
+) -> list[str]:
+    """What a fresh measurement does not confirm of a bundle's own ``metrics.json``, a sentence
+    each; empty where all holds.
+    """
     found = []
     for entry in sorted(recorded.keys() & measured.keys()):
         for name, figure in recorded[entry].figures.items():
             now = measured[entry].figures.get(name)
             if now is None or abs(now.value - figure.value) > tolerance:
-                found.append(f"{entry} {name}: the bundle says {figure.value:.4f}, measured now {'nothing' if now is None else format(now.value, '.4f')}")
+                found.append(
+                    f"{entry} {name}: the bundle says {figure.value:.4f}, measured now"
+                    f" {'nothing' if now is None else format(now.value, '.4f')}"
+                )
     return found

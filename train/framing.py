@@ -1,7 +1,10 @@
-"""How wide, high and large the lungs of each training image lie in its picture, so that views can be framed alike.
+"""How wide, high and large the lungs of each training image lie in its picture, so that views can
+be framed alike.
 
-The published files were squeezed square, each by as much as its own picture was wide. In the train folder the pictures of ill children were wider, so their
-lungs look taller: the outline's width over height alone tells the classes apart (``python -m train data`` says how far). Nothing of that is in a lung.
+The published files were squeezed square, each by as much as its own picture was wide. In the train
+folder the pictures of ill children were wider, so their lungs look taller: the outline's width over
+height alone tells the classes apart (``python -m train data`` says how far). Nothing of that is in
+a lung.
 """
 
 from __future__ import annotations
@@ -30,13 +33,19 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
         cache: folder in which the answer is kept, for thousands take some seconds; or None.
 
     Returns:
-        float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the log of width times height, sides as shares of the picture's.
+        float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the
+        log of width times height, sides as shares of the picture's.
     """
     key = hashlib.sha256(images.tobytes() + lungs.MODEL.read_bytes()).hexdigest()[:16]
     stored = cache / f"lung-frames-{key}.npy" if cache else None
     if stored and stored.is_file():
         return np.load(stored)
-    poses = np.array([lungs.place(image) for image in tqdm(images, "lungs' outlines", unit="image", mininterval=0.5)])
+    poses = np.array(
+        [
+            lungs.place(image)
+            for image in tqdm(images, "lungs' outlines", unit="image", mininterval=0.5)
+        ]
+    )
     frames = np.stack([poses[:, 2] - poses[:, 3], (poses[:, 2] + poses[:, 3]) / 2], axis=1)
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +54,8 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
 
 
 def apart(frames: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How far each picture's framing is from the middle between the classes, as :meth:`train.policy.Policy.apply` takes it.
+    """How far each picture's framing is from the middle between the classes, as
+    :meth:`train.policy.Policy.apply` takes it.
 
     Args:
         frames: ``(N, 2)`` of :func:`lung_frames`.
@@ -54,11 +64,14 @@ def apart(frames: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``(N, 2)``: less the mean of the two classes' medians.
     """
-    return frames - np.mean([np.median(frames[labels == label], axis=0) for label in (0, 1)], axis=0)
+    return frames - np.mean(
+        [np.median(frames[labels == label], axis=0) for label in (0, 1)], axis=0
+    )
 
 
 def levelled(pixels: np.ndarray) -> np.ndarray:
-    """A picture cut so that its lungs are as wide as high, and :data:`AROUND` lies around them as far as the picture reaches: what says nothing of framing.
+    """A picture cut so that its lungs are as wide as high, and :data:`AROUND` lies around them as
+    far as the picture reaches: what says nothing of framing.
 
     Args:
         pixels: uint8 ``(H, W)``.
@@ -74,7 +87,9 @@ def levelled(pixels: np.ndarray) -> np.ndarray:
     right, bottom = np.minimum(middle + half, 1)
     height, width = pixels.shape
     box = (left * width, top * height, right * width, bottom * height)
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    )
 
 
 def _save(path: Path, frames: np.ndarray) -> None:

@@ -1,7 +1,9 @@
-"""Fits the guard that refuses what is no frontal chest X-ray, and writes down how often it is right: ``python -m train guard``.
+"""Fits the guard that refuses what is no frontal chest X-ray, and writes down how often it is
+right: ``python -m train guard``.
 
-Fitted on part of the train folder (the fold ``fitted``), on pictures of packages and on drawings. The border is chosen there too. Everything else, the
-fold ``held-out``, the test folder, pictures of other packages and films computed from CT volumes, is only measured.
+Fitted on part of the train folder (the fold ``fitted``), on pictures of packages and on drawings.
+The border is chosen there too. Everything else, the fold ``held-out``, the test folder, pictures of
+other packages and films computed from CT volumes, is only measured.
 """
 
 from __future__ import annotations
@@ -40,21 +42,27 @@ CHANGED = 200
 COMPONENTS = 24
 # Parameters of more entries than this are stored in half precision.
 SMALL = 1000
-# What may be refused of the first so many X-rays, by the border's choice: as they are, and under each corruption.
+# What may be refused of the first so many X-rays, by the border's choice: as they are, and under
+# each corruption.
 BORDERED = 300
 REFUSED, REFUSED_CHANGED = 0.003, 0.02
 
 
-def run(dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool = False) -> dict[str, Any]:
-    """Fits the guard anew, measures it, and writes its parameters (``pneumonia/guard.npz``), ``guard.json`` and ``guard.png``.
+def run(
+    dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool = False
+) -> dict[str, Any]:
+    """Fits the guard anew, measures it, and writes its parameters (``pneumonia/guard.npz``),
+    ``guard.json`` and ``guard.png``.
 
     The test folder is left alone: :func:`finish` measures it, once the guard is as it shall be.
 
     Args:
         dataset: the X-rays.
         out: folder of the two results; made if need be.
-        volumes: folder with CT volumes, see :func:`train.pictures.projected`; what comes of them is only measured.
-        keep: fit nothing; measure the guard that is there, of which there is a ``guard.json`` in ``out``.
+        volumes: folder with CT volumes, see :func:`train.pictures.projected`; what comes of them is
+            only measured.
+        keep: fit nothing; measure the guard that is there, of which there is a ``guard.json`` in
+            ``out``.
 
     Returns:
         What ``guard.json`` holds.
@@ -65,7 +73,10 @@ def run(dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool 
     facts: dict[str, Any] = {"schema": 1, "fingerprint": dataset.fingerprint}
     if keep:
         if not (out / JSON_NAME).is_file():
-            raise DataError(f"There is no {out / JSON_NAME} that says what the guard was fitted on; fit it anew, without --keep.")
+            raise DataError(
+                f"There is no {out / JSON_NAME} that says what the guard was fitted on; fit it"
+                " anew, without --keep."
+            )
         facts["fitted"] = json.loads((out / JSON_NAME).read_text(encoding="utf-8"))["fitted"]
     else:
         copies = _chosen(dataset, folds.FITTED, XRAYS + SPOILED)
@@ -82,7 +93,9 @@ def run(dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool 
         accepted[f"{folds.HELD_OUT}, {name}"] = [guard.examine(change(copy)) for copy in held_out]
     refused: dict[str, list[Examination]] = {}
     for name, members in _others(held_out, volumes).items():
-        (accepted if name.startswith("frontal") else refused)[name] = [guard.examine(picture.radiograph) for picture in members]
+        (accepted if name.startswith("frontal") else refused)[name] = [
+            guard.examine(picture.radiograph) for picture in members
+        ]
     facts["accepted"] = {name: _share(examined, True) for name, examined in accepted.items()}
     facts["refused"] = {name: _share(examined, False) for name, examined in refused.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +105,8 @@ def run(dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool 
 
 
 def finish(dataset: Dataset, out: Path) -> dict[str, Any]:
-    """Measures the guard that is there on the test folder and adds that to ``guard.json``. Only for a guard at which nothing will be changed any more.
+    """Measures the guard that is there on the test folder and adds that to ``guard.json``. Only for
+    a guard at which nothing will be changed any more.
 
     Raises:
         DataError: there is no ``guard.json`` in ``out``, or it is another guard's.
@@ -100,8 +114,13 @@ def finish(dataset: Dataset, out: Path) -> dict[str, Any]:
     file = out / JSON_NAME
     facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if facts.get("parameters") != _digest():
-        raise DataError(f"{file} is not there or not of {guard.PARAMETERS.name} as it is; fit and measure it first, without --test.")
-    facts["accepted"] |= {name: _share(examined, True) for name, examined in _split(dataset, "test").items()}
+        raise DataError(
+            f"{file} is not there or not of {guard.PARAMETERS.name} as it is; fit and measure it"
+            " first, without --test."
+        )
+    facts["accepted"] |= {
+        name: _share(examined, True) for name, examined in _split(dataset, "test").items()
+    }
     _write(facts, out)
     return facts
 
@@ -117,7 +136,10 @@ def _split(dataset: Dataset, name: str) -> dict[str, list[Examination]]:
     """Examines the files of a split; all of them, and its healthy, bacterial and viral ones apart."""
     items = folds.items_of(dataset, name)
     examined = [guard.examine(item.path) for item in items]
-    parts = {part: [one for one, item in zip(examined, items, strict=True) if _part(item) == part] for part in sorted({_part(item) for item in items})}
+    parts = {
+        part: [one for one, item in zip(examined, items, strict=True) if _part(item) == part]
+        for part in sorted({_part(item) for item in items})
+    }
     return {name: examined} | {f"{name}, {part}": members for part, members in parts.items()}
 
 
@@ -141,20 +163,29 @@ def _others(held_out: np.ndarray, volumes: Path | None) -> dict[str, list[Pictur
     for picture in (*shipped, *(pictures.projected(volumes) if volumes else ())):
         groups.setdefault(f"{picture.kind}, {picture.source}", []).append(picture)
     for picture in shipped:
-        # In grey, in parts: photographs are refused for their colour otherwise, and the score would not be put to the test.
-        groups.setdefault(f"{picture.kind}, {picture.source}, grey parts", []).extend(pictures.varied(picture, rng) for _ in range(10))
+        # In grey, in parts: photographs are refused for their colour otherwise, and the score would
+        # not be put to the test.
+        groups.setdefault(f"{picture.kind}, {picture.source}, grey parts", []).extend(
+            pictures.varied(picture, rng) for _ in range(10)
+        )
     for picture in pictures.drawn(DRAWINGS // 5, SEED + 3):
         groups.setdefault(f"{picture.kind}, other drawings", []).append(picture)
     for kind, broken in spoiled(held_out[:100]).items():
-        groups[f"{kind}, {folds.HELD_OUT} X-rays"] = [Picture(kind, "X-rays", radiograph.read(image)) for image in broken]
+        groups[f"{kind}, {folds.HELD_OUT} X-rays"] = [
+            Picture(kind, "X-rays", radiograph.read(image)) for image in broken
+        ]
     return dict(sorted(groups.items()))
 
 
 def _share(examined: Sequence[Examination], accepted: bool) -> dict[str, Any]:
-    """How many were accepted, or refused, with the 95% Wilson interval, and the first reason of each refusal."""
+    """How many were accepted, or refused, with the 95% Wilson interval, and the first reason of
+    each refusal.
+    """
     count = sum(examination.accepted == accepted for examination in examined)
     low, high = wilson(count, len(examined))
-    reasons = Counter(examination.reasons[0].code for examination in examined if examination.reasons)
+    reasons = Counter(
+        examination.reasons[0].code for examination in examined if examination.reasons
+    )
     return {
         "images": len(examined),
         "share": round(count / len(examined), 4),
@@ -164,27 +195,58 @@ def _share(examined: Sequence[Examination], accepted: bool) -> dict[str, Any]:
     }
 
 
-def _draw(accepted: Mapping[str, Sequence[Examination]], refused: Mapping[str, Sequence[Examination]]) -> Figure:
-    """Scores of what should pass and of what should not, and the average chest with the first components of its variation."""
+def _draw(
+    accepted: Mapping[str, Sequence[Examination]], refused: Mapping[str, Sequence[Examination]]
+) -> Figure:
+    """Scores of what should pass and of what should not, and the average chest with the first
+    components of its variation.
+    """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     grid = figure.add_gridspec(2, 8, height_ratios=(2.6, 1))
     axes = figure.add_subplot(grid[0, :])
     plain = accepted[folds.HELD_OUT]
-    changed = [one for name in corruptions.CORRUPTIONS for one in accepted[f"{folds.HELD_OUT}, {name}"]]
-    strangers = {kind: [one for name, members in refused.items() if name.startswith(kind) for one in members] for kind in ("photograph", "modality")}
-    spoilt = [one for name, members in refused.items() if name.endswith("X-rays") for one in members]
+    changed = [
+        one for name in corruptions.CORRUPTIONS for one in accepted[f"{folds.HELD_OUT}, {name}"]
+    ]
+    strangers = {
+        kind: [one for name, members in refused.items() if name.startswith(kind) for one in members]
+        for kind in ("photograph", "modality")
+    }
+    spoilt = [
+        one for name, members in refused.items() if name.endswith("X-rays") for one in members
+    ]
     shown = [
         (plain, "#0072B2", f"X-rays held out ({len(plain)})"),
-        (changed, "#56B4E9", f"the same under {len(corruptions.CORRUPTIONS)} corruptions ({len(changed)})"),
-        (strangers["photograph"], "#D55E00", f"photographs, in colour and in grey parts ({len(strangers['photograph'])})"),
-        (strangers["modality"], "#E69F00", f"other scans and microscopy, whole and in parts ({len(strangers['modality'])})"),
+        (
+            changed,
+            "#56B4E9",
+            f"the same under {len(corruptions.CORRUPTIONS)} corruptions ({len(changed)})",
+        ),
+        (
+            strangers["photograph"],
+            "#D55E00",
+            f"photographs, in colour and in grey parts ({len(strangers['photograph'])})",
+        ),
+        (
+            strangers["modality"],
+            "#E69F00",
+            f"other scans and microscopy, whole and in parts ({len(strangers['modality'])})",
+        ),
         (spoilt, "#6b7280", f"X-rays inverted, turned, halved, paired ({len(spoilt)})"),
     ]
     edges = np.linspace(-20, 14, 69)
     for examined, colour, label in shown:
         if examined:
             values = np.clip([examination.score for examination in examined], edges[0], edges[-1])
-            axes.hist(values, edges.tolist(), weights=np.full(len(values), 1 / len(values)), histtype="step", color=colour, linewidth=1.8, label=label)
+            axes.hist(
+                values,
+                edges.tolist(),
+                weights=np.full(len(values), 1 / len(values)),
+                histtype="step",
+                color=colour,
+                linewidth=1.8,
+                label=label,
+            )
     axes.axvline(0, color="black", linewidth=1, linestyle=":")
     axes.set(xlabel="score by grey values (below 0: refused)", ylabel="share of the pictures")
     axes.set_title("What the guard was not fitted on", fontsize=11)
@@ -205,10 +267,12 @@ def fit(copies: np.ndarray, negatives: Sequence[Picture]) -> dict[str, np.ndarra
 
     Args:
         copies: X-rays, uint8 ``(N, 224, 224)``.
-        negatives: pictures that are none; each weighs less the more there are of its kind and source.
+        negatives: pictures that are none; each weighs less the more there are of its kind and
+            source.
 
     Returns:
-        ``atlas``, ``components``, ``spread``, ``centre``, ``scale``, ``weights`` and ``bias``, as :func:`pneumonia.guard.parameters` describes them.
+        ``atlas``, ``components``, ``spread``, ``centre``, ``scale``, ``weights`` and ``bias``, as
+        :func:`pneumonia.guard.parameters` describes them.
     """
     rng = np.random.default_rng(SEED)
     changed = np.stack([varied(copy, rng) for copy in copies])
@@ -217,40 +281,79 @@ def fit(copies: np.ndarray, negatives: Sequence[Picture]) -> dict[str, np.ndarra
     variances, vectors = np.linalg.eigh(np.cov(ranked, rowvar=False))
     # The sign of a principal component is anybody's choice: its largest entry is made positive.
     components = vectors[:, ::-1][:, :COMPONENTS].T
-    components = components * np.sign(components[np.arange(COMPONENTS), np.abs(components).argmax(axis=1)])[:, np.newaxis]
-    fitted = {"atlas": atlas, "components": components, "spread": np.sqrt(variances[::-1][:COMPONENTS])}
+    components = (
+        components
+        * np.sign(components[np.arange(COMPONENTS), np.abs(components).argmax(axis=1)])[
+            :, np.newaxis
+        ]
+    )
+    fitted = {
+        "atlas": atlas,
+        "components": components,
+        "spread": np.sqrt(variances[::-1][:COMPONENTS]),
+    }
     # Rounded as they are stored, before anything is fitted on top.
-    fitted = {name: values.astype(np.float16 if values.size > SMALL else np.float32).astype(np.float64) for name, values in fitted.items()}
-    others = np.stack([radiograph.resize(picture.radiograph, radiograph.COPY_SIZE) for picture in negatives])
+    fitted = {
+        name: values.astype(np.float16 if values.size > SMALL else np.float32).astype(np.float64)
+        for name, values in fitted.items()
+    }
+    others = np.stack(
+        [radiograph.resize(picture.radiograph, radiograph.COPY_SIZE) for picture in negatives]
+    )
     plain, loose, wrong = (guard.measure(images, fitted) for images in (copies, changed, others))
-    fitted["centre"], fitted["scale"] = plain.mean(axis=0), np.vstack([plain, loose]).std(axis=0) + 1e-6
+    fitted["centre"], fitted["scale"] = (
+        plain.mean(axis=0),
+        np.vstack([plain, loose]).std(axis=0) + 1e-6,
+    )
     groups = Counter((picture.kind, picture.source) for picture in negatives)
     shares = np.array([1 / groups[picture.kind, picture.source] for picture in negatives])
-    weights = np.concatenate([np.full(len(plain) + len(loose), 0.5 / (len(plain) + len(loose))), 0.5 * shares / shares.sum()])
+    weights = np.concatenate(
+        [
+            np.full(len(plain) + len(loose), 0.5 / (len(plain) + len(loose))),
+            0.5 * shares / shares.sum(),
+        ]
+    )
     model = LogisticRegression(C=0.3, max_iter=2000)
     truth = np.repeat([1, 0], [len(plain) + len(loose), len(wrong)])
     model.fit(guard.terms(np.vstack([plain, loose, wrong]), fitted), truth, weights * len(weights))
     fitted["weights"] = model.coef_[0]
-    fitted = {name: values.astype(np.float16 if values.size > SMALL else np.float32) for name, values in fitted.items()}
+    fitted = {
+        name: values.astype(np.float16 if values.size > SMALL else np.float32)
+        for name, values in fitted.items()
+    }
     return fitted | {"bias": np.array(-border(copies[:BORDERED], fitted), np.float32)}
 
 
 def border(copies: np.ndarray, fitted: Mapping[str, np.ndarray]) -> float:
-    """The score below which a picture is refused: the highest that lets through what is promised of X-rays as they are and under each corruption."""
+    """The score below which a picture is refused: the highest that lets through what is promised of
+    X-rays as they are and under each corruption.
+    """
     parameters = {name: values.astype(np.float64) for name, values in fitted.items()}
 
     def quantile(images: np.ndarray, share: float) -> float:
-        return float(np.quantile(guard.terms(guard.measure(images, parameters), parameters) @ parameters["weights"], share))
+        return float(
+            np.quantile(
+                guard.terms(guard.measure(images, parameters), parameters) @ parameters["weights"],
+                share,
+            )
+        )
 
-    changed = (quantile(np.stack([change(copy) for copy in copies]), REFUSED_CHANGED) for change in corruptions.CORRUPTIONS.values())
+    changed = (
+        quantile(np.stack([change(copy) for copy in copies]), REFUSED_CHANGED)
+        for change in corruptions.CORRUPTIONS.values()
+    )
     return min(quantile(copies, REFUSED), *changed)
 
 
 def varied(copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An X-ray under a random framing, exposure, sharpness and turn: what films of other hospitals may differ by. uint8 ``(H, W)`` in and out."""
+    """An X-ray under a random framing, exposure, sharpness and turn: what films of other hospitals
+    may differ by. uint8 ``(H, W)`` in and out.
+    """
     changes: list[Callable[[np.ndarray], np.ndarray]] = [
         lambda pixels: corruptions.crop(pixels, *rng.uniform(0, 0.22, 2), *rng.uniform(0, 0.13, 2)),
-        lambda pixels: corruptions.border(pixels, rng.uniform(0.75, 1), int(rng.choice([0, 0, 128, 255]))),
+        lambda pixels: corruptions.border(
+            pixels, rng.uniform(0.75, 1), int(rng.choice([0, 0, 128, 255]))
+        ),
         lambda pixels: corruptions.gamma(pixels, float(np.exp(rng.uniform(-0.7, 0.7)))),
         lambda pixels: corruptions.contrast(pixels, rng.uniform(0.45, 1.8)),
         lambda pixels: corruptions.brightness(pixels, rng.uniform(-45, 45)),
@@ -264,20 +367,41 @@ def varied(copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def spoiled(copies: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """X-rays that are to be refused: black and white swapped, on their side or head, two side by side, one half alone."""
+    """X-rays that are to be refused: black and white swapped, on their side or head, two side by
+    side, one half alone.
+    """
     return {
         "inverted": [255 - copy for copy in copies],
-        "turned": [np.ascontiguousarray(np.rot90(copy, 1 + index % 3)) for index, copy in enumerate(copies)],
+        "turned": [
+            np.ascontiguousarray(np.rot90(copy, 1 + index % 3)) for index, copy in enumerate(copies)
+        ],
         "pair": [np.hstack(both) for both in pairwise(copies)],
-        "half": [np.ascontiguousarray(copy[:, :112] if index % 2 else copy[:, 112:]) for index, copy in enumerate(copies)],
+        "half": [
+            np.ascontiguousarray(copy[:, :112] if index % 2 else copy[:, 112:])
+            for index, copy in enumerate(copies)
+        ],
     }
 
 
 def negatives(copies: np.ndarray) -> list[Picture]:
-    """All that the guard is fitted to refuse: pictures of packages in many parts, drawings, and X-rays of ``copies`` spoiled."""
+    """All that the guard is fitted to refuse: pictures of packages in many parts, drawings, and
+    X-rays of ``copies`` spoiled.
+    """
     rng = np.random.default_rng(SEED + 1)
-    shipped = [picture for picture in pictures.found(pictures.FITTED) if picture.radiograph.facts.modality not in ("RTDOSE", "SEG")]
+    shipped = [
+        picture
+        for picture in pictures.found(pictures.FITTED)
+        if picture.radiograph.facts.modality not in ("RTDOSE", "SEG")
+    ]
     sizes = Counter((picture.kind, picture.source) for picture in shipped)
-    parts = [pictures.varied(picture, rng) for picture in shipped for _ in range(-(-PARTS // sizes[picture.kind, picture.source]))]
-    broken = [Picture(kind, "X-rays", radiograph.read(image)) for kind, images in spoiled(copies).items() for image in images]
+    parts = [
+        pictures.varied(picture, rng)
+        for picture in shipped
+        for _ in range(-(-PARTS // sizes[picture.kind, picture.source]))
+    ]
+    broken = [
+        Picture(kind, "X-rays", radiograph.read(image))
+        for kind, images in spoiled(copies).items()
+        for image in images
+    ]
     return [*shipped, *parts, *pictures.drawn(DRAWINGS, SEED), *broken]

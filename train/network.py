@@ -1,4 +1,6 @@
-"""The network a recipe trains: where its weights start, what of it the optimizer sees, and the optimizer."""
+"""The network a recipe trains: where its weights start, what of it the optimizer sees, and the
+optimizer.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
 
     Args:
         recipe: what is to be trained.
-        imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet; XCEPTION_WEIGHTS, else Keras's download, if None.
+        imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet;
+            XCEPTION_WEIGHTS, else Keras's download, if None.
 
     Raises:
         RunError: the ImageNet weights cannot be had.
@@ -43,30 +46,48 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
         raise RunError(str(error)) from None
     # Keras's downloader wraps URL and HTTP errors in a bare Exception.
     except Exception as error:
-        raise RunError(f"The ImageNet weights could not be had ({error}); give a local file with --imagenet-weights FILE or XCEPTION_WEIGHTS.") from error
+        raise RunError(
+            f"The ImageNet weights could not be had ({error}); give a local file with"
+            " --imagenet-weights FILE or XCEPTION_WEIGHTS."
+        ) from error
     if recipe.frozen_body:
-        # A bundle stores float16, and rounding a body under a head that has learned its exact features moves probabilities by up to .007. So the body
-        # is rounded first, and the head learns the features it will have.
+        # A bundle stores float16, and rounding a body under a head that has learned its exact
+        # features moves probabilities by up to .007. So the body is rounded first, and the head
+        # learns the features it will have.
         round_to_float16(model)
     return model
 
 
 def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model:
-    """What the optimizer sees: the whole network or, over a frozen body, its head; the weights of ``model`` under the policy asked for."""
-    if precision == "float32" and not recipe.frozen_body and not recipe.pretrained and recipe.penalty is None:
+    """What the optimizer sees: the whole network or, over a frozen body, its head; the weights of
+    ``model`` under the policy asked for.
+    """
+    if (
+        precision == "float32"
+        and not recipe.frozen_body
+        and not recipe.pretrained
+        and recipe.penalty is None
+    ):
         return model
-    # Built anew under the policy in force: a layer made from another one's config would bring that one's float32 along. A network that trains on views of
-    # another size than it is asked about takes any.
+    # Built anew under the policy in force: a layer made from another one's config would bring that
+    # one's float32 along. A network that trains on views of another size than it is asked about
+    # takes any.
     with policy(precision):
-        twin = CATALOGUE[recipe.variant].build((None, None) if recipe.training_size else recipe.input_size)
+        twin = CATALOGUE[recipe.variant].build(
+            (None, None) if recipe.training_size else recipe.input_size
+        )
     if recipe.penalty is not None:
         penalty = recipe.penalty
-        twin = keras.models.clone_model(twin, clone_function=lambda layer: _with_penalty(layer, penalty))
+        twin = keras.models.clone_model(
+            twin, clone_function=lambda layer: _with_penalty(layer, penalty)
+        )
     twin.set_weights(model.get_weights())
     if recipe.pretrained:
         twin.trainable = True
         for layer in twin.layers:
-            layer.trainable = not (recipe.frozen_normalisation and isinstance(layer, keras.layers.BatchNormalization))
+            layer.trainable = not (
+                recipe.frozen_normalisation and isinstance(layer, keras.layers.BatchNormalization)
+            )
     if not recipe.frozen_body:
         return twin
     position = [layer.name for layer in twin.layers].index(FEATURES)
@@ -80,7 +101,9 @@ def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model
 def _with_penalty(layer: keras.Layer, penalty: float) -> keras.Layer:
     config = layer.get_config()
     if config.get("kernel_regularizer"):
-        config["kernel_regularizer"] = keras.regularizers.serialize(keras.regularizers.L2(penalty)) if penalty else None
+        config["kernel_regularizer"] = (
+            keras.regularizers.serialize(keras.regularizers.L2(penalty)) if penalty else None
+        )
     return type(layer).from_config(config)
 
 
@@ -96,18 +119,24 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
             warmup_target=recipe.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-    config = {"learning_rate": rate} | ({"weight_decay": recipe.weight_decay} if recipe.weight_decay else {})
+    config = {"learning_rate": rate} | (
+        {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
+    )
     return type(keras.optimizers.get(recipe.optimizer))(**config)
 
 
 def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """A network as one graph, float32 ``(N, H, W, 3)`` to float64 ``(N,)``: a quarter faster than layer by layer, and the same but for rounding."""
+    """A network as one graph, float32 ``(N, H, W, 3)`` to float64 ``(N,)``: a quarter faster than
+    layer by layer, and the same but for rounding.
+    """
     graph = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
     return lambda images: graph(tf.convert_to_tensor(images)).numpy()[:, 0].astype(np.float64)
 
 
 def bfloat16_is_emulated() -> bool:
-    """Whether bfloat16 would be computed in software here: some ten times as long as float32 instead of half. False if it cannot be told."""
+    """Whether bfloat16 would be computed in software here: some ten times as long as float32
+    instead of half. False if it cannot be told.
+    """
     try:
         words = set(_PROCESSOR.read_text(encoding="utf-8", errors="replace").split())
     except OSError:
@@ -124,7 +153,9 @@ def copy_weights(trained: keras.Model, model: keras.Model) -> None:
 
 def round_to_float16(model: keras.Model) -> None:
     """Rounds a network's weights to what a bundle stores, in place."""
-    model.set_weights([value.astype(np.float16).astype(np.float32) for value in model.get_weights()])
+    model.set_weights(
+        [value.astype(np.float16).astype(np.float32) for value in model.get_weights()]
+    )
 
 
 def digest(model: keras.Model) -> str:

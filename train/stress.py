@@ -1,6 +1,8 @@
-"""What a finished bundle is worth when its pictures change: under every probe and corruption, and on originals against their published copies.
+"""What a finished bundle is worth when its pictures change: under every probe and corruption, and
+on originals against their published copies.
 
-It reports and chooses nothing: neither a threshold nor a recipe may be picked by what is measured here on the test folder.
+It reports and chooses nothing: neither a threshold nor a recipe may be picked by what is measured
+here on the test folder.
 """
 
 from __future__ import annotations
@@ -28,16 +30,26 @@ from train.folds import HELD_OUT, items_of
 from train.stress_report import FIGURES, JSON_NAME, PICTURE_NAME, Condition, Stress, picture
 
 SPLITS = (HELD_OUT, "test")
-# So many recorded answers are asked for again before the rest is believed, and so far may they be off: rounding is a thousandth of it.
+# So many recorded answers are asked for again before the rest is believed, and so far may they be
+# off: rounding is a thousandth of it.
 _ASKED_AGAIN, _AS_RECORDED = 16, 0.002
-# How other programs shrink and store: sharper filters, a plain average of pixels, little compression.
-_OTHER_COPIES = ((Image.Resampling.BICUBIC, 75), (Image.Resampling.LANCZOS, 90), (Image.Resampling.BOX, 75), (Image.Resampling.BILINEAR, 95))
+# How other programs shrink and store: sharper filters, a plain average of pixels, little
+# compression.
+_OTHER_COPIES = (
+    (Image.Resampling.BICUBIC, 75),
+    (Image.Resampling.LANCZOS, 90),
+    (Image.Resampling.BOX, 75),
+    (Image.Resampling.BILINEAR, 95),
+)
 
 
 def conditions() -> dict[str, tuple[Condition, Corruption]]:
-    """Every probe and every corruption as a function on uint8 ``(224, 224)``; those that are both are there once."""
+    """Every probe and every corruption as a function on uint8 ``(224, 224)``; those that are both
+    are there once.
+    """
     found: dict[str, tuple[Condition, Corruption]] = {
-        probe.name: (Condition(probe.name, probe.title, probe.kind), partial(_on_pixels, probe)) for probe in probes.PROBES
+        probe.name: (Condition(probe.name, probe.title, probe.kind), partial(_on_pixels, probe))
+        for probe in probes.PROBES
     }
     for name, corrupt in CORRUPTIONS.items():
         found.setdefault(name, (Condition(name, TITLES[name], "corruption"), corrupt))
@@ -45,9 +57,17 @@ def conditions() -> dict[str, tuple[Condition, Corruption]]:
 
 
 def measure(
-    folder: Path, dataset: Dataset, out: Path, *, cache: Path | None = None, limit: int | None = None, resamples: int = 500, skip_corrupt: bool = False
+    folder: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    limit: int | None = None,
+    resamples: int = 500,
+    skip_corrupt: bool = False,
 ) -> Stress:
-    """Measures a bundle under every condition on the held-out patients and on the test folder, and writes ``stress.json`` and ``stress.png``.
+    """Measures a bundle under every condition on the held-out patients and on the test folder, and
+    writes ``stress.json`` and ``stress.png``.
 
     Args:
         folder: the bundle.
@@ -66,20 +86,39 @@ def measure(
     contract, known = classifier.contract, conditions()
     figures: dict[str, dict[str, dict[str, Figure]]] = {}
     images = {}
-    # Some thirty thousand images: one graph a network saves a quarter of the time they take, and its answers differ by rounding alone.
+    # Some thirty thousand images: one graph a network saves a quarter of the time they take, and
+    # its answers differ by rounding alone.
     graph = network.compiled(classifier.model)
 
     def ask(pixels: np.ndarray) -> np.ndarray:
         return calibrated(graph(radiograph.to_input(pixels)), contract.temperature)
 
     for split in SPLITS:
-        recorded = _recorded(folder, ask, dataset, contract, known) if split == HELD_OUT and limit is None else {}
+        recorded = (
+            _recorded(folder, ask, dataset, contract, known)
+            if split == HELD_OUT and limit is None
+            else {}
+        )
         open_ones = {name: alter for name, (_, alter) in known.items() if name not in recorded}
-        prepared = validate.copies(dataset, contract.input_size, split, open_ones, cache=cache, limit=limit, skip_corrupt=skip_corrupt)
+        prepared = validate.copies(
+            dataset,
+            contract.input_size,
+            split,
+            open_ones,
+            cache=cache,
+            limit=limit,
+            skip_corrupt=skip_corrupt,
+        )
         found = validate.answers(ask, prepared)
         found |= recorded
-        found = {probes.ORIGINAL if name == validate.CLEAN else name: values for name, values in found.items()}
-        figures[split] = {name: _figures(prepared.labels, values, contract.default.threshold, split, resamples) for name, values in found.items()}
+        found = {
+            probes.ORIGINAL if name == validate.CLEAN else name: values
+            for name, values in found.items()
+        }
+        figures[split] = {
+            name: _figures(prepared.labels, values, contract.default.threshold, split, resamples)
+            for name, values in found.items()
+        }
         images[split] = len(prepared.items)
     stress = Stress(
         contract.variant,
@@ -87,54 +126,95 @@ def measure(
         contract.default.threshold,
         limit,
         images,
-        (Condition(probes.ORIGINAL, "as they are", ""), *(condition for condition, _ in known.values())),
+        (
+            Condition(probes.ORIGINAL, "as they are", ""),
+            *(condition for condition, _ in known.values()),
+        ),
         figures,
         originals_against_copies(classifier, dataset.split("val")),
         contract.recipe.get("validation") == HELD_OUT,
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / JSON_NAME).write_text(json.dumps({"schema": 1, **asdict(stress)}, indent=1) + "\n", encoding="utf-8")
+    (out / JSON_NAME).write_text(
+        json.dumps({"schema": 1, **asdict(stress)}, indent=1) + "\n", encoding="utf-8"
+    )
     picture(stress).savefig(out / PICTURE_NAME, dpi=110, metadata={"Software": None})
     return stress
 
 
-def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[Item]) -> dict[str, Any]:
-    """How far the probability moves between an original and a copy of it such as the published ones.
+def originals_against_copies(
+    classifier: PneumoniaClassifier, items: Sequence[Item]
+) -> dict[str, Any]:
+    """How far the probability moves between an original and a copy of it such as the published
+    ones.
 
-    The train and test folders hold copies, squeezed to 224 x 224 and encoded again; the val folder holds originals, as users bring them. Three readings are
-    held against the copy: the library's, which makes such a copy first and so should not move at all; one that goes to the input size at once, as a program
-    without that step would; and copies made with other filters and qualities, for nobody can know what was done to an upload.
+    The train and test folders hold copies, squeezed to 224 x 224 and encoded again; the val folder
+    holds originals, as users bring them. Three readings are held against the copy: the library's,
+    which makes such a copy first and so should not move at all; one that goes to the input size at
+    once, as a program without that step would; and copies made with other filters and qualities,
+    for nobody can know what was done to an upload.
 
     Returns:
-        ``images``: how many of ``items`` are originals; ``with_copy_step``, ``without_copy_step`` and ``other_copies``: ``max`` and ``mean`` of the absolute
-        differences, 0 to 1, and how many answers ``change`` at the default threshold. Without any original, ``images`` alone.
+        ``images``: how many of ``items`` are originals; ``with_copy_step``, ``without_copy_step``
+            and ``other_copies``: ``max`` and ``mean`` of the absolute
+        differences, 0 to 1, and how many answers ``change`` at the default threshold. Without any
+        original, ``images`` alone.
     """
-    pictures = [picture for item in items if (picture := radiograph.read(item.path)).size != radiograph.COPY_SIZE]
+    pictures = [
+        picture
+        for item in items
+        if (picture := radiograph.read(item.path)).size != radiograph.COPY_SIZE
+    ]
     if not pictures:
         return {"images": 0}
     height, width = classifier.contract.input_size
-    direct = np.stack([np.asarray(picture.to_pil().resize((width, height), Image.Resampling.BILINEAR)) for picture in pictures])
-    copied = classifier.probabilities(classifier.resized([_published(picture) for picture in pictures]))
-    others = [classifier.resized([_published(picture, *made) for picture in pictures]) for made in _OTHER_COPIES]
+    direct = np.stack(
+        [
+            np.asarray(picture.to_pil().resize((width, height), Image.Resampling.BILINEAR))
+            for picture in pictures
+        ]
+    )
+    copied = classifier.probabilities(
+        classifier.resized([_published(picture) for picture in pictures])
+    )
+    others = [
+        classifier.resized([_published(picture, *made) for picture in pictures])
+        for made in _OTHER_COPIES
+    ]
     threshold = classifier.contract.default.threshold
     found: dict[str, Any] = {"images": len(pictures)}
-    for name, readings in (("with_copy_step", [classifier.resized(pictures)]), ("without_copy_step", [direct]), ("other_copies", others)):
+    for name, readings in (
+        ("with_copy_step", [classifier.resized(pictures)]),
+        ("without_copy_step", [direct]),
+        ("other_copies", others),
+    ):
         answers = np.stack([classifier.probabilities(inputs) for inputs in readings])
         moved, change = np.abs(answers - copied), (answers >= threshold) != (copied >= threshold)
-        found[name] = {"max": float(moved.max()), "mean": float(moved.mean()), "change": int(change.any(axis=0).sum())}
+        found[name] = {
+            "max": float(moved.max()),
+            "mean": float(moved.mean()),
+            "change": int(change.any(axis=0).sum()),
+        }
     return found
 
 
 def _recorded(
-    folder: Path, ask: validate.Predict, dataset: Dataset, contract: Contract, known: dict[str, tuple[Condition, Corruption]]
+    folder: Path,
+    ask: validate.Predict,
+    dataset: Dataset,
+    contract: Contract,
+    known: dict[str, tuple[Condition, Corruption]],
 ) -> dict[str, np.ndarray]:
-    """What the bundle already answered, under the corruptions it was calibrated on, for the held-out patients of this very data set.
+    """What the bundle already answered, under the corruptions it was calibrated on, for the
+    held-out patients of this very data set.
 
-    A third of all answers, which need not be had twice. They are taken only if the images are the same and a few, asked again, are answered as recorded; a
-    probe of the same name counts if it does the same.
+    A third of all answers, which need not be had twice. They are taken only if the images are the
+    same and a few, asked again, are answered as recorded; a probe of the same name counts if it
+    does the same.
 
     Returns:
-        Calibrated probabilities float64 ``(N,)`` by the name of the corruption; none where there is no such record.
+        Calibrated probabilities float64 ``(N,)`` by the name of the corruption; none where there is
+        no such record.
     """
     if not (folder / details.COPIES).is_file():
         return {}
@@ -159,12 +239,18 @@ def _on_pixels(probe: Probe, pixels: np.ndarray) -> np.ndarray:
     return probe.apply(Radiograph(pixels, "copy")).pixels
 
 
-def _figures(labels: np.ndarray, probabilities: np.ndarray, threshold: float, split: str, resamples: int) -> dict[str, Figure]:
+def _figures(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float, split: str, resamples: int
+) -> dict[str, Figure]:
     measured = metrics.measure(labels, probabilities, threshold, split, resamples=resamples).figures
     return {name: measured[name] for name in FIGURES if name in measured}
 
 
-def _published(picture: Radiograph, resampling: Image.Resampling = Image.Resampling.BILINEAR, quality: int = radiograph.COPY_QUALITY) -> Radiograph:
+def _published(
+    picture: Radiograph,
+    resampling: Image.Resampling = Image.Resampling.BILINEAR,
+    quality: int = radiograph.COPY_QUALITY,
+) -> Radiograph:
     """A file of the train folder made of an original: squeezed, encoded, and read again."""
     encoded = io.BytesIO()
     height, width = radiograph.COPY_SIZE

@@ -1,7 +1,9 @@
-"""A network's answers on the held-out patients, as their X-rays are and under each corruption of the fixed set: what models are chosen by.
+"""A network's answers on the held-out patients, as their X-rays are and under each corruption of
+the fixed set: what models are chosen by.
 
-Plain validation says .99 for networks that the test folder tells apart, because it looks like what they learned from. So each image is also asked about as
-another machine or another hand might have delivered it, and a network is judged by the mean and by the worst of these.
+Plain validation says .99 for networks that the test folder tells apart, because it looks like what
+they learned from. So each image is also asked about as another machine or another hand might have
+delivered it, and a network is judged by the mean and by the worst of these.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from train.run_folder import write_atomically
 # uint8 (N, H, W) of the input size to a probability of PNEUMONIA each, (N,).
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
 CLEAN, LEVELLED = "clean", "levelled"
-# At this recall the specificities of a summary are read: between the operating points that a bundle may have as its default.
+# At this recall the specificities of a summary are read: between the operating points that a bundle
+# may have as its default.
 _RECALL = 0.98
 _BATCH = 32
 
@@ -60,30 +63,41 @@ def copies(
     limit: int | None = None,
     skip_corrupt: bool = False,
 ) -> Copies:
-    """Corrupts the images of a split at the published size, 224 x 224, and brings the copies to the input size of a network.
+    """Corrupts the images of a split at the published size, 224 x 224, and brings the copies to the
+    input size of a network.
 
     Args:
         dataset: the data.
         size: ``(height, width)`` in pixels.
         split: see :func:`train.folds.items_of`.
-        corruptions: name to function; their effect on a fixed picture is part of the cache's key, so a changed one is never taken for the old.
+        corruptions: name to function; their effect on a fixed picture is part of the cache's key,
+            so a changed one is never taken for the old.
         cache: folder for the arrays, one file a corruption, or None for none.
-        limit: so many images at most, evenly spread over the split and so over its classes; None for all.
+        limit: so many images at most, evenly spread over the split and so over its classes; None
+            for all.
         skip_corrupt: leave out what cannot be decoded, instead of stopping.
 
     Raises:
         DataError: images are missing or damaged, or there is no such split.
     """
     everything = items_of(dataset, split)
-    originals, _, items = load(everything, radiograph.COPY_SIZE, cache=cache, skip_corrupt=skip_corrupt)
+    originals, _, items = load(
+        everything, radiograph.COPY_SIZE, cache=cache, skip_corrupt=skip_corrupt
+    )
     groups = dict(zip(everything, groups_of(dataset, split).tolist(), strict=True))
     if limit is not None and limit < len(items):
         chosen = np.linspace(0, len(items) - 1, limit).round().astype(int)
         originals, items = originals[chosen], [items[index] for index in chosen]
     pixels = {CLEAN: _resized(originals, size)}
     content = hashlib.sha256(originals.tobytes()).hexdigest()
-    for name, corrupt in tqdm(corruptions.items(), "corrupted copies", unit="corruption", disable=None, leave=False):
-        stored = cache / f"copies-{size[0]}x{size[1]}-{_key(content, size, corrupt)}.npy" if cache else None
+    for name, corrupt in tqdm(
+        corruptions.items(), "corrupted copies", unit="corruption", disable=None, leave=False
+    ):
+        stored = (
+            cache / f"copies-{size[0]}x{size[1]}-{_key(content, size, corrupt)}.npy"
+            if cache
+            else None
+        )
         if stored is None or not stored.is_file():
             made = _resized(np.stack([corrupt(original) for original in originals]), size)
             if stored is not None:
@@ -91,7 +105,12 @@ def copies(
                 write_atomically(stored, partial(_save, pixels=made))
         # Mapped, not read: all copies at 224 pixels are half a gigabyte.
         pixels[name] = made if stored is None else np.load(stored, mmap_mode="r")
-    return Copies(items, np.array([item.label for item in items], np.int64), np.array([groups[item] for item in items], np.int64), pixels)
+    return Copies(
+        items,
+        np.array([item.label for item in items], np.int64),
+        np.array([groups[item] for item in items], np.int64),
+        pixels,
+    )
 
 
 def scores(
@@ -108,12 +127,14 @@ def scores(
     """What a network says of a split, as it is and under each corruption.
 
     Args:
-        predict: a function from uint8 ``(N, H, W)`` to ``(N,)``, or a classifier, whose calibrated probabilities are taken.
+        predict: a function from uint8 ``(N, H, W)`` to ``(N,)``, or a classifier, whose calibrated
+            probabilities are taken.
         dataset, split, corruptions, cache, limit, skip_corrupt: see :func:`copies`.
         size: ``(height, width)`` of the network's input; a classifier knows its own.
 
     Returns:
-        float64 ``(N,)`` under each name, ``clean`` first, in the order of :func:`train.folds.items_of`.
+        float64 ``(N,)`` under each name, ``clean`` first, in the order of
+        :func:`train.folds.items_of`.
 
     Raises:
         ValueError: a function came without a size.
@@ -123,7 +144,12 @@ def scores(
         size = size or predict.contract.input_size
     elif size is None:
         raise ValueError("A function says nothing of its input size; give size=(height, width).")
-    return answers(predict, copies(dataset, size, split, corruptions, cache=cache, limit=limit, skip_corrupt=skip_corrupt))
+    return answers(
+        predict,
+        copies(
+            dataset, size, split, corruptions, cache=cache, limit=limit, skip_corrupt=skip_corrupt
+        ),
+    )
 
 
 def answers(predict: Predict | PneumoniaClassifier, prepared: Copies) -> dict[str, np.ndarray]:
@@ -131,7 +157,13 @@ def answers(predict: Predict | PneumoniaClassifier, prepared: Copies) -> dict[st
     ask = predict.probabilities if isinstance(predict, PneumoniaClassifier) else predict
     number = len(prepared.items)
     found = {}
-    with tqdm(total=number * len(prepared.pixels), desc="validation", unit="image", mininterval=0.5, leave=False) as bar:
+    with tqdm(
+        total=number * len(prepared.pixels),
+        desc="validation",
+        unit="image",
+        mininterval=0.5,
+        leave=False,
+    ) as bar:
         for name, images in prepared.pixels.items():
             parts = []
             for start in range(0, number, _BATCH):
@@ -150,9 +182,11 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         found: probabilities ``(N,)`` under each name, see :func:`scores`.
 
     Returns:
-        ``clean_auc``; ``mean_auc`` over the corruptions, ``worst_auc`` and ``worst_name``; ``pooled_auc`` of all copies in one heap, which falls when a
-        corruption moves all answers one way, as it would matter at a fixed threshold; ``log_loss`` of that heap; ``clean_specificity`` and
-        ``pooled_specificity`` at the threshold that 98% of the pneumonias reach, clean and in the heap.
+        ``clean_auc``; ``mean_auc`` over the corruptions, ``worst_auc`` and ``worst_name``;
+        ``pooled_auc`` of all copies in one heap, which falls when a corruption moves all answers
+        one way, as it would matter at a fixed threshold; ``log_loss`` of that heap;
+        ``clean_specificity`` and ``pooled_specificity`` at the threshold that 98% of the pneumonias
+        reach, clean and in the heap.
     """
     aucs = {name: auc(labels, values) for name, values in found.items()}
     corrupted = {name: value for name, value in aucs.items() if name != CLEAN} or aucs
@@ -165,26 +199,40 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         "worst_auc": corrupted[worst],
         "worst_name": worst,
         "pooled_auc": auc(heap_labels, heap),
-        "log_loss": float(-np.mean(np.where(heap_labels == 1, np.log(clipped), np.log(1 - clipped)))),
-        "clean_specificity": specificity_at(labels, found[CLEAN], _RECALL) if CLEAN in found else float("nan"),
+        "log_loss": float(
+            -np.mean(np.where(heap_labels == 1, np.log(clipped), np.log(1 - clipped)))
+        ),
+        "clean_specificity": specificity_at(labels, found[CLEAN], _RECALL)
+        if CLEAN in found
+        else float("nan"),
         "pooled_specificity": specificity_at(heap_labels, heap, _RECALL),
     }
 
 
 def style_gap(
-    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+    predict: Predict | PneumoniaClassifier,
+    dataset: Dataset,
+    split: str = HELD_OUT,
+    *,
+    size: tuple[int, int],
+    cache: Path | None = None,
 ) -> dict[str, float]:
-    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail or shape of the ill, with a large R or with
-    their margins shut out, and the ill with detail or shape of the healthy, at one threshold.
+    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail
+    or shape of the ill, with a large R or with their margins shut out, and the ill with detail or
+    shape of the healthy, at one threshold.
 
-    In the train folder the classes are processed and framed differently, so that a network may learn that; where the healthy are soft or tall too, it
-    is then wrong about them, and no plain validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
+    In the train folder the classes are processed and framed differently, so that a network may
+    learn that; where the healthy are soft or tall too, it is then wrong about them, and no plain
+    validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
 
     Returns:
-        ``soft_specificity``, ``tall_specificity``, ``letter_specificity`` and ``shut_specificity``: the share of the softened, taller, with a large R burnt in,
-        or with the outer 12% blacked, healthy below the threshold that 98% of the ill reach as they are;
-        ``sharp_recall`` and ``wide_recall``: the share of the sharpened, or wider, ill at or above it; ``swapped_auc``: AUC of the wider ill against the taller
-        healthy, in whom the shape of the lungs speaks for the other class; ``marked_auc``: of all as they are, with the R, and shut in, in one heap, which
+        ``soft_specificity``, ``tall_specificity``, ``letter_specificity`` and ``shut_specificity``:
+        the share of the softened, taller, with a large R burnt in, or with the outer 12% blacked,
+        healthy below the threshold that 98% of the ill reach as they are; ``sharp_recall`` and
+        ``wide_recall``: the share of the sharpened, or wider, ill at or above it; ``swapped_auc``:
+            AUC of the wider ill against the taller healthy, in whom the shape of the lungs speaks
+            for the other class; ``marked_auc``: of all as they are, with the R, and shut in, in one
+            heap, which
         falls whichever class a marker or black margins are taken for. All 0 to 1.
     """
     prepared = copies(dataset, size, split, STYLES, cache=cache)
@@ -199,19 +247,29 @@ def style_gap(
         "shut_specificity": float(np.mean(found["shut"][~ill] < threshold)),
         "wide_recall": float(np.mean(found["wider"][ill] >= threshold)),
         "swapped_auc": auc(prepared.labels, np.where(ill, found["wider"], found["taller"])),
-        "marked_auc": auc(np.tile(prepared.labels, 3), np.concatenate([found[name] for name in (CLEAN, "lettered", "shut")])),
+        "marked_auc": auc(
+            np.tile(prepared.labels, 3),
+            np.concatenate([found[name] for name in (CLEAN, "lettered", "shut")]),
+        ),
     }
 
 
 def even_hand(
-    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+    predict: Predict | PneumoniaClassifier,
+    dataset: Dataset,
+    split: str = HELD_OUT,
+    *,
+    size: tuple[int, int],
+    cache: Path | None = None,
 ) -> dict[str, float]:
-    """A network's validation as it would be if exposure, sharpness and margins said nothing of the class: each image weighs as :func:`train.balance.weights`
-    has it, so that the healthy who look like the ill, and the ill who look like the healthy, count for as much as they are few.
+    """A network's validation as it would be if exposure, sharpness and margins said nothing of the
+    class: each image weighs as :func:`train.balance.weights` has it, so that the healthy who look
+    like the ill, and the ill who look like the healthy, count for as much as they are few.
 
     Returns:
-        ``even_auc``, and ``even_recall`` and ``even_specificity`` at the threshold that 98% of the ill reach when all weigh alike: what is left of that
-        setting where the machines are others. All 0 to 1; nothing where a class has fewer than five images.
+        ``even_auc``, and ``even_recall`` and ``even_specificity`` at the threshold that 98% of the
+        ill reach when all weigh alike: what is left of that setting where the machines are others.
+        All 0 to 1; nothing where a class has fewer than five images.
     """
     prepared = copies(dataset, size, split, {}, cache=cache)
     pixels, labels = prepared.pixels[CLEAN], prepared.labels
@@ -229,16 +287,28 @@ def even_hand(
 
 
 def levelled(
-    predict: Predict | PneumoniaClassifier, dataset: Dataset, split: str = HELD_OUT, *, size: tuple[int, int], cache: Path | None = None
+    predict: Predict | PneumoniaClassifier,
+    dataset: Dataset,
+    split: str = HELD_OUT,
+    *,
+    size: tuple[int, int],
+    cache: Path | None = None,
 ) -> dict[str, float]:
-    """A network's validation with every X-ray cut so that the lungs lie alike (:func:`train.framing.levelled`): what it knows when framing says nothing.
+    """A network's validation with every X-ray cut so that the lungs lie alike
+    (:func:`train.framing.levelled`): what it knows when framing says nothing.
 
     Returns:
-        ``level_auc``, and ``level_specificity`` at the threshold that 98% of the ill so cut reach. Both 0 to 1.
+        ``level_auc``, and ``level_specificity`` at the threshold that 98% of the ill so cut reach.
+        Both 0 to 1.
     """
     prepared = copies(dataset, size, split, {LEVELLED: framing.levelled}, cache=cache)
-    found = answers(predict, replace(prepared, pixels={LEVELLED: prepared.pixels[LEVELLED]}))[LEVELLED]
-    return {"level_auc": auc(prepared.labels, found), "level_specificity": specificity_at(prepared.labels, found, _RECALL)}
+    found = answers(predict, replace(prepared, pixels={LEVELLED: prepared.pixels[LEVELLED]}))[
+        LEVELLED
+    ]
+    return {
+        "level_auc": auc(prepared.labels, found),
+        "level_specificity": specificity_at(prepared.labels, found, _RECALL),
+    }
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -247,8 +317,12 @@ def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def specificity_at(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:
-    """The share of the healthy below the highest threshold that at least ``recall`` of the pneumonias reach."""
-    return float(np.mean(probabilities[labels == 0] < _threshold(probabilities[labels == 1], recall)))
+    """The share of the healthy below the highest threshold that at least ``recall`` of the
+    pneumonias reach.
+    """
+    return float(
+        np.mean(probabilities[labels == 0] < _threshold(probabilities[labels == 1], recall))
+    )
 
 
 def _threshold(ill: np.ndarray, recall: float) -> float:
@@ -260,10 +334,14 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.stack([radiograph.resize(radiograph.Radiograph(image, "copy"), size) for image in images])
+    return np.stack(
+        [radiograph.resize(radiograph.Radiograph(image, "copy"), size) for image in images]
+    )
 
 
 def _key(content: str, size: tuple[int, int], corrupt: Corruption) -> str:
     # A function has no content that could be hashed, but what it does to a picture has.
     picture = np.random.default_rng(0).integers(0, 256, radiograph.COPY_SIZE).astype(np.uint8)
-    return hashlib.sha256(f"{content}{size}{radiograph.describe()}".encode() + corrupt(picture).tobytes()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{content}{size}{radiograph.describe()}".encode() + corrupt(picture).tobytes()
+    ).hexdigest()[:16]

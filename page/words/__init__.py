@@ -1,4 +1,6 @@
-"""Every text of the page that is not made of numbers; see ``panels`` for those. Here what several tabs say; a tab's own words in the module of its name."""
+"""Every text of the page that is not made of numbers; see ``panels`` for those. Here what several
+tabs say; a tab's own words in the module of its name.
+"""
 
 TITLE = "Chest X-ray: normal or pneumonia?"
 HEADER = f"""<header class='top'><h1>{TITLE}</h1>
@@ -11,8 +13,13 @@ decoded picture stays in memory for this page, an hour at most.</p>"""
 EXAMPLE, OWN, NOTHING_CHOSEN = "Example X-ray", "Your own X-ray", "No X-ray chosen yet"
 EXAMPLES_HEADING = "<h2 class='minor'>Or one of six examples</h2>"
 GUEST, GUEST_LABEL, GUEST_BUTTON = "A model of your own from the Hub", "Repository", "Load it"
-GUEST_HELP = "namespace/name of a bundle that this project made; its files are checked before anything is loaded"
-WAITING_FOR_THE_HUB = "These are the bundled weights; the Hub is asked for newer ones when this model first answers."
+GUEST_HELP = (
+    "namespace/name of a bundle that this project made; its files are checked before anything is"
+    " loaded"
+)
+WAITING_FOR_THE_HUB = (
+    "These are the bundled weights; the Hub is asked for newer ones when this model first answers."
+)
 ABOUT = """### What this is
 Three neural networks read a chest X-ray as NORMAL or PNEUMONIA. A missed pneumonia weighs most, so recall stands first: the
 share of pneumonias that a model finds.

@@ -2,7 +2,12 @@
 
 INTRO = """<p class='lead'>What does a network see? Each tile is one channel of a layer, with its answer to the same X-rays: bright is strong. Choose a
 layer, compare a healthy child with an ill one, and add an X-ray of your own.</p>"""
-LAYER, EVERY, COUNT, FOLLOW = "Layer", "List every layer", "Channels shown", "Follow through the network"
+LAYER, EVERY, COUNT, FOLLOW = (
+    "Layer",
+    "List every layer",
+    "Channels shown",
+    "Follow through the network",
+)
 CHOSEN = "The chosen X-ray"
 STAGES = ("early", "middle", "late")
 HELP = """### How to read this

@@ -14,6 +14,20 @@ DONE = "{of} files: {counts}."
 HEAD = ("", "File", "Answer", "Probability", "Threshold", "Remarks")
 TABLE = "What came out, file by file"
 CSV, CSV_NAME = "Download as CSV", "pneumonia-batch.csv"
-COLUMNS = ("file", "answer", "probability_of_pneumonia", "threshold", "model", "operating_point", "remarks")
-OUTCOMES = {"PNEUMONIA": "PNEUMONIA", "NORMAL": "NORMAL", "UNCERTAIN": "uncertain", "REFUSED": "refused", "UNREADABLE": "unreadable"}
+COLUMNS = (
+    "file",
+    "answer",
+    "probability_of_pneumonia",
+    "threshold",
+    "model",
+    "operating_point",
+    "remarks",
+)
+OUTCOMES = {
+    "PNEUMONIA": "PNEUMONIA",
+    "NORMAL": "NORMAL",
+    "UNCERTAIN": "uncertain",
+    "REFUSED": "refused",
+    "UNREADABLE": "unreadable",
+}
 UNEXPECTED = "It cannot be read here."

@@ -1,11 +1,23 @@
 """The words of the Compare tab."""
 
-INTRO = "Three networks read the same X-ray, each at its own threshold. Move one picture's line and all three follow."
+INTRO = (
+    "Three networks read the same X-ray, each at its own threshold. Move one picture's line and all"
+    " three follow."
+)
 IDLE = "Choose an X-ray to ask all models about it."
 WAITING, ASKING = "waits for its turn", "is being asked …"
-POINT, POINT_HELP = "Share of pneumonias to find", "A model that does not offer this share answers at its default threshold, and says which that is."
+POINT, POINT_HELP = (
+    "Share of pneumonias to find",
+    (
+        "A model that does not offer this share answers at its default threshold, and says which"
+        " that is."
+    ),
+)
 NUMBERS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven")
-CAUTION = "They learned from the same X-rays, the small ones from an Xception's answers too, so their agreement is worth less than that of as many doctors."
+CAUTION = (
+    "They learned from the same X-rays, the small ones from an Xception's answers too, so their"
+    " agreement is worth less than that of as many doctors."
+)
 DISAGREE = "They disagree: look at what each of them used, and trust none of them alone."
 
 
@@ -15,15 +27,29 @@ def agreement(called: dict[str, str]) -> str:
     Args:
         called: the title of each model and what it says: NORMAL, PNEUMONIA or UNCERTAIN.
     """
-    groups = {answer: [title for title, said in called.items() if said == answer] for answer in ("PNEUMONIA", "NORMAL", "UNCERTAIN")}
+    groups = {
+        answer: [title for title, said in called.items() if said == answer]
+        for answer in ("PNEUMONIA", "NORMAL", "UNCERTAIN")
+    }
     groups = {answer: titles for answer, titles in groups.items() if titles}
     if len(groups) == 1:
         answer, titles = next(iter(groups.items()))
-        who = f"All {NUMBERS[len(titles)].lower() if len(titles) < len(NUMBERS) else len(titles)} models" if len(titles) > 1 else titles[0]
+        who = (
+            f"All {NUMBERS[len(titles)].lower() if len(titles) < len(NUMBERS) else len(titles)}"
+            " models"
+            if len(titles) > 1
+            else titles[0]
+        )
         verb = "are" if len(titles) > 1 else "is"
-        says = f"{verb} uncertain: get a second read" if answer == "UNCERTAIN" else f"{'say' if len(titles) > 1 else 'says'} {answer}"
+        says = (
+            f"{verb} uncertain: get a second read"
+            if answer == "UNCERTAIN"
+            else f"{'say' if len(titles) > 1 else 'says'} {answer}"
+        )
         return f"{who} {says}.{f' {CAUTION}' if len(titles) > 1 and answer != 'UNCERTAIN' else ''}"
-    parts = [f"{' and '.join(titles)} {_says(answer, len(titles))}" for answer, titles in groups.items()]
+    parts = [
+        f"{' and '.join(titles)} {_says(answer, len(titles))}" for answer, titles in groups.items()
+    ]
     return f"{', '.join(parts)}. {DISAGREE}"
 
 

@@ -19,8 +19,14 @@ OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'
 again each time: 81 answers, a few seconds for the small networks, longer for Xception.</p>"""
 OCCLUSION_IDLE = "Not asked yet."
 OCCLUSION_CAPTION = "X-ray and patches: drag the line"
-OCCLUSION_FALL = "Covered at its most important place, the {place} of the picture, the probability falls by {points} points, from {before} to {after}."
+OCCLUSION_FALL = (
+    "Covered at its most important place, the {place} of the picture, the probability falls by"
+    " {points} points, from {before} to {after}."
+)
 OCCLUSION_RISE = "Covering the {place} raises it most, by {points} points."
-OCCLUSION_FLAT = "No single patch moves the probability by more than {points} points: the answer hangs on more than one place."
+OCCLUSION_FLAT = (
+    "No single patch moves the probability by more than {points} points: the answer hangs on more"
+    " than one place."
+)
 SHOWN, FALLS, RISES = "Colours show", "where covering lowers it", "where covering raises it"
 PATCHES = "patches covered"

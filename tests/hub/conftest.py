@@ -45,5 +45,7 @@ def evaluated(models_folder: Path, tmp_path: Path) -> Path:
     for name in ("roc.png", "confusion.png"):
         Image.new("L", (40, 30), 128).save(folder / name)
     with (folder / "predictions_test.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([("file", "label", "probability"), ("test/NORMAL/a.jpeg", 0, 0.25)])
+        csv.writer(stream).writerows(
+            [("file", "label", "probability"), ("test/NORMAL/a.jpeg", 0, 0.25)]
+        )
     return folder

@@ -1,4 +1,6 @@
-"""The Hub's process seen from a test, and clients in processes that never knew another Hub: huggingface_hub reads its environment once, when imported."""
+"""The Hub's process seen from a test, and clients in processes that never knew another Hub:
+huggingface_hub reads its environment once, when imported.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,12 @@ class Hub:
     def start(self) -> None:
         """Starts the server, after a death on the port it had before."""
         self.faults()
-        command = [sys.executable, str(TESTS / "hub" / "hub_server.py"), str(self.root), str(self.port)]
+        command = [
+            sys.executable,
+            str(TESTS / "hub" / "hub_server.py"),
+            str(self.root),
+            str(self.port),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
@@ -73,14 +80,32 @@ class Hub:
         return self.store.files(kind, repo, self.store.resolve(kind, repo, revision) or "")
 
     def read(self, repo: str, name: str, revision: str = "main", kind: str = "model") -> bytes:
-        return (self.root / "blobs" / self.entries(repo, revision, kind)[name]["sha256"]).read_bytes()
+        return (
+            self.root / "blobs" / self.entries(repo, revision, kind)[name]["sha256"]
+        ).read_bytes()
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """The environment of a client that knows this Hub alone and keeps everything under ``home``."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "PNEUMONIA_"))}
-        quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        """The environment of a client that knows this Hub alone and keeps everything under
+        ``home``.
+        """
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGING", "PNEUMONIA_"))
+        }
+        quiet = {
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
         paths = os.pathsep.join((str(TESTS.parent), str(TESTS), str(TESTS / "hub")))
-        return kept | quiet | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "PYTHONPATH": paths} | more
+        return (
+            kept
+            | quiet
+            | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "PYTHONPATH": paths}
+            | more
+        )
 
 
 class Client:
@@ -92,7 +117,8 @@ class Client:
         os.environ.clear()
         os.environ.update(variables)
         try:
-            # The process starts with the first thing to do, and takes the environment of that moment along.
+            # The process starts with the first thing to do, and takes the environment of that
+            # moment along.
             self.pid = self.start(os.getpid).result(60)
         finally:
             os.environ.clear()

@@ -1,8 +1,10 @@
-"""A small Hub for tests: real HTTP on loopback, repositories on disk, in a process of its own so that it can be killed at any moment.
+"""A small Hub for tests: real HTTP on loopback, repositories on disk, in a process of its own so
+that it can be killed at any moment.
 
     python tests/hub/hub_server.py FOLDER [PORT]     prints the port it listens on
 
-``FOLDER/faults.json`` is read at every request and makes it misbehave; ``FOLDER/requests.log`` has a line a request. See :class:`Faults`.
+``FOLDER/faults.json`` is read at every request and makes it misbehave; ``FOLDER/requests.log`` has
+a line a request. See :class:`Faults`.
 """
 
 from __future__ import annotations
@@ -67,9 +69,15 @@ class Handler(BaseHTTPRequestHandler):
             log.write(f"{self.command} {url.path}\n")
         file = self.store.root / "faults.json"
         values = json.loads(file.read_text()) if file.is_file() else {}
-        self.faults = Faults(**{field.name: values[field.name] for field in fields(Faults) if field.name in values})
+        self.faults = Faults(
+            **{field.name: values[field.name] for field in fields(Faults) if field.name in values}
+        )
         self.user = None
-        self.body = b"" if self.command == "PUT" and self.faults.hang_put else self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = (
+            b""
+            if self.command == "PUT" and self.faults.hang_put
+            else self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        )
         time.sleep(self.faults.delay)
         if self.faults.status:
             return self.fail(self.faults.status, "", "out of order")
@@ -79,13 +87,21 @@ class Handler(BaseHTTPRequestHandler):
             self.user = USERS[token]
         for pattern, action in ROUTES:
             if match := re.fullmatch(pattern, url.path):
-                return action(self, *(unquote(part) if part is not None else None for part in match.groups()))
+                return action(
+                    self, *(unquote(part) if part is not None else None for part in match.groups())
+                )
         return self.fail(404, "", "no such address")
 
-    def reply(self, content: object = None, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def reply(
+        self, content: object = None, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
         data = json.dumps(content).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -96,12 +112,18 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({"error": message}, status, headers)
 
     def may_write(self, repo: str) -> bool:
-        return self.user is not None and repo.partition("/")[0] in (self.user["name"], *self.user["orgs"])
+        return self.user is not None and repo.partition("/")[0] in (
+            self.user["name"],
+            *self.user["orgs"],
+        )
 
     def visible(self, kind: str, repo: str) -> bool:
         """Answers for the caller where a repository cannot be seen."""
         folder = self.store.folder(kind, repo)
-        if folder.is_dir() and (self.may_write(repo) or not json.loads((folder / "settings.json").read_text())["private"]):
+        if folder.is_dir() and (
+            self.may_write(repo)
+            or not json.loads((folder / "settings.json").read_text())["private"]
+        ):
             return True
         self.fail(404 if self.user else 401, "RepoNotFound", "Repository not found")
         return False
@@ -114,22 +136,35 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    # --- accounts and repositories ----------------------------------------------------------------------------------------------------
+    # --- accounts and repositories
+    # ----------------------------------------------------------------------------------------------------
     def whoami(self) -> None:
         if self.user is None:
             return self.fail(401, "", "Invalid credentials in Authorization header")
         orgs = [{"name": name} for name in self.user["orgs"]]
-        return self.reply({"type": "user", "name": self.user["name"], "orgs": orgs, "auth": {"type": "access_token"}})
+        return self.reply(
+            {
+                "type": "user",
+                "name": self.user["name"],
+                "orgs": orgs,
+                "auth": {"type": "access_token"},
+            }
+        )
 
     def create(self) -> None:
         wanted = json.loads(self.body)
-        repo, kind = f"{wanted.get('organization') or (self.user or {}).get('name')}/{wanted['name']}", wanted.get("type") or "model"
+        repo, kind = (
+            f"{wanted.get('organization') or (self.user or {}).get('name')}/{wanted['name']}",
+            wanted.get("type") or "model",
+        )
         if not self.may_write(repo):
             return self.fail(403, "", f"you may not create {repo}")
         url = f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}{repo}"
         if self.store.folder(kind, repo).is_dir():
             return self.reply({"url": url, "error": "You already created this repo"}, 409)
-        self.store.create(kind, repo, {"private": wanted.get("visibility") == "private", "sdk": wanted.get("sdk")})
+        self.store.create(
+            kind, repo, {"private": wanted.get("visibility") == "private", "sdk": wanted.get("sdk")}
+        )
         return self.reply({"url": url})
 
     def branch(self, kind: str, repo: str, name: str) -> None:
@@ -137,7 +172,9 @@ class Handler(BaseHTTPRequestHandler):
             refs = self.store.refs(kind, repo)
             if name in refs:
                 return self.fail(409, "", "the branch exists")
-            (self.store.folder(kind, repo) / "refs" / name.replace("/", "%2F")).write_text(refs["main"])
+            (self.store.folder(kind, repo) / "refs" / name.replace("/", "%2F")).write_text(
+                refs["main"]
+            )
             self.reply({})
 
     def info(self, kind: str, repo: str, revision: str | None) -> None:
@@ -148,16 +185,44 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         siblings: list[dict] = []
         for name, entry in self.store.files(kind, repo, sha).items():
-            siblings.append({"rfilename": name} | ({"size": entry["size"]} if "blobs" in self.query else {}))
-        private = json.loads((self.store.folder(kind, repo) / "settings.json").read_text())["private"]
-        self.reply({"_id": "0", "id": repo, "modelId": repo, "sha": sha, "siblings": siblings, "private": private, "tags": [], "downloads": 0, "likes": 0})
+            siblings.append(
+                {"rfilename": name} | ({"size": entry["size"]} if "blobs" in self.query else {})
+            )
+        private = json.loads((self.store.folder(kind, repo) / "settings.json").read_text())[
+            "private"
+        ]
+        self.reply(
+            {
+                "_id": "0",
+                "id": repo,
+                "modelId": repo,
+                "sha": sha,
+                "siblings": siblings,
+                "private": private,
+                "tags": [],
+                "downloads": 0,
+                "likes": 0,
+            }
+        )
 
     def tree(self, kind: str, repo: str, revision: str) -> None:
         if self.visible(kind, repo) and (sha := self.store.resolve(kind, repo, revision)):
             entries = []
             for name, entry in self.store.files(kind, repo, sha).items():
-                lfs = {"lfs": {"oid": entry["sha256"], "size": entry["size"], "pointerSize": 134}} if entry["lfs"] else {}
-                entries.append({"type": "file", "path": name, "size": entry["size"], "oid": entry["sha256"][:40], **lfs})
+                lfs = (
+                    {"lfs": {"oid": entry["sha256"], "size": entry["size"], "pointerSize": 134}}
+                    if entry["lfs"]
+                    else {}
+                )
+                entries.append(
+                    {
+                        "type": "file",
+                        "path": name,
+                        "size": entry["size"],
+                        "oid": entry["sha256"][:40],
+                        **lfs,
+                    }
+                )
             self.reply(entries)
 
     def validate(self) -> None:
@@ -179,11 +244,17 @@ class Handler(BaseHTTPRequestHandler):
                     found.append(f'"{name}" must be an array of strings')
             for model in data.get("model-index", []):
                 for result in model["results"]:
-                    if not {"task", "dataset", "metrics"} <= result.keys() or not all({"type", "value"} <= metric.keys() for metric in result["metrics"]):
+                    if not {"task", "dataset", "metrics"} <= result.keys() or not all(
+                        {"type", "value"} <= metric.keys() for metric in result["metrics"]
+                    ):
                         found.append('"model-index" has a result without task, dataset or metrics')
-        self.reply({"errors": [{"message": message} for message in found], "warnings": []}, 400 if found else 200)
+        self.reply(
+            {"errors": [{"message": message} for message in found], "warnings": []},
+            400 if found else 200,
+        )
 
-    # --- uploads ----------------------------------------------------------------------------------------------------------------------
+    # --- uploads
+    # ----------------------------------------------------------------------------------------------------------------------
     def preupload(self, kind: str, repo: str, revision: str) -> None:
         if self.writable(kind, repo):
             if self.store.resolve(kind, repo, revision) is None:
@@ -191,7 +262,13 @@ class Handler(BaseHTTPRequestHandler):
             modes = []
             for file in json.loads(self.body)["files"]:
                 large = file["size"] > LFS_BYTES or file["path"].endswith(".h5")
-                modes.append({"path": file["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False})
+                modes.append(
+                    {
+                        "path": file["path"],
+                        "uploadMode": "lfs" if large else "regular",
+                        "shouldIgnore": False,
+                    }
+                )
             self.reply({"files": modes})
 
     def batch(self, prefix: str | None, repo: str) -> None:
@@ -199,9 +276,22 @@ class Handler(BaseHTTPRequestHandler):
             objects = []
             for entry in json.loads(self.body)["objects"]:
                 there = (self.store.root / "blobs" / entry["oid"]).is_file()
-                actions = {} if there else {"actions": {"upload": {"href": f"http://{self.headers['Host']}/storage/{entry['oid']}"}}}
+                actions = (
+                    {}
+                    if there
+                    else {
+                        "actions": {
+                            "upload": {
+                                "href": f"http://{self.headers['Host']}/storage/{entry['oid']}"
+                            }
+                        }
+                    }
+                )
                 objects.append({"oid": entry["oid"], "size": entry["size"], **actions})
-            self.reply({"transfer": "basic", "objects": objects}, headers={"Content-Type": "application/vnd.git-lfs+json"})
+            self.reply(
+                {"transfer": "basic", "objects": objects},
+                headers={"Content-Type": "application/vnd.git-lfs+json"},
+            )
 
     def upload(self, oid: str) -> None:
         if self.faults.hang_put:
@@ -234,9 +324,17 @@ class Handler(BaseHTTPRequestHandler):
             elif key == "deletedFile":
                 deleted.append(value["path"])
         sha = self.store.commit(kind, repo, revision, summary, added, deleted)
-        self.reply({"commitOid": sha, "commitUrl": f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}{repo}/commit/{sha}"})
+        self.reply(
+            {
+                "commitOid": sha,
+                "commitUrl": (
+                    f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}{repo}/commit/{sha}"
+                ),
+            }
+        )
 
-    # --- downloads --------------------------------------------------------------------------------------------------------------------
+    # --- downloads
+    # --------------------------------------------------------------------------------------------------------------------
     def download(self, prefix: str | None, repo: str, revision: str, name: str) -> None:
         kind = "space" if prefix else "model"
         if not self.visible(kind, repo):
@@ -246,11 +344,20 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         entry = self.store.files(kind, repo, sha).get(name)
         if entry is None:
-            return self.reply({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
+            return self.reply(
+                {"error": "Entry not found"},
+                404,
+                {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha},
+            )
         content = (self.store.root / "blobs" / entry["sha256"]).read_bytes()
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range") or "") or [0, "0"])[1])
         self.send_response(206 if start else 200)
-        headers = {"X-Repo-Commit": sha, "ETag": f'"{entry["sha256"]}"', "Content-Length": str(len(content) - start), "Accept-Ranges": "bytes"}
+        headers = {
+            "X-Repo-Commit": sha,
+            "ETag": f'"{entry["sha256"]}"',
+            "Content-Length": str(len(content) - start),
+            "Accept-Ranges": "bytes",
+        }
         if entry["lfs"]:
             headers |= {"X-Linked-Etag": f'"{entry["sha256"]}"', "X-Linked-Size": str(len(content))}
         if start:

@@ -20,7 +20,8 @@ OWNER = "hf_owner"
 XRAY = np.random.default_rng(5).integers(0, 256, (80, 90), dtype=np.uint8)
 
 
-# --- run by the client ----------------------------------------------------------------------------------------------------------------
+# --- run by the client
+# ----------------------------------------------------------------------------------------------------------------
 def probability(source: str | Path, **options) -> float:
     return PneumoniaClassifier.from_pretrained(source, **options).predict(XRAY).probability
 
@@ -38,10 +39,15 @@ def push_raw(repo: str, files: list[tuple[str, Path | bytes]]) -> hub.Published:
 
 
 @pytest.fixture(scope="module")
-def whole(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path | bytes]]:
+def whole(
+    models_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[str, Path | bytes]]:
     """The files of a good repository, with more in it than prediction needs."""
     folder = models_folder / "baseline"
-    return [(path.name, path) for path in folder.iterdir()] + [("README.md", b"---\nlicense: apache-2.0\n---\n# x\n"), ("roc.png", b"png")]
+    return [(path.name, path) for path in folder.iterdir()] + [
+        ("README.md", b"---\nlicense: apache-2.0\n---\n# x\n"),
+        ("roc.png", b"png"),
+    ]
 
 
 @pytest.fixture
@@ -49,20 +55,39 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-# --- loading by name ------------------------------------------------------------------------------------------------------------------
-def test_a_fresh_process_with_an_empty_cache_loads_by_name_through_the_cards_own_examples_and_again_without_a_network(hub, client, evaluated, tmp_path):
+# --- loading by name
+# ------------------------------------------------------------------------------------------------------------------
+def test_a_fresh_process_with_an_empty_cache_loads_by_name_through_the_cards_own_examples_and_again_without_a_network(
+    hub, client, evaluated, tmp_path
+):
     client(publish.push, evaluated, "me/fresh", token=OWNER)
-    ours, plain_keras, app = re.findall(r"```python\n(.*?)```", hub.read("me/fresh", "README.md").decode(), re.DOTALL)
+    ours, plain_keras, app = re.findall(
+        r"```python\n(.*?)```", hub.read("me/fresh", "README.md").decode(), re.DOTALL
+    )
     assert '"hf://me/fresh"' in plain_keras and "gradio_client" in app
     Image.fromarray(XRAY).save(tmp_path / "x.jpeg", quality=95)
 
     def run(code: str, **more: str) -> list[float]:
         variables = hub.environment(tmp_path / "home", **more)
-        done = subprocess.run([sys.executable, "-c", code], env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
-        return [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith(("NORMAL", "PNEUMONIA"))]
+        return [
+            float(line.split()[1])
+            for line in done.stdout.splitlines()
+            if line.startswith(("NORMAL", "PNEUMONIA"))
+        ]
 
-    expected = PneumoniaClassifier.from_pretrained(evaluated).predict(tmp_path / "x.jpeg").probability
+    expected = (
+        PneumoniaClassifier.from_pretrained(evaluated).predict(tmp_path / "x.jpeg").probability
+    )
     assert run(ours + plain_keras) == pytest.approx([expected, expected], abs=1e-6)
     hub.forget_requests()
     assert run(ours, HF_HUB_OFFLINE="1") == pytest.approx([expected], abs=1e-6)
@@ -96,10 +121,15 @@ def test_a_repository_without_metrics_still_predicts(hub, client, whole, cache):
     assert 0 <= client(probability, "me/no-metrics", cache_dir=cache) <= 1
 
 
-def test_after_a_second_push_main_is_new_and_the_old_revision_still_loads(hub, client, evaluated, models_folder, cache):
+def test_after_a_second_push_main_is_new_and_the_old_revision_still_loads(
+    hub, client, evaluated, models_folder, cache
+):
     first = client(publish.push, evaluated, "me/revisions", token=OWNER)
     second = client(publish.push, models_folder / "augmented", "me/revisions", token=OWNER)
-    old, new = client(variant, "me/revisions", revision=first.commit, cache_dir=cache), client(variant, "me/revisions", cache_dir=cache)
+    old, new = (
+        client(variant, "me/revisions", revision=first.commit, cache_dir=cache),
+        client(variant, "me/revisions", cache_dir=cache),
+    )
     assert (old, new) == ("baseline", "augmented") and first.commit != second.commit
 
 
@@ -118,7 +148,8 @@ def save(repo: str, cache_dir: Path, target: Path) -> None:
     PneumoniaClassifier.from_pretrained(repo, cache_dir=cache_dir).save_pretrained(target)
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------------------------
+# --- refusals
+# -------------------------------------------------------------------------------------------------------------------------
 def test_what_does_not_exist_and_who_may_not_see_it(hub, client, whole, cache):
     client(push_raw, "me/there", whole)
     for arguments, expected in (
@@ -147,18 +178,29 @@ class Exploding:
         return (os.system, (f"touch {Path(__file__).with_name('exploded')}",))
 
 
-def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(hub, client, whole, cache):
+def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
+    hub, client, whole, cache
+):
     files = dict(whole)
     config = json.loads(files["config.json"].read_text())
     marker = Path(__file__).with_name("exploded")
-    config["config"]["layers"][1] |= {"class_name": "Lambda", "config": {"name": "x", "function": f"lambda x: open({str(marker)!r}, 'w')"}}
+    config["config"]["layers"][1] |= {
+        "class_name": "Lambda",
+        "config": {"name": "x", "function": f"lambda x: open({str(marker)!r}, 'w')"},
+    }
     huge = json.loads(files["contract.json"].read_text()) | {"note": "x" * 6_000_000}
     code = f"open({str(marker)!r}, 'w')\n".encode()
     cases: dict[str, dict[str, Path | bytes]] = {
         "me/lambda": files | {"config.json": json.dumps(config).encode()},
         "me/deep": files | {"config.json": b"[" * 100_000},
-        "me/pickles": {"pytorch_model.bin": pickle.dumps(Exploding()), "modeling.py": code, "config.json": b"{}"},
-        "me/no-contract": {name: content for name, content in files.items() if name != "contract.json"},
+        "me/pickles": {
+            "pytorch_model.bin": pickle.dumps(Exploding()),
+            "modeling.py": code,
+            "config.json": b"{}",
+        },
+        "me/no-contract": {
+            name: content for name, content in files.items() if name != "contract.json"
+        },
         "me/no-json": files | {"contract.json": b"<html>"},
         "me/huge": files | {"contract.json": json.dumps(huge).encode()},
     }
@@ -168,16 +210,23 @@ def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
         found, message = client(reason, probability, repo, cache_dir=cache)
         assert found == "foreign" and repo in message, message
         assert str(cache) not in message
-        assert not any("weights" in line or ".py" in line or ".bin" in line for line in hub.requests()), repo
-        assert client(reason, probability, repo, cache_dir=cache, local_files_only=True)[0] == "cache"
+        assert not any(
+            "weights" in line or ".py" in line or ".bin" in line for line in hub.requests()
+        ), repo
+        assert (
+            client(reason, probability, repo, cache_dir=cache, local_files_only=True)[0] == "cache"
+        )
     client(push_raw, "me/with-code", [*whole, ("modeling.py", code), ("__init__.py", code)])
     client(probability, "me/with-code", cache_dir=cache)
     assert not any(".py" in line for line in hub.requests() if line.startswith("GET"))
     assert not marker.exists()
 
 
-# --- damage and silence ---------------------------------------------------------------------------------------------------------------
-def test_corrupted_bytes_of_the_right_size_are_found_thrown_away_and_fetched_again(hub, client, whole, cache):
+# --- damage and silence
+# ---------------------------------------------------------------------------------------------------------------
+def test_corrupted_bytes_of_the_right_size_are_found_thrown_away_and_fetched_again(
+    hub, client, whole, cache
+):
     client(push_raw, "me/corrupt", whole)
     hub.faults(corrupt=["model.weights.h5"])
     found, message = client(reason, probability, "me/corrupt", cache_dir=cache)
@@ -191,10 +240,16 @@ def test_corrupted_bytes_of_the_right_size_are_found_thrown_away_and_fetched_aga
     assert client(probability, "me/corrupt", cache_dir=cache) == expected
 
 
-def test_a_bad_new_version_leaves_the_cache_pointing_at_the_good_one(hub, client, whole, cache, models_folder):
+def test_a_bad_new_version_leaves_the_cache_pointing_at_the_good_one(
+    hub, client, whole, cache, models_folder
+):
     good = client(push_raw, "me/worse", whole)
     client(hub_download, "me/worse", cache_dir=cache)
-    client(push_raw, "me/worse", [("model.weights.h5", models_folder / "augmented" / "model.weights.h5")])
+    client(
+        push_raw,
+        "me/worse",
+        [("model.weights.h5", models_folder / "augmented" / "model.weights.h5")],
+    )
     assert client(reason, hub_download, "me/worse", cache_dir=cache)[0] == "foreign"
     assert client(cached, "me/worse", cache_dir=cache).commit == good.commit
 
@@ -203,21 +258,27 @@ def cached(repo: str, **options) -> hub.Snapshot:
     return hub.cached(repo, **options)
 
 
-def test_a_dead_server_is_bridged_by_the_cache_and_otherwise_said_at_once(hub, client, whole, cache):
+def test_a_dead_server_is_bridged_by_the_cache_and_otherwise_said_at_once(
+    hub, client, whole, cache
+):
     client(push_raw, "me/dead", whole)
     expected = client(probability, "me/dead", cache_dir=cache)
     hub.kill()
     started = time.monotonic()
     assert client(probability, "me/dead", cache_dir=cache) == expected
     assert client(reason, probability, "me/other", cache_dir=cache)[0] == "network"
-    assert client(reason, probability, "me/dead", cache_dir=cache, force_download=True)[0] == "network"
+    assert (
+        client(reason, probability, "me/dead", cache_dir=cache, force_download=True)[0] == "network"
+    )
     assert time.monotonic() - started < 10
 
 
 def test_a_server_out_of_order_is_bridged_and_a_wrong_token_is_not(hub, client, whole, cache):
     client(push_raw, "me/disorder", whole)
     expected = client(probability, "me/disorder", cache_dir=cache)
-    assert client(reason, probability, "me/disorder", cache_dir=cache, token="hf_wrong")[0] == "token"
+    assert (
+        client(reason, probability, "me/disorder", cache_dir=cache, token="hf_wrong")[0] == "token"
+    )
     hub.faults(status=503)
     assert client(probability, "me/disorder", cache_dir=cache) == expected
     found, message = client(reason, probability, "me/fresh-disorder", cache_dir=cache)

@@ -25,7 +25,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def push(repo: str, folder: Path) -> str:
     """Run by a client of the Hub."""
-    files = [(path.name, path) for path in folder.iterdir() if path.name in (*bundle.NEEDED, "metrics.json")]
+    files = [
+        (path.name, path)
+        for path in folder.iterdir()
+        if path.name in (*bundle.NEEDED, "metrics.json")
+    ]
     return hub.push(files, repo, message="by hand", stale=lambda _: False, token="hf_owner").commit
 
 
@@ -36,14 +40,25 @@ def published(models_folder: Path, tmp_path: Path, hub, client) -> tuple[Path, s
     keras.utils.set_random_seed(99)
     folder = tmp_path / "published" / "baseline"
     model = CATALOGUE["baseline"].build(contract.input_size)
-    bundle.save(model, folder, contract, keras.ops.convert_to_numpy(keras.random.uniform((2, *contract.input_size, 3), 0, 255)))
+    bundle.save(
+        model,
+        folder,
+        contract,
+        keras.ops.convert_to_numpy(keras.random.uniform((2, *contract.input_size, 3), 0, 255)),
+    )
     shutil.copy(models_folder / "baseline" / "metrics.json", folder)
     return folder, client(push, "me/pneumonia-xray-baseline", folder)
 
 
 @contextmanager
 def served(models: Path, environment: dict[str, str]) -> Iterator[PageClient]:
-    server = subprocess.Popen([sys.executable, "app.py", "--models", str(models)], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "app.py", "--models", str(models)],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
@@ -56,29 +71,45 @@ def served(models: Path, environment: dict[str, str]) -> Iterator[PageClient]:
 
 
 def probability(page: PageClient) -> float:
-    return page.predict(handle_file(EXAMPLES["PNEUMONIA"][0]), "baseline", api_name="/predict")["probability"]
+    return page.predict(handle_file(EXAMPLES["PNEUMONIA"][0]), "baseline", api_name="/predict")[
+        "probability"
+    ]
 
 
-def test_the_page_serves_the_hubs_weights_and_answers_without_it(models_folder, published, hub, tmp_path):
+def test_the_page_serves_the_hubs_weights_and_answers_without_it(
+    models_folder, published, hub, tmp_path
+):
     folder, _ = published
-    of_hub = PneumoniaClassifier.from_pretrained(folder).predict(EXAMPLES["PNEUMONIA"][0]).probability
-    bundled = PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(EXAMPLES["PNEUMONIA"][0]).probability
+    of_hub = (
+        PneumoniaClassifier.from_pretrained(folder).predict(EXAMPLES["PNEUMONIA"][0]).probability
+    )
+    bundled = (
+        PneumoniaClassifier.from_pretrained(models_folder / "baseline")
+        .predict(EXAMPLES["PNEUMONIA"][0])
+        .probability
+    )
     assert abs(of_hub - bundled) > 1e-3, "or the test could not tell them apart"
     environment = hub.environment(tmp_path / "home") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
     with served(models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
         hub.kill()
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
-    # A new process with the Hub dead: the copy on disk answers; with an empty cache, the bundled weights.
+    # A new process with the Hub dead: the copy on disk answers; with an empty cache, the bundled
+    # weights.
     with served(models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
-    with served(models_folder, hub.environment(tmp_path / "fresh") | {"PNEUMONIA_HUB_NAMESPACE": "me"}) as page:
+    with served(
+        models_folder, hub.environment(tmp_path / "fresh") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
+    ) as page:
         assert probability(page) == pytest.approx(bundled, abs=1e-6)
 
 
-# --- run by the client ----------------------------------------------------------------------------------------------------------------
+# --- run by the client
+# ----------------------------------------------------------------------------------------------------------------
 def what_the_page_says(models: Path, repo: str) -> dict[str, str]:
-    """Sources and reasons the page gives, before and after a visitor brings a model of their own, and what becomes of a name that is none."""
+    """Sources and reasons the page gives, before and after a visitor brings a model of their own,
+    and what becomes of a name that is none.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PNEUMONIA_HUB_NAMESPACE", "me")
         served = Models(models)
@@ -86,7 +117,13 @@ def what_the_page_says(models: Path, repo: str) -> dict[str, str]:
         served["baseline"]
         after = served.evidence("baseline")
         guest = served.invite(f" {repo} ")
-        said = {"before": before.source, "waits": before.why, "after": after.source, "why": after.why, "guest": served.evidence(guest).source}
+        said = {
+            "before": before.source,
+            "waits": before.why,
+            "after": after.source,
+            "why": after.why,
+            "guest": served.evidence(guest).source,
+        }
         said["offered"] = ",".join(name for _, name in served.choices)
         for name, wrong in (("missing", "me/nothing-here"), ("unnamed", "no name at all")):
             said[name] = refused(served, wrong)

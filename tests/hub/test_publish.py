@@ -11,7 +11,15 @@ import pytest
 from hub_client import Client
 from huggingface_hub import ModelCard
 
-from pneumonia import BundleError, ContractError, HubError, PneumoniaClassifier, bundle, hub, release
+from pneumonia import (
+    BundleError,
+    ContractError,
+    HubError,
+    PneumoniaClassifier,
+    bundle,
+    hub,
+    release,
+)
 from pneumonia.architectures import CATALOGUE
 from pneumonia.release import ReleaseError
 from train import card, publish
@@ -31,7 +39,8 @@ def push_from_a_classifier(folder: Path, repo: str) -> hub.Published:
     return PneumoniaClassifier.from_pretrained(folder).push_to_hub(repo, token=OWNER)
 
 
-# --- what goes up -----------------------------------------------------------------------------------------------------------------------
+# --- what goes up
+# -----------------------------------------------------------------------------------------------------------------------
 def test_a_push_is_one_commit_with_bundle_and_card(hub, client, evaluated):
     expected = {path.name for path in evaluated.iterdir()} | {"README.md"}
     published = client(publish.push, evaluated, "me/one-commit", token=OWNER)
@@ -46,7 +55,9 @@ def test_a_push_is_one_commit_with_bundle_and_card(hub, client, evaluated):
         assert hub.read("me/one-commit", name) == (evaluated / name).read_bytes(), name
 
 
-def test_the_published_card_passes_the_hubs_validation_and_says_what_metrics_json_says(hub, client, evaluated, tmp_path):
+def test_the_published_card_passes_the_hubs_validation_and_says_what_metrics_json_says(
+    hub, client, evaluated, tmp_path
+):
     client(publish.push, evaluated, "me/validated", token=OWNER)
     assert "POST /api/validate-yaml" in hub.requests()
     file = tmp_path / "README.md"
@@ -56,19 +67,35 @@ def test_the_published_card_passes_the_hubs_validation_and_says_what_metrics_jso
     assert {result.metric_type: result.metric_value for result in data.eval_results} == {
         hub_name: figures[name]["value"] for name, hub_name in release.FIGURES.items()
     }
-    assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "keras", "image-classification")
+    assert (data.license, data.library_name, data.pipeline_tag) == (
+        "apache-2.0",
+        "keras",
+        "image-classification",
+    )
 
 
-def test_a_second_push_updates_and_removes_what_the_bundle_no_longer_has(hub, client, evaluated, make_metrics):
+def test_a_second_push_updates_and_removes_what_the_bundle_no_longer_has(
+    hub, client, evaluated, make_metrics
+):
     first = client(publish.push, evaluated, "me/twice", token=OWNER)
     (evaluated / "roc.png").unlink()
     metrics = make_metrics("test")
-    changed = dataclasses.replace(metrics, figures=dict(metrics.figures) | {"auc": dataclasses.replace(metrics.figures["auc"], value=0.94)})
-    bundle.write_metrics(evaluated, {"validation": make_metrics("val"), "test": changed}, bundle.read_contract(evaluated))
+    changed = dataclasses.replace(
+        metrics,
+        figures=dict(metrics.figures)
+        | {"auc": dataclasses.replace(metrics.figures["auc"], value=0.94)},
+    )
+    bundle.write_metrics(
+        evaluated,
+        {"validation": make_metrics("val"), "test": changed},
+        bundle.read_contract(evaluated),
+    )
     second = client(publish.push, evaluated, "me/twice", token=OWNER)
     assert hub.commits("me/twice") == 3
     assert "roc.png" not in hub.entries("me/twice") and ".gitattributes" in hub.entries("me/twice")
-    assert b"0.94" in hub.read("me/twice", "README.md") and b"roc.png" not in hub.read("me/twice", "README.md")
+    assert b"0.94" in hub.read("me/twice", "README.md") and b"roc.png" not in hub.read(
+        "me/twice", "README.md"
+    )
     assert b"roc.png" in hub.read("me/twice", "README.md", first.commit)
     assert first.commit != second.commit
 
@@ -79,12 +106,18 @@ def test_a_branch_is_made_and_main_left_alone(hub, client, evaluated):
     assert "model.weights.h5" not in hub.entries("me/branches", "main")
 
 
-def test_private_is_kept_private_and_a_public_repository_is_not_published_to(hub, client, evaluated):
+def test_private_is_kept_private_and_a_public_repository_is_not_published_to(
+    hub, client, evaluated
+):
     client(publish.push, evaluated, "me/secret", token=OWNER, private=True)
-    assert json.loads((hub.store.folder("model", "me/secret") / "settings.json").read_text())["private"]
+    assert json.loads((hub.store.folder("model", "me/secret") / "settings.json").read_text())[
+        "private"
+    ]
     client(publish.push, evaluated, "me/open", token=OWNER)
     before = hub.head("me/open")
-    assert client(reason, publish.push, evaluated, "me/open", token=OWNER, private=True)[0] == "rights"
+    assert (
+        client(reason, publish.push, evaluated, "me/open", token=OWNER, private=True)[0] == "rights"
+    )
     assert hub.head("me/open") == before
 
 
@@ -92,10 +125,13 @@ def test_a_classifier_pushes_the_bundle_it_came_from(hub, client, evaluated):
     with pytest.raises(ReleaseError, match="has no card"):
         client(push_from_a_classifier, evaluated, "me/by-class")
     (evaluated / "README.md").write_text(card.render(evaluated, "me/by-class"))
-    assert client(push_from_a_classifier, evaluated, "me/by-class").commit == hub.head("me/by-class")
+    assert client(push_from_a_classifier, evaluated, "me/by-class").commit == hub.head(
+        "me/by-class"
+    )
 
 
-# --- what does not --------------------------------------------------------------------------------------------------------------------
+# --- what does not
+# --------------------------------------------------------------------------------------------------------------------
 def without_a_metric(folder: Path) -> None:
     values = json.loads((folder / "metrics.json").read_text())
     del values["test"]["figures"]["specificity"]
@@ -109,7 +145,9 @@ def without_a_split(folder: Path) -> None:
 
 
 def with_no_number(folder: Path) -> None:
-    (folder / "metrics.json").write_text((folder / "metrics.json").read_text().replace("0.93", "NaN"))
+    (folder / "metrics.json").write_text(
+        (folder / "metrics.json").read_text().replace("0.93", "NaN")
+    )
 
 
 def of_other_weights(folder: Path) -> None:
@@ -118,7 +156,9 @@ def of_other_weights(folder: Path) -> None:
 
 
 def with_miscounted_images(folder: Path) -> None:
-    (folder / "metrics.json").write_text((folder / "metrics.json").read_text().replace('"true_positive": 90', '"true_positive": 91'))
+    (folder / "metrics.json").write_text(
+        (folder / "metrics.json").read_text().replace('"true_positive": 90', '"true_positive": 91')
+    )
 
 
 def without_metrics(folder: Path) -> None:
@@ -170,7 +210,16 @@ def test_what_is_not_fit_to_be_seen_is_not_sent(hub, evaluated, spoil, error, me
     assert not hub.requests()
 
 
-@pytest.mark.parametrize("leftover", ["{{ recall }}", "TO" + "DO: figures", "[More Information Needed]", "accuracy nan", "from_pretrained('NS/NAME')"])
+@pytest.mark.parametrize(
+    "leftover",
+    [
+        "{{ recall }}",
+        "TO" + "DO: figures",
+        "[More Information Needed]",
+        "accuracy nan",
+        "from_pretrained('NS/NAME')",
+    ],
+)
 def test_a_card_with_something_left_over_is_refused(evaluated, leftover):
     text = card.render(evaluated, "me/x") + f"\n{leftover}\n"
     with pytest.raises(ReleaseError, match="still has"):
@@ -194,10 +243,17 @@ def test_the_hubs_own_refusal_of_a_card_reaches_the_person(hub, client):
 
 
 def _push_bad_metadata(repo: str) -> None:
-    hub.push([("README.md", b"---\nlicense: [a, b]\n---\n# x\n")], repo, message="x", stale=lambda _: False, token=OWNER)
+    hub.push(
+        [("README.md", b"---\nlicense: [a, b]\n---\n# x\n")],
+        repo,
+        message="x",
+        stale=lambda _: False,
+        token=OWNER,
+    )
 
 
-# --- refusals and failures ------------------------------------------------------------------------------------------------------------
+# --- refusals and failures
+# ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("repo", "token", "expected", "words"),
     [
@@ -221,7 +277,11 @@ def test_tokens_rights_and_names(hub, client, evaluated, repo, token, expected, 
 def test_no_network_is_one_sentence(hub, client, evaluated):
     hub.kill()
     found, message = client(reason, publish.push, evaluated, "me/offline", token=OWNER)
-    assert found == "network" and message.startswith("The Hub could not be reached") and "\n" not in message
+    assert (
+        found == "network"
+        and message.startswith("The Hub could not be reached")
+        and "\n" not in message
+    )
 
 
 def test_a_server_that_dies_at_the_commit_leaves_the_repository_as_it_was(hub, client, evaluated):
@@ -232,15 +292,28 @@ def test_a_server_that_dies_at_the_commit_leaves_the_repository_as_it_was(hub, c
     hub.process.wait(10)
     hub.start()
     assert hub.head("me/dying") == first.commit and "confusion.png" in hub.entries("me/dying")
-    assert client(publish.push, evaluated, "me/dying", token=OWNER).commit == hub.head("me/dying") != first.commit
+    assert (
+        client(publish.push, evaluated, "me/dying", token=OWNER).commit
+        == hub.head("me/dying")
+        != first.commit
+    )
 
 
-def test_a_push_killed_half_way_leaves_the_repository_as_it_was(hub, client, evaluated, make_contract, make_metrics, tmp_path):
+def test_a_push_killed_half_way_leaves_the_repository_as_it_was(
+    hub, client, evaluated, make_contract, make_metrics, tmp_path
+):
     first = client(publish.push, evaluated, "me/killed", token=OWNER)
     # Weights that the Hub has never seen, or nothing would be uploaded.
     keras.utils.set_random_seed(99)
-    contract = bundle.save(CATALOGUE["baseline"].build((48, 48)), evaluated, make_contract("baseline", (48, 48)), np.zeros((1, 48, 48, 3), np.float32))
-    bundle.write_metrics(evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, contract)
+    contract = bundle.save(
+        CATALOGUE["baseline"].build((48, 48)),
+        evaluated,
+        make_contract("baseline", (48, 48)),
+        np.zeros((1, 48, 48, 3), np.float32),
+    )
+    bundle.write_metrics(
+        evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, contract
+    )
     doomed = Client(hub.environment(tmp_path / "home"))
     hub.faults(hang_put=60)
     hub.forget_requests()
@@ -250,4 +323,8 @@ def test_a_push_killed_half_way_leaves_the_repository_as_it_was(hub, client, eva
     doomed.close()
     assert hub.head("me/killed") == first.commit and hub.commits("me/killed") == 2
     hub.faults()
-    assert client(publish.push, evaluated, "me/killed", token=OWNER).commit == hub.head("me/killed") != first.commit
+    assert (
+        client(publish.push, evaluated, "me/killed", token=OWNER).commit
+        == hub.head("me/killed")
+        != first.commit
+    )

@@ -14,7 +14,9 @@ OWNER = "hf_owner"
 def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     contents = {
-        "README.md": "---\ntitle: x\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n# x\n",
+        "README.md": (
+            "---\ntitle: x\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n# x\n"
+        ),
         "app.py": "print()",
         "requirements.txt": "gradio",
         "LICENSE": "Apache",
@@ -38,9 +40,23 @@ def project(tmp_path: Path) -> Path:
 
 def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, project):
     published = client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
-    assert published.url.endswith("/spaces/me/pneumonia-xray") and hub.commits("me/pneumonia-xray", "space") == 2
-    expected = {"README.md", "app.py", "requirements.txt", "LICENSE", "pneumonia/__init__.py", "page/__init__.py"}
-    expected |= {"assets/models/baseline/contract.json", "assets/examples/IM-1.jpeg", "assets/results/roc.png"}
+    assert (
+        published.url.endswith("/spaces/me/pneumonia-xray")
+        and hub.commits("me/pneumonia-xray", "space") == 2
+    )
+    expected = {
+        "README.md",
+        "app.py",
+        "requirements.txt",
+        "LICENSE",
+        "pneumonia/__init__.py",
+        "page/__init__.py",
+    }
+    expected |= {
+        "assets/models/baseline/contract.json",
+        "assets/examples/IM-1.jpeg",
+        "assets/results/roc.png",
+    }
     assert hub.entries("me/pneumonia-xray", kind="space").keys() == expected | {".gitattributes"}
     (project / "page/__init__.py").rename(project / "page/words.py")
     client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)

@@ -11,15 +11,28 @@ from pneumonia import HubError, bundle, hub, weights
 from pneumonia.weights import Origin, Weights
 
 OWNER = "hf_owner"
-# Far below the 4 s of the app, to keep the tests short; what may come on top is the loading of tiny networks on busy cores.
+# Far below the 4 s of the app, to keep the tests short; what may come on top is the loading of tiny
+# networks on busy cores.
 SECONDS = 1.0
 LOADING = 4.0
 
 
-# --- run by the client ----------------------------------------------------------------------------------------------------------------
-def answer(models: Path, cache: Path, *, times: int = 1, variants: tuple[str, ...] = ("baseline",), **options) -> list[tuple[Origin, float]]:
+# --- run by the client
+# ----------------------------------------------------------------------------------------------------------------
+def answer(
+    models: Path,
+    cache: Path,
+    *,
+    times: int = 1,
+    variants: tuple[str, ...] = ("baseline",),
+    **options,
+) -> list[tuple[Origin, float]]:
     """Origin and duration of each load, and a check that what was loaded is the variant asked for."""
-    chooser = Weights(models, cache_dir=cache, **({"namespace": "me", "seconds": SECONDS, "token": False} | options))
+    chooser = Weights(
+        models,
+        cache_dir=cache,
+        **({"namespace": "me", "seconds": SECONDS, "token": False} | options),
+    )
     found = []
     for variant in variants * times:
         started = time.monotonic()
@@ -30,7 +43,9 @@ def answer(models: Path, cache: Path, *, times: int = 1, variants: tuple[str, ..
 
 
 def until_arrived(models: Path, cache: Path, wake: Path) -> list[str]:
-    """Kinds of the first answer and of that after a slow download has ended in the background; ``wake`` is written to have the Hub sped up."""
+    """Kinds of the first answer and of that after a slow download has ended in the background;
+    ``wake`` is written to have the Hub sped up.
+    """
     chooser = Weights(models, cache_dir=cache, namespace="me", seconds=SECONDS, token=False)
     assert not chooser.arrived("baseline")
     kinds = [chooser.load("baseline")[1].kind]
@@ -52,8 +67,14 @@ def typed(models: Path, cache: Path, repo: str, seconds: float = 5.0) -> tuple[s
 
 
 def push(repo: str, folder: Path, private: bool = False) -> str:
-    files = [(path.name, path) for path in folder.iterdir() if path.name in (*bundle.NEEDED, "metrics.json")]
-    return hub.push(files, repo, message="by hand", stale=lambda _: False, token=OWNER, private=private).commit
+    files = [
+        (path.name, path)
+        for path in folder.iterdir()
+        if path.name in (*bundle.NEEDED, "metrics.json")
+    ]
+    return hub.push(
+        files, repo, message="by hand", stale=lambda _: False, token=OWNER, private=private
+    ).commit
 
 
 @pytest.fixture
@@ -74,17 +95,26 @@ def one_sentence(why: str) -> bool:
     return why.endswith(".") and "\n" not in why and ". " not in why and "snapshots" not in why
 
 
-# --- the order ------------------------------------------------------------------------------------------------------------------------
-def test_without_a_namespace_the_bundled_weights_answer_and_nobody_is_asked(hub, client, models_folder, cache):
+# --- the order
+# ------------------------------------------------------------------------------------------------------------------------
+def test_without_a_namespace_the_bundled_weights_answer_and_nobody_is_asked(
+    hub, client, models_folder, cache
+):
     [(origin, _)] = client(answer, models_folder, cache, namespace=None)
     assert origin == Origin("bundled", None, None, origin.why) and one_sentence(origin.why)
     assert "PNEUMONIA_HUB_NAMESPACE is not set" in origin.why and hub.requests() == []
 
 
-def test_the_hubs_weights_answer_where_there_is_a_namespace(hub, client, models_folder, cache, on_hub):
+def test_the_hubs_weights_answer_where_there_is_a_namespace(
+    hub, client, models_folder, cache, on_hub
+):
     (first, _), (second, _) = client(answer, models_folder, cache, times=2, seconds=10.0)
-    assert first == second == Origin("hub", "me/pneumonia-xray-baseline", on_hub, first.why) and one_sentence(first.why)
-    [(pinned, _)] = client(answer, models_folder, cache, revisions={"baseline": on_hub}, seconds=10.0)
+    assert first == second == Origin(
+        "hub", "me/pneumonia-xray-baseline", on_hub, first.why
+    ) and one_sentence(first.why)
+    [(pinned, _)] = client(
+        answer, models_folder, cache, revisions={"baseline": on_hub}, seconds=10.0
+    )
     assert pinned.commit == on_hub and "pinned" in pinned.why
 
 
@@ -96,23 +126,37 @@ def test_the_hubs_weights_answer_where_there_is_a_namespace(hub, client, models_
         ({"token": "hf_wrong"}, "does not accept this token"),
     ],
 )
-def test_what_the_hub_refuses_is_answered_by_the_bundled_weights_and_said(hub, client, models_folder, cache, on_hub, options, words):
+def test_what_the_hub_refuses_is_answered_by_the_bundled_weights_and_said(
+    hub, client, models_folder, cache, on_hub, options, words
+):
     [(origin, seconds)] = client(answer, models_folder, cache, **options)
     assert origin.kind == "bundled" and words in origin.why and one_sentence(origin.why), origin.why
     assert seconds < LOADING
 
 
-def test_a_dead_hub_is_answered_by_the_cache_else_by_the_bundled_weights(hub, client, models_folder, cache, on_hub, tmp_path):
+def test_a_dead_hub_is_answered_by_the_cache_else_by_the_bundled_weights(
+    hub, client, models_folder, cache, on_hub, tmp_path
+):
     client(answer, models_folder, cache, seconds=10.0)
     hub.kill()
     [(kept, seconds)] = client(answer, models_folder, cache)
-    assert kept == Origin("cache", "me/pneumonia-xray-baseline", on_hub, kept.why) and "could not be reached" in kept.why and one_sentence(kept.why)
+    assert (
+        kept == Origin("cache", "me/pneumonia-xray-baseline", on_hub, kept.why)
+        and "could not be reached" in kept.why
+        and one_sentence(kept.why)
+    )
     [(bundled, more_seconds)] = client(answer, models_folder, tmp_path / "empty")
-    assert bundled.kind == "bundled" and "no earlier download" in bundled.why and one_sentence(bundled.why)
+    assert (
+        bundled.kind == "bundled"
+        and "no earlier download" in bundled.why
+        and one_sentence(bundled.why)
+    )
     assert max(seconds, more_seconds) < SECONDS + LOADING
 
 
-def test_a_repository_that_went_away_or_a_token_that_expired_leaves_the_cached_copy(hub, client, models_folder, cache, on_hub):
+def test_a_repository_that_went_away_or_a_token_that_expired_leaves_the_cached_copy(
+    hub, client, models_folder, cache, on_hub
+):
     client(push, "me/pneumonia-xray-augmented", models_folder / "augmented")
     client(answer, models_folder, cache, variants=("augmented",), seconds=10.0)
     [(expired, _)] = client(answer, models_folder, cache, variants=("augmented",), token="hf_wrong")
@@ -122,8 +166,11 @@ def test_a_repository_that_went_away_or_a_token_that_expired_leaves_the_cached_c
     assert gone.kind == "cache" and "knows no" in gone.why
 
 
-# --- time -----------------------------------------------------------------------------------------------------------------------------
-def test_a_slow_hub_is_waited_for_once_and_not_once_a_variant(hub, client, models_folder, cache, on_hub):
+# --- time
+# -----------------------------------------------------------------------------------------------------------------------------
+def test_a_slow_hub_is_waited_for_once_and_not_once_a_variant(
+    hub, client, models_folder, cache, on_hub
+):
     hub.faults(delay=6)
     answers = client(answer, models_folder, cache, variants=("baseline", "augmented", "xception"))
     assert [origin.kind for origin, _ in answers] == ["bundled"] * 3
@@ -133,7 +180,9 @@ def test_a_slow_hub_is_waited_for_once_and_not_once_a_variant(hub, client, model
     assert sum(seconds for _, seconds in answers) < 10
 
 
-def test_a_download_that_takes_too_long_goes_on_and_is_used_the_next_time(hub, client, models_folder, cache, on_hub, tmp_path):
+def test_a_download_that_takes_too_long_goes_on_and_is_used_the_next_time(
+    hub, client, models_folder, cache, on_hub, tmp_path
+):
     hub.faults(delay=0.4)
     kinds = client.start(until_arrived, models_folder, cache, tmp_path / "wake")
     deadline = time.monotonic() + 30
@@ -144,14 +193,17 @@ def test_a_download_that_takes_too_long_goes_on_and_is_used_the_next_time(hub, c
     assert found == ["bundled", "hub"]
 
 
-def test_a_hub_that_dies_mid_download_is_answered_in_time(hub, client, models_folder, cache, on_hub):
+def test_a_hub_that_dies_mid_download_is_answered_in_time(
+    hub, client, models_folder, cache, on_hub
+):
     hub.faults(die_in="model.weights.h5")
     [(origin, seconds)] = client(answer, models_folder, cache)
     assert origin.kind == "bundled" and seconds < SECONDS + LOADING, origin.why
     assert not list(cache.rglob("snapshots/*/model.weights.h5"))
 
 
-# --- trust ----------------------------------------------------------------------------------------------------------------------------
+# --- trust
+# ----------------------------------------------------------------------------------------------------------------------------
 def test_another_variant_under_the_name_is_not_used(hub, client, models_folder, cache):
     client(push, "clinic/pneumonia-xray-baseline", models_folder / "augmented")
     [(origin, _)] = client(answer, models_folder, cache, namespace="clinic", seconds=10.0)
@@ -164,16 +216,23 @@ def test_corrupted_weights_are_not_used(hub, client, models_folder, cache, on_hu
     assert origin.kind == "bundled" and "thrown away" in origin.why
 
 
-def test_a_typed_repository_is_loaded_without_the_apps_token(hub, client, models_folder, cache, on_hub):
+def test_a_typed_repository_is_loaded_without_the_apps_token(
+    hub, client, models_folder, cache, on_hub
+):
     assert client(typed, models_folder, cache, "me/pneumonia-xray-baseline") == ("baseline", "hub")
     client(push, "me/hidden", models_folder / "baseline", private=True)
     assert client(_typed_with_a_saved_token, models_folder, cache, "me/hidden")[0] == "repository"
     assert client(typed, models_folder, cache, "../etc")[0] == "name"
     hub.faults(delay=3)
-    found, message = client(typed, models_folder, cache / "other", "me/pneumonia-xray-baseline", 0.3)
+    found, message = client(
+        typed, models_folder, cache / "other", "me/pneumonia-xray-baseline", 0.3
+    )
     assert found == "busy" and "background" in message
     hub.kill()
-    assert client(typed, models_folder, cache, "me/pneumonia-xray-baseline") == ("baseline", "cache")
+    assert client(typed, models_folder, cache, "me/pneumonia-xray-baseline") == (
+        "baseline",
+        "cache",
+    )
 
 
 def _typed_with_a_saved_token(models: Path, cache: Path, repo: str) -> tuple[str, str]:
@@ -183,9 +242,14 @@ def _typed_with_a_saved_token(models: Path, cache: Path, repo: str) -> tuple[str
         return typed(models, cache, repo)
 
 
-# --- settings, without a network ------------------------------------------------------------------------------------------------------
+# --- settings, without a network
+# ------------------------------------------------------------------------------------------------------
 def test_the_environment_names_namespace_and_pins(monkeypatch, tmp_path):
-    for name in (weights.NAMESPACE_VARIABLE, f"{weights.REVISION_VARIABLE}XCEPTION", f"{weights.REVISION_VARIABLE}BASELINE"):
+    for name in (
+        weights.NAMESPACE_VARIABLE,
+        f"{weights.REVISION_VARIABLE}XCEPTION",
+        f"{weights.REVISION_VARIABLE}BASELINE",
+    ):
         monkeypatch.delenv(name, raising=False)
     assert Weights.from_environment(tmp_path).namespace is None
     monkeypatch.setenv("PNEUMONIA_HUB_NAMESPACE", "me")

@@ -1,4 +1,6 @@
-"""One file a variant, each with its frozen recipes; a recipe is data, :mod:`train.fit` carries it out."""
+"""One file a variant, each with its frozen recipes; a recipe is data, :mod:`train.fit` carries it
+out.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,28 @@ from train.policy import Policy
 
 SCHEDULES = ("constant", "cosine")
 
-# What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders, slight turns, and detail sharpened or softened. The last is
-# there because the train folder's healthy have half as much detail again as its ill: a network that takes softness for pneumonia is wrong about every healthy
-# child of a softer machine. Three of ten have letters burnt in and three of ten their margins shut out: without these all three networks called nearly every
-# healthy child ill whose X-ray had its outer 12% blacked. Over one epoch so much alteration made validation worse, over sixteen it made it better
-# (assets/results/tries.md).
-STRONG = Policy(rotation=8.0, zoom_out=0.2, gamma=0.5, contrast=0.5, blur=0.1, jpeg=0.15, detail=0.6, letters=0.3, collimate=0.3)
-# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them. Half have letters: the small networks took a
-# large R for pneumonia, where Xception hardly minded it. Half have shut margins, wider than they are asked about: with three of ten, up to 12% of a side,
-# hardly any healthy child with its outer 12% blacked was cleared.
+# What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders,
+# slight turns, and detail sharpened or softened. The last is there because the train folder's
+# healthy have half as much detail again as its ill: a network that takes softness for pneumonia is
+# wrong about every healthy child of a softer machine. Three of ten have letters burnt in and three
+# of ten their margins shut out: without these all three networks called nearly every healthy child
+# ill whose X-ray had its outer 12% blacked. Over one epoch so much alteration made validation
+# worse, over sixteen it made it better (assets/results/tries.md).
+STRONG = Policy(
+    rotation=8.0,
+    zoom_out=0.2,
+    gamma=0.5,
+    contrast=0.5,
+    blur=0.1,
+    jpeg=0.15,
+    detail=0.6,
+    letters=0.3,
+    collimate=0.3,
+)
+# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them.
+# Half have letters: the small networks took a large R for pneumonia, where Xception hardly minded
+# it. Half have shut margins, wider than they are asked about: with three of ten, up to 12% of a
+# side, hardly any healthy child with its outer 12% blacked was cleared.
 VIEWS = replace(STRONG, horizontal_flip=False, letters=0.5, collimate=0.5, margin=0.16)
 VIEW_SIZE = (128, 128)
 
@@ -39,28 +54,36 @@ class Recipe:
         optimizer: a Keras optimizer's name.
         learning_rate: its constant learning rate, or the highest of its schedule.
         batch_size: images a step.
-        seed: for Python's, NumPy's and TensorFlow's generators, the order of images and every random draw.
+        seed: for Python's, NumPy's and TensorFlow's generators, the order of images and every
+            random draw.
         augmentation: what happens to training images at random, or None.
         frozen_body: train only the head, on features of the body that are computed once.
-        threshold: the operating point the source used: a probability of PNEUMONIA at or above it is called PNEUMONIA.
-        validation: the split whose curves are drawn and choices are made on; ``val`` is the source's folder of 16 images, ``held-out`` a fold of the train
-            folder and ``ends`` both ends of its series of patients, which are then not learned from.
+        threshold: the operating point the source used: a probability of PNEUMONIA at or above it is
+            called PNEUMONIA.
+        validation: the split whose curves are drawn and choices are made on; ``val`` is the
+            source's folder of 16 images, ``held-out`` a fold of the train folder and ``ends`` both
+            ends of its series of patients, which are then not learned from.
         note: what to know about it, in a sentence.
         pretrained: start from ImageNet weights and train all of them.
-        frozen_normalisation: but for the batch normalisations, which keep their scales, offsets and statistics; a step is a quarter cheaper, and a
-            network answers in training as it will later.
-        training_size: ``(height, width)`` of training images where it is not ``input_size``. Random crops magnify what they show, so a network that
-            trains on smaller views sees things as large as it later does in whole pictures (Touvron et al., NeurIPS 2019), at less cost.
-        schedule: ``constant``, or ``cosine``: from ``learning_rate`` to a hundredth of it, after a warm-up.
+        frozen_normalisation: but for the batch normalisations, which keep their scales, offsets and
+            statistics; a step is a quarter cheaper, and a network answers in training as it will
+            later.
+        training_size: ``(height, width)`` of training images where it is not ``input_size``. Random
+            crops magnify what they show, so a network that trains on smaller views sees things as
+            large as it later does in whole pictures (Touvron et al., NeurIPS 2019), at less cost.
+        schedule: ``constant``, or ``cosine``: from ``learning_rate`` to a hundredth of it, after a
+            warm-up.
         warmup: epochs in which a cosine schedule rises from 0.
         weight_decay: of an optimizer that has one, such as adamw.
         label_smoothing: targets are moved by half of it towards one half.
         balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
-        decorrelated: images are drawn so that exposure, sharpness and margins say less of the class (:mod:`train.balance`); the classes keep their shares.
+        decorrelated: images are drawn so that exposure, sharpness and margins say less of the class
+            (:mod:`train.balance`); the classes keep their shares.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
-        teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the run learns from a pool of views that
-            ``python -m train distil`` made.
-        averaged: seeds of the runs whose weights the network is the mean of (``python -m train soup``); empty for a single run.
+        teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the
+            run learns from a pool of views that ``python -m train distil`` made.
+        averaged: seeds of the runs whose weights the network is the mean of (``python -m train
+            soup``); empty for a single run.
     """
 
     variant: str
@@ -94,15 +117,26 @@ class Recipe:
         if not 1 <= self.keep_epoch <= self.epochs:
             raise ValueError(f"keep_epoch must lie in 1..{self.epochs}, got {self.keep_epoch}.")
         if self.frozen_body and self.augmentation:
-            raise ValueError("A frozen body's features are computed once, so nothing random can come before it: drop augmentation or frozen_body.")
+            raise ValueError(
+                "A frozen body's features are computed once, so nothing random can come before it:"
+                " drop augmentation or frozen_body."
+            )
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+            raise ValueError(
+                f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}."
+            )
         if self.balanced and self.decorrelated:
             raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
         if self.training_size and not isinstance(self.augmentation, Policy):
-            raise ValueError("Another training_size needs a Policy as augmentation: only its crops come in a size of their own.")
+            raise ValueError(
+                "Another training_size needs a Policy as augmentation: only its crops come in a"
+                " size of their own."
+            )
         if self.teacher_weight and self.augmentation:
-            raise ValueError("A teacher has seen the very views it answers for, so none are drawn anew: drop augmentation or teacher_weight.")
+            raise ValueError(
+                "A teacher has seen the very views it answers for, so none are drawn anew: drop"
+                " augmentation or teacher_weight."
+            )
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
@@ -118,7 +152,11 @@ def get(variant: str, name: str = "seed") -> Recipe:
     """
     if variant not in CATALOGUE:
         raise KeyError(f"There is no variant {variant!r}; expected one of {', '.join(CATALOGUE)}.")
-    recipes = {key.lower(): value for key, value in vars(importlib.import_module(f"train.recipes.{variant}")).items() if isinstance(value, Recipe)}
+    recipes = {
+        key.lower(): value
+        for key, value in vars(importlib.import_module(f"train.recipes.{variant}")).items()
+        if isinstance(value, Recipe)
+    }
     if name not in recipes:
         raise KeyError(f"{variant} has no recipe {name!r}; expected one of {', '.join(recipes)}.")
     return recipes[name]

@@ -1,14 +1,18 @@
 """Baseline CNN.
 
-    python -m train baseline                        150 epochs; float32 20 s an epoch on two cores (50 min), mixed_bfloat16 12 s (30 min)
-    expect                                          training accuracy near 1; on the test folder about 74%, recall near 1, specificity near a third
+    python -m train baseline                        150 epochs; float32 20 s an epoch on two cores
+    (50 min), mixed_bfloat16 12 s (30 min) expect                                          training
+    accuracy near 1; on the test folder about 74%, recall near 1, specificity near a third
 
     python -m train distil runs/xception-best/bundle --views 20
     python -m train baseline --recipe best --pool runs/pool --precision mixed_bfloat16
-                                                    120 epochs of 4,470 views with Xception's answers; 10 s an epoch on two idle cores
-    expect                                          on held-out patients an AUC of about .997, on average .994 under corruption, .996 marked
+                                                    120 epochs of 4,470 views with Xception's
+                                                    answers; 10 s an epoch on two idle cores
+    expect                                          on held-out patients an AUC of about .997, on
+    average .994 under corruption, .996 marked
 
-SEED's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and validation, and leave only curves and metrics.
+SEED's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and
+validation, and leave only curves and metrics.
 """
 
 from train.recipes import Recipe
@@ -39,5 +43,8 @@ BEST = Recipe(
     teacher_weight=0.7,
     decorrelated=True,
     validation="held-out",
-    note="The same network, taught by BEST's Xception on strongly altered views; chosen on held-out patients under corruption.",
+    note=(
+        "The same network, taught by BEST's Xception on strongly altered views; chosen on held-out"
+        " patients under corruption."
+    ),
 )

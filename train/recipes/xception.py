@@ -1,16 +1,23 @@
-"""Xception, pre-trained on ImageNet: frozen under a small head (SEED), or trained whole on strongly altered images (BEST).
+"""Xception, pre-trained on ImageNet: frozen under a small head (SEED), or trained whole on strongly
+altered images (BEST).
 
-    python -m train xception                        20 epochs on features computed once; 5 to 10 min on two cores
-    expect                                          on the test folder about 79% accuracy, recall near 1, specificity near a half
+    python -m train xception                        20 epochs on features computed once; 5 to 10 min
+    on two cores expect                                          on the test folder about 79%
+    accuracy, recall near 1, specificity near a half
 
     python -m train xception --recipe best --precision mixed_bfloat16
-                                                    16 epochs of 4,470 images; less than 2 min an epoch on two idle cores with bfloat16
-    expect                                          on held-out patients an AUC above .99, and hardly less under any corruption
+                                                    16 epochs of 4,470 images; less than 2 min an
+                                                    epoch on two idle cores with bfloat16
+    expect                                          on held-out patients an AUC above .99, and
+    hardly less under any corruption
 
-SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST learns from views of 128 pixels, whose crops magnify by a
-fifth on average, and is asked about whole pictures of 160, in which lungs then are as large as it knows them. Images are drawn against nuisances
-(train/balance.py): those whose sharpness, exposure or margins are unusual for their class come up to eight times as often. With letters and shut margins in
-three of ten views eight epochs were too few; sixteen are better than eight, most so where the ill are stretched wider and the healthy taller.
+SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST
+learns from views of 128 pixels, whose crops magnify by a fifth on average, and is asked about whole
+pictures of 160, in which lungs then are as large as it knows them. Images are drawn against
+nuisances (train/balance.py): those whose sharpness, exposure or margins are unusual for their class
+come up to eight times as often. With letters and shut margins in three of ten views eight epochs
+were too few; sixteen are better than eight, most so where the ill are stretched wider and the
+healthy taller.
 """
 
 from train.recipes import STRONG, Recipe
@@ -24,7 +31,10 @@ SEED = Recipe(
     optimizer="adam",
     learning_rate=0.001,
     frozen_body=True,
-    note="The source's procedure: frozen ImageNet features, its 16-image validation folder, threshold 0.5.",
+    note=(
+        "The source's procedure: frozen ImageNet features, its 16-image validation folder,"
+        " threshold 0.5."
+    ),
 )
 
 BEST = Recipe(
@@ -46,5 +56,8 @@ BEST = Recipe(
     pretrained=True,
     frozen_normalisation=True,
     validation="held-out",
-    note="Trained whole on strong random framing, exposure and processing; chosen on held-out patients under corruption.",
+    note=(
+        "Trained whole on strong random framing, exposure and processing; chosen on held-out"
+        " patients under corruption."
+    ),
 )
