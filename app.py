@@ -52,11 +52,11 @@ with _stderr_aside():
 TABS = {
     "predict": "Predict",
     "compare": "Compare",
-    "moves": "What moves it",
+    "robustness": "Robustness",
     "activations": "Activations",
-    "quiz": "Read first",
+    "quiz": "Quiz",
     "batch": "Batch",
-    "measured": "Figures",
+    "results": "Results",
     "about": "About",
 }
 

@@ -136,7 +136,7 @@ def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, 
     layers = (
         explain.spatial_layers(models[variant])
         if every
-        else models.evidence(variant).contract.gallery_layers
+        else models.evidence(variant).spec.gallery_layers
     )
     return [
         (f"{name} ({words.STAGES[3 * place // len(layers)]}, {place + 1} of {len(layers)})", name)
@@ -278,7 +278,7 @@ def _compared(pictures: Sequence[Shown]) -> str:
 
 def _through(models: Models, variant: str, followed: Shown) -> str:
     classifier = models[variant]
-    seen = radiograph.resize(followed.picture, classifier.contract.input_size)
+    seen = radiograph.resize(followed.picture, classifier.spec.input_size)
     name = title(followed)
     tiles = [
         tile([Part(Image.fromarray(seen), name)], "input", f"{seen.shape[0]} × {seen.shape[1]}")

@@ -20,8 +20,8 @@ from page import panels
 from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
-from pneumonia.contract import Contract, OperatingPoint, Prediction, uncertain_between
 from pneumonia.evidence import Outcome, outcome, read_predictions
+from pneumonia.model_spec import ModelSpec, OperatingPoint, Prediction, uncertain_between
 
 PREDICTIONS = "predictions_test.csv"
 
@@ -35,7 +35,7 @@ class Reading:
         prediction: at the operating point's threshold.
         point: the operating point asked for, or the model's default where it has none of that name.
         evidence: what is known of the model.
-        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the contract forbids a
+        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the model spec forbids a
             label.
         cost: what the point costs on the test set, in people; None where that was not measured.
         seen: uint8 ``(h, w)``, the X-ray as it entered the network.
@@ -114,10 +114,10 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     # First the weights, then what is known of them: asking may bring others than those that were
     # bundled.
     classifier = models[variant]
-    known, chosen = models.evidence(variant), point_of(classifier.contract, point)
+    known, chosen = models.evidence(variant), point_of(classifier.spec, point)
     prediction = classifier.predict(shown.picture, threshold=chosen.threshold)
-    called = call(prediction.probability, chosen.threshold, classifier.contract.uncertainty)
-    seen = radiograph.resize(shown.picture, classifier.contract.input_size)
+    called = call(prediction.probability, chosen.threshold, classifier.spec.uncertainty)
+    seen = radiograph.resize(shown.picture, classifier.spec.input_size)
     return Reading(
         shown,
         prediction,
@@ -163,25 +163,23 @@ def inside(shares: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
     )
 
 
-def points(contract: Contract) -> list[OperatingPoint]:
+def points(spec: ModelSpec) -> list[OperatingPoint]:
     """The operating points worth offering: one a threshold, the default in place of its equal, from
     the lowest recall to the highest.
     """
     chosen = {
         point.threshold: point
         for point in (
-            *(other for other in contract.operating_points if other.name != "default"),
-            contract.default,
+            *(other for other in spec.operating_points if other.name != "default"),
+            spec.default,
         )
     }
     return [chosen[threshold] for threshold in sorted(chosen, reverse=True)]
 
 
-def point_of(contract: Contract, name: str) -> OperatingPoint:
-    """The operating point of a name; the default where the contract has none of it."""
-    return next(
-        (point for point in contract.operating_points if point.name == name), contract.default
-    )
+def point_of(spec: ModelSpec, name: str) -> OperatingPoint:
+    """The operating point of a name; the default where the model spec has none of it."""
+    return next((point for point in spec.operating_points if point.name == name), spec.default)
 
 
 def call(probability: float, threshold: float, uncertainty: float) -> str:
@@ -207,8 +205,8 @@ def cost(
     bundled = models.folder / variant
     if (
         variant in models.names
-        and (bundled / bundle.CONTRACT).is_file()
-        and bundle.read_contract(bundled).weights_sha256 == classifier.contract.weights_sha256
+        and (bundled / bundle.MODEL_SPEC).is_file()
+        and bundle.read_model_spec(bundled).weights_sha256 == classifier.spec.weights_sha256
     ):
         folders.append(bundled)
     for folder in folders:
@@ -232,8 +230,8 @@ def cost(
 
 def typed(reading: Reading) -> Answer:
     """A reading as plain JSON types, for the API."""
-    prediction, contract, counted = reading.prediction, reading.evidence.contract, reading.cost
-    low, high = uncertain_between(reading.point.threshold, contract.uncertainty)
+    prediction, spec, counted = reading.prediction, reading.evidence.spec, reading.cost
+    low, high = uncertain_between(reading.point.threshold, spec.uncertainty)
     people = None
     if counted is not None:
         (missed_low, missed_high), (back_low, back_high) = (
@@ -254,7 +252,7 @@ def typed(reading: Reading) -> Answer:
         label=prediction.label,
         answer=reading.called,
         probability=prediction.probability,
-        calibrated=contract.temperature != 1,
+        calibrated=spec.temperature != 1,
         threshold=prediction.threshold,
         operating_point=reading.point.name,
         recall_target=reading.point.recall_target,
@@ -262,21 +260,21 @@ def typed(reading: Reading) -> Answer:
         uncertain_to=high,
         cost=people,
         variant=prediction.variant,
-        weights_sha256=contract.weights_sha256,
+        weights_sha256=spec.weights_sha256,
         milliseconds=prediction.milliseconds,
         name=prediction.name,
     )
 
 
-def must_be_answered(shown: Shown, overrule: bool) -> Shown:
-    """For the API: the X-ray, unless it is refused and the caller did not overrule that.
+def must_be_answered(shown: Shown, force: bool) -> Shown:
+    """For the API: the X-ray, unless it is refused and the caller did not force that.
 
     Raises:
-        gr.Error: the reasons, and how to overrule them.
+        gr.Error: the reasons, and how to force them.
     """
-    if shown.refusal and not overrule:
+    if shown.refusal and not force:
         raise gr.Error(
-            f"{html.escape(shown.refusal, quote=False)} Send overrule=true to have an answer all"
+            f"{html.escape(shown.refusal, quote=False)} Send force=true to have an answer all"
             " the same.",
             print_exception=False,
         )

@@ -89,20 +89,18 @@ def items(entries: Iterable[Entry]) -> Iterator[Item]:
             yield Item(entry.name, None, (words.UNEXPECTED,))
 
 
-def rows(
-    models: Models, variant: str, point: str, batch: Sequence[Item], overrule: bool
-) -> list[Row]:
-    """Asks a model about decoded files, those that are refused only if ``overrule``; one row a
+def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force: bool) -> list[Row]:
+    """Asks a model about decoded files, those that are refused only if ``force``; one row a
     file, in their order.
 
     Raises:
         gr.Error: there is no such model, or it cannot be loaded.
     """
     classifier = models[variant]
-    contract = classifier.contract
-    threshold = answers.point_of(contract, point).threshold
+    spec = classifier.spec
+    threshold = answers.point_of(spec, point).threshold
     asked: list[radiograph.Source] = [
-        item.copy for item in batch if item.copy is not None and (overrule or not item.remarks)
+        item.copy for item in batch if item.copy is not None and (force or not item.remarks)
     ]
     predicted = iter(
         classifier.predict(asked, threshold=threshold, batch_size=AT_ONCE) if asked else []
@@ -110,9 +108,9 @@ def rows(
     found = []
     for item in batch:
         answer, probability = "UNREADABLE" if item.copy is None else "REFUSED", None
-        if item.copy is not None and (overrule or not item.remarks):
+        if item.copy is not None and (force or not item.remarks):
             probability = next(predicted).probability
-            answer = answers.call(probability, threshold, contract.uncertainty)
+            answer = answers.call(probability, threshold, spec.uncertainty)
         found.append(
             Row(
                 file=item.name,
@@ -152,7 +150,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         images: list[gr.FileData],
         variant: str = models.default,
         operating_point: str = "default",
-        overrule: bool = False,
+        force: bool = False,
     ) -> Batch:
         """Reads many chest X-rays, or zip archives of them, with one model: one row a file in the
         order sent, and the same as CSV text.
@@ -161,10 +159,10 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             images: files; at most 100 pictures in all, 30 MB each.
             variant: name of a model: baseline, augmented or xception.
             operating_point: name of a threshold of the model, such as recall-0.98.
-            overrule: answer also what does not look like a frontal chest X-ray.
+            force: answer also what does not look like a frontal chest X-ray.
         """
         with _files(images) as files:
-            found = rows(models, variant, operating_point, list(items(_opened(files)[1])), overrule)
+            found = rows(models, variant, operating_point, list(items(_opened(files)[1])), force)
         return Batch(
             variant=variant,
             operating_point=operating_point,
@@ -197,13 +195,13 @@ def build(view: View) -> None:
                 label=words.POINT,
                 elem_id="batch-point",
             )
-            overrule = gr.Checkbox(
-                label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-overrule"
+            force = gr.Checkbox(
+                label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-force"
             )
     table = gr.HTML(words.EMPTY, elem_id="batch-table", min_height=240)
 
     def of_upload(
-        paths: list[str] | None, variant: str, point: str, overrule: bool
+        paths: list[str] | None, variant: str, point: str, force: bool
     ) -> Iterator[tuple[Any, list[Item] | None, str]]:
         done: list[Item] = []
         found: list[Row] = []
@@ -213,17 +211,17 @@ def build(view: View) -> None:
             left = items(entries)
             while some := list(islice(left, AT_ONCE)):
                 done += some
-                found += rows(models, variant, point, some, overrule)
+                found += rows(models, variant, point, some, force)
                 yield gr.skip(), None, _table(found, variant, point, total)
         yield None, done, _table(found, variant, point)
 
     def again(
-        batch: list[Item] | None, variant: str, point: str, overrule: bool
+        batch: list[Item] | None, variant: str, point: str, force: bool
     ) -> tuple[gr.Radio, str]:
         offered = _points(models, variant)
         point = point if point in [name for _, name in offered] else "default"
         drawn = (
-            _table(rows(models, variant, point, batch, overrule), variant, point)
+            _table(rows(models, variant, point, batch, force), variant, point)
             if batch
             else words.EMPTY
         )
@@ -231,16 +229,16 @@ def build(view: View) -> None:
 
     upload.upload(
         of_upload,
-        [upload, view.variant, point, overrule],
+        [upload, view.variant, point, force],
         [upload, decoded, table],
         show_progress_on=table,
         **ONE_BY_ONE,
     )
     view.follow(
         again,
-        [decoded, view.variant, point, overrule],
+        [decoded, view.variant, point, force],
         [point, table],
-        on=[point.input, overrule.input],
+        on=[point.input, force.input],
     )
 
 
@@ -269,7 +267,7 @@ def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
 def _points(models: Models, variant: str) -> list[tuple[str, str]]:
     return [
         (said.point_name(offer), offer.name)
-        for offer in answers.points(models.evidence(variant).contract)
+        for offer in answers.points(models.evidence(variant).spec)
     ]
 
 

@@ -85,7 +85,7 @@ def build(view: View) -> None:
     offered = {
         point.name: said.point_name(point)
         for name in models.names
-        for point in answers.points(models.evidence(name).contract)
+        for point in answers.points(models.evidence(name).spec)
         if point.name != "default"
     }
     point = gr.Radio(
@@ -114,7 +114,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
     """``/compare``."""
 
     def compare(
-        image: gr.FileData, operating_point: str = "default", overrule: bool = False
+        image: gr.FileData, operating_point: str = "default", force: bool = False
     ) -> Comparison:
         """Reads one chest X-ray with every model: each one's label, probability, threshold and its
         cost in people, and whether they agree.
@@ -123,9 +123,9 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             image: an X-ray file.
             operating_point: default, or such as recall-0.98; a model that does not have it answers
                 at its default.
-            overrule: answer also on what does not look like a frontal chest X-ray.
+            force: answer also on what does not look like a frontal chest X-ray.
         """
-        shown = answers.must_be_answered(received(image), overrule)
+        shown = answers.must_be_answered(received(image), force)
         readings = {
             name: answers.read(models, name, shown, operating_point) for name in models.names
         }

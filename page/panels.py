@@ -15,7 +15,7 @@ from PIL import Image
 
 from page import words
 from pneumonia import bundle, figures
-from pneumonia.contract import Contract, Figure, Metrics
+from pneumonia.model_spec import Estimate, Metrics, ModelSpec
 from pneumonia.radiograph import Radiograph
 
 # Pixels of the longer side: sharp at the size it is shown in, a tenth of the bytes of the original.
@@ -29,29 +29,29 @@ class Evidence:
     Attributes:
         title: the variant's, for people.
         source: where the weights lie, ``bundle xception`` or ``namespace/name at 1a2b3c4``.
-        contract: the bundle's.
+        spec: the bundle's.
         metrics: its ``validation`` and ``test`` entries; empty where nothing was measured.
         why: why these weights answer, a sentence; empty where there is nothing to explain.
     """
 
     title: str
     source: str
-    contract: Contract
+    spec: ModelSpec
     metrics: Mapping[str, Metrics]
     why: str = ""
 
     @classmethod
     def bundled(cls, folder: Path, title: str, why: str = "") -> Evidence:
-        """Reads a bundle's contract and metrics without its weights.
+        """Reads a bundle's model spec and metrics without its weights.
 
         Raises:
-            BundleError: the folder has no contract.
-            ContractError: the contract or the metrics cannot be read.
+            BundleError: the folder has no model spec.
+            ModelSpecError: the model spec or the metrics cannot be read.
         """
         return cls(
             title,
             f"bundle {folder.name}",
-            bundle.read_contract(folder),
+            bundle.read_model_spec(folder),
             bundle.read_metrics(folder),
             why,
         )
@@ -77,7 +77,7 @@ def percent(value: float) -> str:
     return f"{value * 100:.1f}%"
 
 
-def with_interval(figure: Figure | None) -> str:
+def with_interval(figure: Estimate | None) -> str:
     """A figure with its 95% interval, or that it was not measured."""
     if figure is None:
         return "not measured"
@@ -108,18 +108,17 @@ def thumbnail(picture: Radiograph | None, name: str = "") -> str:
 
 def facts(evidence: Evidence) -> str:
     """What was measured of a model, and where its weights come from."""
-    contract, test = evidence.contract, evidence.metrics.get("test")
+    spec, test = evidence.spec, evidence.metrics.get("test")
     figures_of = test.figures if test else {}
     rows = {
         "Recall on the test set": with_interval(figures_of.get("recall")) + _missed(test),
         "Accuracy on the test set": with_interval(figures_of.get("accuracy")) + _called_back(test),
         "Weights": (
             f"{escaped(evidence.source)}, sha256"
-            f" <code>{contract.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}"
+            f" <code>{spec.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}"
         ),
         "Trained by": (
-            f"recipe <code>{escaped(contract.recipe.get('name', 'unknown'))}</code> at"
-            f" {_commit(contract)}"
+            f"recipe <code>{escaped(spec.recipe.get('name', 'unknown'))}</code> at {_commit(spec)}"
         ),
     }
     return (
@@ -151,9 +150,9 @@ def table(evidence: list[Evidence]) -> str:
         cells = "".join(
             f"<td>{cell(test.figures.get(name) if test else None, name)}</td>" for name in columns
         )
-        recipe = escaped(model.contract.recipe.get("name", "unknown"))
+        recipe = escaped(model.spec.recipe.get("name", "unknown"))
         images = test.images if test else "none"
-        threshold = f"{model.contract.default.threshold:.3g}"
+        threshold = f"{model.spec.default.threshold:.3g}"
         rows.append(
             "<tr><th"
             f" scope='row'>{escaped(model.title)}</th>{cells}<td>{images}</td><td>{threshold}</td><td><code>{recipe}</code></td></tr>"
@@ -192,7 +191,7 @@ def _called_back(test: Metrics | None) -> str:
     return f"<br>{alarms} of {all_} healthy called ill"
 
 
-def cell(figure: Figure | None, name: str) -> str:
+def cell(figure: Estimate | None, name: str) -> str:
     """A figure of a table with its interval below it; shares as per cent, an area under a curve as
     it is.
     """
@@ -206,9 +205,9 @@ def cell(figure: Figure | None, name: str) -> str:
     return f"{value}{'' if name == 'auc' else '%'}<br><span class='interval'>{low}–{high}</span>"
 
 
-def _commit(contract: Contract) -> str:
+def _commit(spec: ModelSpec) -> str:
     return (
         "a commit that was not recorded"
-        if contract.commit == "unknown"
-        else f"commit <code>{escaped(contract.commit[:7])}</code>"
+        if spec.commit == "unknown"
+        else f"commit <code>{escaped(spec.commit[:7])}</code>"
     )

@@ -45,7 +45,7 @@ def answered(
 
 def settings(models: Models, variant: str, point: str) -> gr.Radio:
     """The operating points of a model, keeping the one that was chosen where it has it."""
-    offered = answers.points(models.evidence(variant).contract)
+    offered = answers.points(models.evidence(variant).spec)
     names = [offer.name for offer in offered]
     return gr.Radio(
         [(said.point_name(offer), offer.name) for offer in offered],
@@ -64,9 +64,8 @@ def _button(name: str, file: Path, classes: list[str]) -> gr.Button:
     address = figures.data_uri(
         figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
     )
-    return gr.Button(
-        name, icon={"path": address, "url": address}, min_width=90, elem_classes=classes
-    )  # type: ignore[arg-type]
+    icon: Any = {"path": address, "url": address}
+    return gr.Button(name, icon=icon, min_width=90, elem_classes=classes)
 
 
 def build(view: View) -> None:
@@ -153,7 +152,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         image: gr.FileData,
         variant: str = models.default,
         operating_point: str = "default",
-        overrule: bool = False,
+        force: bool = False,
     ) -> Answer:
         """Reads one chest X-ray with one model: label, calibrated probability of pneumonia,
         threshold and what that costs in people on the test set.
@@ -162,13 +161,13 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             image: an X-ray file.
             variant: name of a model: baseline, augmented or xception.
             operating_point: default, or such as recall-0.98 where the model has it.
-            overrule: answer also on what does not look like a frontal chest X-ray.
+            force: answer also on what does not look like a frontal chest X-ray.
         """
         return answers.typed(
             answers.read(
                 models,
                 variant,
-                answers.must_be_answered(received(image), overrule),
+                answers.must_be_answered(received(image), force),
                 operating_point,
             )
         )

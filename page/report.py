@@ -67,16 +67,16 @@ def page(
     Returns:
         A whole HTML document: no script, no address of anything outside it.
     """
-    prediction, contract = reading.prediction, reading.evidence.contract
+    prediction, spec = reading.prediction, reading.evidence.spec
     made = made or datetime.now(UTC)
-    low, high = answers.uncertain_between(reading.point.threshold, contract.uncertainty)
+    low, high = answers.uncertain_between(reading.point.threshold, spec.uncertainty)
     height, width = reading.shown.picture.size
     target = reading.point.recall_target
     goal = "" if target is None else f", chosen to find {target * 100:.3g}% of pneumonias"
     rows = {
         "X-ray": f"{escaped(prediction.name)}, {width} × {height} pixels",
         "Probability of pneumonia": (
-            f"{percent(prediction.probability)} ({said.calibration(contract.temperature)})"
+            f"{percent(prediction.probability)} ({said.calibration(spec.temperature)})"
         ),
         "Threshold": f"{prediction.threshold * 100:.3g}%, {escaped(reading.point.name)}{goal}",
         "Uncertain": (
@@ -88,15 +88,15 @@ def page(
             f"{answers.cost_sentence(reading)} {escaped(said.promised(reading.point))}"
         ),
         "Model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}",
-        "Weights, sha256": f"<code>{contract.weights_sha256}</code>",
+        "Weights, sha256": f"<code>{spec.weights_sha256}</code>",
         "Code, commit": (
-            f"<code>{escaped(contract.commit)}</code>, recipe"
-            f" {escaped(contract.recipe.get('name', 'unknown'))}"
+            f"<code>{escaped(spec.commit)}</code>, recipe"
+            f" {escaped(spec.recipe.get('name', 'unknown'))}"
         ),
         "Lungs": verdicts.inside(reading) or said.NOTHING_TO_SHOW,
         "Made": f"{made:%Y-%m-%d %H:%M} UTC",
     }
-    if reading.shown.overruled and reading.shown.reasons:
+    if reading.shown.forced and reading.shown.reasons:
         rows["Overruled"] = escaped(said.OVERRULED.format(reasons=" ".join(reading.shown.reasons)))
     facts = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in rows.items())
     return (
@@ -106,7 +106,7 @@ def page(
         f" class='disclaimer'>{words.DISCLAIMER}</p>"
         f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p><div"
         f" class='pictures'>{_pictures(reading)}</div><dl>{facts}</dl>"
-        f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold, contract.uncertainty)}</body></html>"
+        f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold, spec.uncertainty)}</body></html>"
     )
 
 

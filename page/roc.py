@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from page.panels import escaped
-from page.words import measured as words
-from pneumonia.contract import OperatingPoint
+from page.words import results as words
+from pneumonia.model_spec import OperatingPoint
 
 # The plot's side and its margins to the left and below, in the drawing's own units.
 SIDE, LEFT, BELOW, ABOVE = 400, 54, 46, 10

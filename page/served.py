@@ -24,12 +24,12 @@ from page.words import WAITING_FOR_THE_HUB
 from pneumonia import (
     LABELS,
     BundleError,
-    ContractError,
     HubError,
+    ModelSpecError,
     PneumoniaClassifier,
     Radiograph,
     UnreadableImage,
-    guard,
+    input_check,
     radiograph,
 )
 from pneumonia.architectures import CATALOGUE
@@ -69,7 +69,7 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.weights = Weights.from_environment(folder)
-        bundled = [name for name in CATALOGUE if (folder / name / "contract.json").is_file()]
+        bundled = [name for name in CATALOGUE if (folder / name / "model_spec.json").is_file()]
         self.names = list(CATALOGUE) if self.weights.namespace else bundled
         if not self.names:
             raise SystemExit(
@@ -99,7 +99,7 @@ class Models:
         """
         with _said_plainly(name):
             loaded = self._loaded.get(self._known(name))
-            if loaded is None and (self.folder / name / "contract.json").is_file():
+            if loaded is None and (self.folder / name / "model_spec.json").is_file():
                 return panels.Evidence.bundled(
                     self.folder / name,
                     self.title(name),
@@ -111,7 +111,7 @@ class Models:
             return panels.Evidence(
                 self.title(name),
                 _source(origin, name),
-                classifier.contract,
+                classifier.spec,
                 classifier.metrics,
                 why,
             )
@@ -176,7 +176,7 @@ def _said_plainly(name: str) -> Iterator[None]:
         yield
     except HubError as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
-    except (BundleError, ContractError, FileNotFoundError) as error:
+    except (BundleError, ModelSpecError, FileNotFoundError) as error:
         logging.getLogger(__name__).error("%s", error)
         raise gr.Error(
             f"The model {name} cannot be loaded on this server; choose another one.",
@@ -194,7 +194,7 @@ class Shown:
         file: the example's; None for a visitor's own, whose file is gone by now.
         reasons: why it should not be answered, a sentence each; none where it looks like a frontal
             chest X-ray.
-        overruled: whether the visitor asked for an answer all the same.
+        forced: whether the visitor asked for an answer all the same.
         key: the same for the same pixels and the same wish, so that nothing is computed twice.
     """
 
@@ -202,20 +202,20 @@ class Shown:
     truth: str | None = None
     file: Path | None = None
     reasons: tuple[str, ...] = ()
-    overruled: bool = False
+    forced: bool = False
 
     @cached_property
     def key(self) -> str:
-        """Name, a hash of the pixels, and whether a refusal was overruled."""
+        """Name, a hash of the pixels, and whether a refusal was forced."""
         return (
-            f"{self.picture.name} {self.picture.size} {self.overruled}"
+            f"{self.picture.name} {self.picture.size} {self.forced}"
             f" {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
         )
 
     @property
     def refusal(self) -> str:
         """The reasons as one text; empty where the picture is to be answered."""
-        return "" if self.overruled else " ".join(self.reasons)
+        return "" if self.forced else " ".join(self.reasons)
 
 
 @cache
@@ -244,7 +244,7 @@ def guarded(picture: Radiograph) -> Shown:
     Raises:
         UnreadableImage: as :func:`pneumonia.radiograph.read`.
     """
-    return Shown(picture, reasons=guard.examine(picture).sentences)
+    return Shown(picture, reasons=input_check.examine(picture).sentences)
 
 
 def uploaded(upload: Any) -> Path:

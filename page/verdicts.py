@@ -41,7 +41,7 @@ element.addEventListener('input', (event) => {
     }
     if (input.dataset.side) input.closest('[data-towards]').dataset.towards = input.dataset.side;
 });
-element.addEventListener('click', (event) => { if (event.target.closest('[data-overrule]')) trigger('click'); });
+element.addEventListener('click', (event) => { if (event.target.closest('[data-force]')) trigger('click'); });
 new MutationObserver(() => element.querySelectorAll('[data-sets]').forEach((input) => {
     const kept = root.style.getPropertyValue(input.dataset.sets);
     if (kept && input.value !== kept) input.value = kept;
@@ -55,10 +55,10 @@ def panel(view: View, content: str, elem_id: str) -> gr.HTML:
     """
     place = gr.HTML(content, elem_id=elem_id, js_on_load=LISTEN)
 
-    def overruled(shown: Shown | None) -> Shown | None:
-        return replace(shown, overruled=True) if shown else None
+    def forced(shown: Shown | None) -> Shown | None:
+        return replace(shown, forced=True) if shown else None
 
-    view.changed(place.click(overruled, view.shown, view.shown, **ONE_BY_ONE))
+    view.changed(place.click(forced, view.shown, view.shown, **ONE_BY_ONE))
     return place
 
 
@@ -80,14 +80,14 @@ def waiting(evidence: panels.Evidence, problem: str | None = None) -> str:
 
 
 def refused(shown: Shown) -> str:
-    """Why a picture is not answered, the picture itself, and the way to overrule that."""
+    """Why a picture is not answered, the picture itself, and the way to force that."""
     reasons = "".join(f"<li>{escaped(reason)}</li>" for reason in shown.reasons)
     height, width = shown.picture.size
     return (
         "<section class='answer refused' aria-live='polite'><div class='verdict-box'><p"
         f" class='verdict'>{words.REFUSED}</p><ul class='reasons'>{reasons}</ul>"
-        f"<p class='reading'>{words.OVERRULE_HELP}</p><p><button type='button' class='overrule'"
-        f" data-overrule>{words.OVERRULE}</button></p></div>"
+        f"<p class='reading'>{words.OVERRULE_HELP}</p><p><button type='button' class='force'"
+        f" data-force>{words.OVERRULE}</button></p></div>"
         "<div"
         f" class='pictures'>{panels.xray(shown.picture, f'Original, {width} × {height} pixels', f'Picture {escaped(shown.picture.name)}')}</div></section>"
     )
@@ -95,7 +95,7 @@ def refused(shown: Shown) -> str:
 
 def head(reading: Reading) -> str:
     """Verdict, whose it is, and the probability against its threshold."""
-    prediction, contract = reading.prediction, reading.evidence.contract
+    prediction, spec = reading.prediction, reading.evidence.spec
     why = f"<p class='why'>{words.UNCERTAIN_WHY}</p>" if reading.called == "UNCERTAIN" else ""
     return (
         f"<p class='verdict {reading.called.lower()}'>{words.CALLED[reading.called]}</p>{why}<p"
@@ -103,16 +103,16 @@ def head(reading: Reading) -> str:
         f" class='name'>{escaped(prediction.name)}</span>, in {prediction.milliseconds:.0f}"
         f" ms</p><p class='probability'><strong>{percent(prediction.probability)}</strong>"
         " probability of pneumonia <span"
-        f" class='interval'>({words.calibration(contract.temperature)})</span></p>{bar(reading)}"
+        f" class='interval'>({words.calibration(spec.temperature)})</span></p>{bar(reading)}"
     )
 
 
 def bar(reading: Reading) -> str:
-    """The probability as a bar with the threshold's mark and, where the contract has one, the
+    """The probability as a bar with the threshold's mark and, where the model spec has one, the
     uncertain stretch around it.
     """
     probability, threshold = reading.prediction.probability, reading.prediction.threshold
-    low, high = uncertain_between(threshold, reading.evidence.contract.uncertainty)
+    low, high = uncertain_between(threshold, reading.evidence.spec.uncertainty)
     band = (
         f"<div class='band' style='left:{low * 100:.2f}%;width:{(high - low) * 100:.2f}%'></div>"
         if high > low
@@ -141,7 +141,7 @@ def cost(reading: Reading) -> str:
     text = (
         f"<p class='cost'>{cost_sentence(reading)}{f' {escaped(promise)}' if promise else ''}</p>"
     )
-    if reading.shown.overruled and reading.shown.reasons:
+    if reading.shown.forced and reading.shown.reasons:
         text += f"<p class='problem'>{escaped(words.OVERRULED.format(reasons=' '.join(reading.shown.reasons)))}</p>"
     truth = reading.shown.truth
     if truth is None:

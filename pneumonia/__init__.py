@@ -6,8 +6,8 @@
 
 from pneumonia.bundle import BundleError
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import LABELS, Contract, ContractError, OperatingPoint, Prediction
 from pneumonia.hub import HubError
+from pneumonia.model_spec import LABELS, ModelSpec, ModelSpecError, OperatingPoint, Prediction
 from pneumonia.radiograph import Radiograph, UnreadableImage
 
 __version__ = "0.1.0"
@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 __all__ = [
     "LABELS",
     "BundleError",
-    "Contract",
-    "ContractError",
     "HubError",
+    "ModelSpec",
+    "ModelSpecError",
     "OperatingPoint",
     "PneumoniaClassifier",
     "Prediction",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from pneumonia import BundleError, ContractError, PneumoniaClassifier, UnreadableImage
+from pneumonia import BundleError, ModelSpecError, PneumoniaClassifier, UnreadableImage
 from pneumonia.architectures import CATALOGUE
 
 # Beside the package in a checkout; an installed package has no weights of its own.
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="0 to 1; at or above it is PNEUMONIA (default: the model's own)",
     )
     command.add_argument(
-        "--overrule",
+        "--force",
         action="store_true",
         help="answer even where the picture does not look like a frontal chest X-ray",
     )
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         classifier = PneumoniaClassifier.from_pretrained(options.model or BUNDLED / options.variant)
         if options.threshold is not None and not 0 <= options.threshold <= 1:
             raise ValueError(f"--threshold must lie in 0..1, got {options.threshold}.")
-    except (BundleError, ContractError, FileNotFoundError, ValueError) as error:
+    except (BundleError, ModelSpecError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return _predict(classifier, options)
@@ -69,10 +69,10 @@ def _predict(classifier: PneumoniaClassifier, options: argparse.Namespace) -> in
             failed += 1
             print(error, file=sys.stderr)
             continue
-        if prediction.doubts and not options.overrule:
+        if prediction.warnings and not options.force:
             failed += 1
             print(
-                f"{image} was not answered. {' '.join(prediction.doubts)} Give --overrule to have"
+                f"{image} was not answered. {' '.join(prediction.warnings)} Give --force to have"
                 " an answer all the same.",
                 file=sys.stderr,
             )

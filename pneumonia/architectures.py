@@ -176,7 +176,7 @@ class Variant:
         to its own last epoch, and about no other.
         """
         finished = recipe.get("epoch") == recipe.get("keep_epoch", recipe.get("epoch"))
-        return self.claimed if recipe.get("name") == "seed" and finished else None
+        return self.claimed if recipe.get("name") == "original" and finished else None
 
 
 _SMALL_LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3")

@@ -1,4 +1,4 @@
-"""A model bundle on disk: Keras's own three files, the contract, and nothing that could run code.
+"""A model bundle on disk: Keras's own three files, the model spec, and nothing that could run code.
 
 The layout is the one ``keras.saving.load_model("hf://namespace/name")`` reads, so a bundle works
 without this project too; see CONTRIBUTING for the table.
@@ -20,17 +20,19 @@ import h5py
 import keras
 import numpy as np
 
-from pneumonia.contract import Contract, ContractError, Metrics
+from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
 
-CONFIG, METADATA, WEIGHTS, CONTRACT, METRICS = (
+CONFIG, METADATA, WEIGHTS, MODEL_SPEC, METRICS = (
     "config.json",
     "metadata.json",
     "model.weights.h5",
-    "contract.json",
+    "model_spec.json",
     "metrics.json",
 )
+# What MODEL_SPEC was called in bundles of schema 1; they still load.
+LEGACY_SPEC = "contract.json"
 # What prediction needs; the rest of a bundle is evidence.
-NEEDED = (CONFIG, METADATA, WEIGHTS, CONTRACT)
+NEEDED = (CONFIG, METADATA, WEIGHTS, MODEL_SPEC)
 # How far any probability may move when weights are stored as float16.
 FLOAT16_TOLERANCE = 1e-3
 
@@ -50,8 +52,8 @@ class BundleError(ValueError):
     """
 
 
-def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarray) -> Contract:
-    """Writes ``config.json``, ``metadata.json``, ``model.weights.h5`` and ``contract.json``.
+def save(model: keras.Model, folder: Path, spec: ModelSpec, sample: np.ndarray) -> ModelSpec:
+    """Writes ``config.json``, ``metadata.json``, ``model.weights.h5`` and ``model_spec.json``.
 
     Weights are stored as float16, half the download, if no probability of ``sample`` moves by
     :data:`FLOAT16_TOLERANCE`; otherwise as float32.
@@ -59,11 +61,11 @@ def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarra
     Args:
         model: the network, in float32.
         folder: made if need be; these four files in it are replaced.
-        contract: what to promise; its weights' sha256 and dtype are filled in here.
+        spec: what to promise; its weights' sha256 and dtype are filled in here.
         sample: float32 ``(N, H, W, 3)``, 0 to 255, real images to measure the rounding on.
 
     Returns:
-        The contract as written.
+        The model spec as written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -78,34 +80,35 @@ def save(model: keras.Model, folder: Path, contract: Contract, sample: np.ndarra
         moved = float(np.max(np.abs(probabilities(model, sample) - probabilities(halved, sample))))
         dtype = "float16" if moved < FLOAT16_TOLERANCE else "float32"
         chosen = rounded if dtype == "float16" else exact
-        contract = replace(contract, weights_sha256=sha256(chosen), weights_dtype=dtype)
+        spec = replace(spec, weights_sha256=sha256(chosen), weights_dtype=dtype)
         for source, name in (
             (Path(scratch) / CONFIG, CONFIG),
             (Path(scratch) / METADATA, METADATA),
             (chosen, WEIGHTS),
         ):
             shutil.move(source, folder / name)
-    (folder / CONTRACT).write_text(contract.to_json())
-    return contract
+    (folder / MODEL_SPEC).write_text(spec.to_json())
+    return spec
 
 
-def load(folder: Path) -> tuple[keras.Model, Contract]:
+def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
     """Reads a bundle, after checking that it is whole, unaltered and made of nothing but known
     layers.
 
     Raises:
-        BundleError: a file is missing, the weights' sha256 is not the contract's, or
+        BundleError: a file is missing, the weights' sha256 is not the model spec's, or
             ``config.json`` names a class that is not allowed.
-        ContractError: ``contract.json`` is not valid.
+        ModelSpecError: ``model_spec.json`` is not valid.
     """
-    contract = read_contract(folder)
-    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+    spec = read_model_spec(folder)
+    needed = [spec_file(folder).name if name == MODEL_SPEC else name for name in NEEDED]
+    if missing := [name for name in needed if not (folder / name).is_file()]:
         raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(missing)}.")
     found = sha256(folder / WEIGHTS)
-    if found != contract.weights_sha256:
+    if found != spec.weights_sha256:
         raise BundleError(
-            f"{folder / WEIGHTS} is not the file its contract describes (sha256 {found[:12]}…,"
-            f" expected {contract.weights_sha256[:12]}…); download it again."
+            f"{folder / WEIGHTS} is not the file its model spec describes (sha256 {found[:12]}…,"
+            f" expected {spec.weights_sha256[:12]}…); download it again."
         )
     config = read_config(folder)
     try:
@@ -117,29 +120,37 @@ def load(folder: Path) -> tuple[keras.Model, Contract]:
             f"{folder} cannot be loaded: {CONFIG} and {WEIGHTS} do not fit together"
             f" ({type(error).__name__})."
         ) from error
-    expected = (None, *contract.input_size, 3)
+    expected = (None, *spec.input_size, 3)
     if model.input_shape != expected or model.output_shape != (None, 1):
         raise BundleError(
             f"{folder}: the network maps {model.input_shape} to {model.output_shape}, expected"
             f" {expected} to (None, 1)."
         )
-    return model, contract
+    return model, spec
 
 
-def read_contract(folder: Path) -> Contract:
-    """Reads ``contract.json`` alone.
+def spec_file(folder: Path) -> Path:
+    """Where a bundle's model spec is: ``model_spec.json``, or ``contract.json`` of schema 1."""
+    legacy = folder / LEGACY_SPEC
+    return (
+        legacy if legacy.is_file() and not (folder / MODEL_SPEC).is_file() else folder / MODEL_SPEC
+    )
+
+
+def read_model_spec(folder: Path) -> ModelSpec:
+    """Reads ``model_spec.json`` alone.
 
     Raises:
         BundleError: there is none.
-        ContractError: it is not valid.
+        ModelSpecError: it is not valid.
     """
-    file = folder / CONTRACT
+    file = spec_file(folder)
     if not file.is_file():
-        raise BundleError(f"{folder} is no model bundle: it lacks {CONTRACT}.")
+        raise BundleError(f"{folder} is no model bundle: it lacks {MODEL_SPEC}.")
     try:
-        return Contract.from_json(file.read_text(encoding="utf-8"))
+        return ModelSpec.from_json(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise ContractError(f"{file} is no UTF-8 text.") from None
+        raise ModelSpecError(f"{file} is no UTF-8 text.") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -185,7 +196,7 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
     bundle predicts without its evidence.
 
     Raises:
-        ContractError: the file is there but cannot be read.
+        ModelSpecError: the file is there but cannot be read.
     """
     values = _metrics_file(folder)
     try:
@@ -195,13 +206,13 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
             if name in values
         }
     except (ValueError, TypeError) as error:
-        raise ContractError(f"{folder / METRICS} is no metrics file: {error}") from None
+        raise ModelSpecError(f"{folder / METRICS} is no metrics file: {error}") from None
 
 
 def write_metrics(
     folder: Path,
     metrics: Mapping[str, Metrics],
-    contract: Contract,
+    spec: ModelSpec,
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes ``metrics.json``, bound to the weights it was measured on by their sha256; ``details``
@@ -209,8 +220,8 @@ def write_metrics(
     """
     values = {
         "schema": 1,
-        "variant": contract.variant,
-        "weights_sha256": contract.weights_sha256,
+        "variant": spec.variant,
+        "weights_sha256": spec.weights_sha256,
         **{name: asdict(entry) for name, entry in metrics.items()},
     }
     (folder / METRICS).write_text(
@@ -225,7 +236,7 @@ def read_details(folder: Path) -> dict[str, Any]:
     ``operating_points``: by name, ``validation`` and ``test``, each as :meth:`Metrics.from_dict`
     reads it, with the rates alone. ``parts``: the test folder's ``bacteria``, ``virus``, ``without
     duplicates`` and ``by patient``, likewise. ``uncertain``: how many test ``images`` lie within
-    the contract's uncertainty of the default threshold, how many of them are ``wrong``, and how
+    the model spec's uncertainty of the default threshold, how many of them are ``wrong``, and how
     many others are, ``wrong_elsewhere``. ``corruptions``: AUC, recall and specificity on validation
     under each, at the default threshold. ``folds``, where the thresholds rest on all of them: what
     each fold's network does at the default threshold on the patients it did not learn from, the
@@ -233,12 +244,12 @@ def read_details(folder: Path) -> dict[str, Any]:
     ``specificity``.
 
     Raises:
-        ContractError: the file is there but cannot be read.
+        ModelSpecError: the file is there but cannot be read.
     """
     try:
         return dict(_metrics_file(folder).get("details", {}))
     except (ValueError, TypeError) as error:
-        raise ContractError(f"{folder / METRICS} is no metrics file: {error}") from None
+        raise ModelSpecError(f"{folder / METRICS} is no metrics file: {error}") from None
 
 
 def _metrics_file(folder: Path) -> dict[str, Any]:
@@ -248,9 +259,9 @@ def _metrics_file(folder: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ContractError(f"{file} is no metrics file: {error}") from None
+        raise ModelSpecError(f"{file} is no metrics file: {error}") from None
     if not isinstance(values, dict):
-        raise ContractError(
+        raise ModelSpecError(
             f"{file} is no metrics file: it must hold an object, got {type(values).__name__}"
         )
     return values

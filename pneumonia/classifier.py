@@ -13,11 +13,11 @@ from typing import Any, overload
 import keras
 import numpy as np
 
-from pneumonia import bundle, guard, hub, radiograph, release
-from pneumonia.contract import (
+from pneumonia import bundle, hub, input_check, radiograph, release
+from pneumonia.model_spec import (
     LABELS,
-    Contract,
     Metrics,
+    ModelSpec,
     OperatingPoint,
     Prediction,
     uncertain_between,
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class PneumoniaClassifier:
-    """A trained network with its contract.
+    """A trained network with its model spec.
 
     >>> classifier = PneumoniaClassifier.from_pretrained("assets/models/xception")
     >>> classifier.predict("x.jpeg").label
@@ -36,7 +36,7 @@ class PneumoniaClassifier:
     Attributes:
         model: the Keras network: float32 ``(N, H, W, 3)``, 0 to 255, to the uncalibrated
             probability ``(N, 1)``.
-        contract: what the bundle promises.
+        spec: what the bundle promises.
         metrics: entries ``validation`` and ``test`` of the bundle's ``metrics.json``; empty where
             it has none.
         folder: where the bundle was read from.
@@ -45,12 +45,12 @@ class PneumoniaClassifier:
     def __init__(
         self,
         model: keras.Model,
-        contract: Contract,
+        spec: ModelSpec,
         metrics: Mapping[str, Metrics] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.model = model
-        self.contract = contract
+        self.spec = spec
         self.metrics = dict(metrics or {})
         self.folder = folder
 
@@ -68,7 +68,7 @@ class PneumoniaClassifier:
         """Loads a bundle from a folder or from the Hugging Face Hub.
 
         From the Hub only what prediction needs is downloaded, by exact name; nothing in a
-        repository is ever executed, and the weights must have the sha256 of their contract. Where
+        repository is ever executed, and the weights must have the sha256 of their model spec. Where
         the Hub cannot be reached, the copy in the disk cache answers, with a warning in the log.
 
         Args:
@@ -85,7 +85,7 @@ class PneumoniaClassifier:
             FileNotFoundError: there is no such folder, and the source is no repository name.
             HubError: the repository cannot be had, or is refused; its ``reason`` says which.
             BundleError: the folder is no whole, unaltered bundle.
-            ContractError: its contract is not valid.
+            ModelSpecError: its model spec is not valid.
         """
         folder = Path(source)
         if not folder.is_dir():
@@ -97,8 +97,8 @@ class PneumoniaClassifier:
             folder = _fetched(
                 str(source), revision, token, cache_dir, local_files_only, force_download
             ).folder
-        model, contract = bundle.load(folder)
-        return cls(model, contract, bundle.read_metrics(folder), folder)
+        model, spec = bundle.load(folder)
+        return cls(model, spec, bundle.read_metrics(folder), folder)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Copies the bundle, evidence and card included, to ``folder``; byte for byte, so that its
@@ -142,7 +142,7 @@ class PneumoniaClassifier:
             ValueError: the classifier was not loaded from a bundle.
             ReleaseError: the bundle has no card, a metric is missing, or something is left over in
                 the card.
-            BundleError: the weights are not those of the contract.
+            BundleError: the weights are not those of the model spec.
             HubError: the Hub cannot be reached or does not accept it.
         """
         if self.folder is None:
@@ -179,13 +179,13 @@ class PneumoniaClassifier:
         Args:
             images: a path, encoded bytes, PIL image or array (see
                 :func:`pneumonia.radiograph.read`), or a list or tuple of those.
-            threshold: 0 to 1; a probability at or above it is called PNEUMONIA. The contract's
+            threshold: 0 to 1; a probability at or above it is called PNEUMONIA. The model spec's
                 default operating point if None.
             batch_size: how many images go through the network at once.
 
         Returns:
             A Prediction, or a list of them in the order given. Any picture gets one; where it is no
-            frontal chest X-ray, its ``doubts`` say so.
+            frontal chest X-ray, its ``warnings`` say so.
 
         Raises:
             UnreadableImage: an image cannot be read; the message names it.
@@ -193,13 +193,13 @@ class PneumoniaClassifier:
             ValueError: the threshold is outside 0..1 or the batch size is below 1.
         """
         threshold = (
-            self.contract.default.threshold
+            self.spec.default.threshold
             if threshold is None
             else OperatingPoint("asked for", float(threshold)).threshold
         )
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
-        low, high = uncertain_between(threshold, self.contract.uncertainty)
+        low, high = uncertain_between(threshold, self.spec.uncertainty)
         single = not isinstance(images, (list, tuple))
         sources = [images] if single else list(images)
         predictions: list[Prediction] = []
@@ -207,16 +207,16 @@ class PneumoniaClassifier:
             started = time.perf_counter()
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
             values = self.probabilities(self.resized(pictures))
-            doubts = [guard.examine(picture).sentences for picture in pictures]
+            warnings = [input_check.examine(picture).sentences for picture in pictures]
             milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
-            for picture, value, found in zip(pictures, map(float, values), doubts, strict=True):
+            for picture, value, found in zip(pictures, map(float, values), warnings, strict=True):
                 label, near = LABELS[int(value >= threshold)], low < value < high
                 predictions.append(
                     Prediction(
                         label,
                         value,
                         threshold,
-                        self.contract.variant,
+                        self.spec.variant,
                         milliseconds,
                         picture.name,
                         near,
@@ -227,9 +227,7 @@ class PneumoniaClassifier:
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
-        return np.stack(
-            [radiograph.resize(picture, self.contract.input_size) for picture in pictures]
-        )
+        return np.stack([radiograph.resize(picture, self.spec.input_size) for picture in pictures])
 
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""
@@ -241,7 +239,7 @@ class PneumoniaClassifier:
         """
         return calibrated(
             bundle.probabilities(self.model, radiograph.to_input(resized), max(1, len(resized))),
-            self.contract.temperature,
+            self.spec.temperature,
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pneumonia.contract import Contract, ContractError, Figure
+from pneumonia.model_spec import Estimate, ModelSpec, ModelSpecError
 
 # The 97.5th percentile of the normal distribution: intervals here are those of 95%.
 _Z = 1.959963984540054
@@ -44,17 +44,17 @@ class Outcome:
     healthy: int
 
     @property
-    def recall(self) -> Figure | None:
+    def recall(self) -> Estimate | None:
         """Share of the pneumonias found, with its Wilson interval; None without any."""
         return rate(self.ill - self.missed, self.ill)
 
     @property
-    def specificity(self) -> Figure | None:
+    def specificity(self) -> Estimate | None:
         """Share of the healthy cleared, with its Wilson interval; None without any."""
         return rate(self.healthy - self.called_back, self.healthy)
 
     @property
-    def accuracy(self) -> Figure | None:
+    def accuracy(self) -> Estimate | None:
         """Share of all that is called rightly, with its Wilson interval; None without any."""
         return rate(
             self.ill - self.missed + self.healthy - self.called_back, self.ill + self.healthy
@@ -124,7 +124,7 @@ def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
     Raises:
         FileNotFoundError: the bundle has no such table.
-        ContractError: it is there, but not the table it should be.
+        ModelSpecError: it is there, but not the table it should be.
     """
     with file.open(newline="", encoding="utf-8") as stream:
         try:
@@ -133,7 +133,7 @@ def read_predictions(file: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
                 for row in csv.DictReader(stream)
             ]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ContractError(
+            raise ModelSpecError(
                 f"{file.name} must have the columns file, label and probability; it cannot be read"
                 f" ({type(error).__name__}: {error})."
             ) from None
@@ -155,25 +155,25 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return 0.0 if successes == 0 else centre - reach, 1.0 if successes == trials else centre + reach
 
 
-def rate(successes: int, trials: int) -> Figure | None:
+def rate(successes: int, trials: int) -> Estimate | None:
     """A share with its Wilson interval; None where there were no trials."""
-    return Figure(successes / trials, *wilson(successes, trials), "wilson") if trials else None
+    return Estimate(successes / trials, *wilson(successes, trials), "wilson") if trials else None
 
 
-def rounds(bundled: Iterable[Contract], further: Sequence[Contract]) -> list[str]:
+def rounds(bundled: Iterable[ModelSpec], further: Sequence[ModelSpec]) -> list[str]:
     """What to call further evaluated runs beside the bundled ones: a recipe that was bettered
     leaves its figures under the same name.
 
     Args:
-        bundled: contracts of the models that answer.
-        further: contracts of other weights, of one variant and recipe the oldest first.
+        bundled: model specs of the models that answer.
+        further: model specs of other weights, of one variant and recipe the oldest first.
 
     Returns:
         For each of ``further``: ``, earlier`` where a bundled model has its variant and recipe,
         with a number where there are several such; else nothing.
     """
-    taken = {(contract.variant, contract.recipe.get("name")) for contract in bundled}
-    keys = [(contract.variant, contract.recipe.get("name")) for contract in further]
+    taken = {(spec.variant, spec.recipe.get("name")) for spec in bundled}
+    keys = [(spec.variant, spec.recipe.get("name")) for spec in further]
     seen: Counter[tuple[str, Any]] = Counter()
     found = []
     for key in keys:

@@ -31,7 +31,7 @@ def activations(
         pictures: X-rays, in any form :func:`pneumonia.radiograph.read` takes; they go through the
             network in one batch.
         layer: name of a layer whose output is maps, such as those of
-            ``classifier.contract.gallery_layers``.
+            ``classifier.spec.gallery_layers``.
 
     Returns:
         float32 ``(N, h, w, C)``: C maps of ``h`` by ``w`` for each picture; of any sign where the
@@ -71,7 +71,7 @@ def depth(
     Args:
         classifier: whose network.
         picture: an X-ray, in any form :func:`pneumonia.radiograph.read` takes.
-        layers: names from :func:`spatial_layers`; ``classifier.contract.gallery_layers`` if None.
+        layers: names from :func:`spatial_layers`; ``classifier.spec.gallery_layers`` if None.
 
     Returns:
         For each layer, in the order given, float32 ``(h, w, C)`` as :func:`activations` has it.
@@ -80,7 +80,7 @@ def depth(
         ValueError: a layer does not exist or gives no maps.
         UnreadableImage: the picture cannot be read.
     """
-    names = tuple(classifier.contract.gallery_layers if layers is None else layers)
+    names = tuple(classifier.spec.gallery_layers if layers is None else layers)
     known = _CUT.setdefault(classifier, {})
     # No layer's name has a comma, so this key is no layer's.
     key = f",{','.join(names)}"
@@ -155,8 +155,8 @@ def _layer(classifier: PneumoniaClassifier, name: str) -> keras.Layer:
     if found is None or not _is_spatial(found):
         problem = "has no layer" if found is None else "gives no maps at layer"
         raise ValueError(
-            f"The {classifier.contract.variant} network {problem} {name!r}; choose one of"
-            f" {', '.join(classifier.contract.gallery_layers)}."
+            f"The {classifier.spec.variant} network {problem} {name!r}; choose one of"
+            f" {', '.join(classifier.spec.gallery_layers)}."
         )
     return found
 

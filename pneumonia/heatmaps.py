@@ -20,7 +20,7 @@ import tensorflow as tf
 from PIL import Image
 
 from pneumonia import figures
-from pneumonia.contract import LABELS
+from pneumonia.model_spec import LABELS
 from pneumonia.radiograph import Radiograph
 
 # Colours that grow darker and more saturated with the heat, so that they stand out on white bone

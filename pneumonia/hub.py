@@ -21,12 +21,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from pneumonia import bundle
-from pneumonia.contract import ContractError
 from pneumonia.hub_errors import HubError, explain
+from pneumonia.model_spec import ModelSpecError
 
 # An order in which a foreign repository is refused after kilobytes: the weights come last.
 # metrics.json is taken where there is one.
-_FILES = (bundle.CONTRACT, bundle.CONFIG, bundle.METADATA, bundle.METRICS, bundle.WEIGHTS)
+_FILES = (bundle.MODEL_SPEC, bundle.CONFIG, bundle.METADATA, bundle.METRICS, bundle.WEIGHTS)
 # The largest network here has 42 MB of weights and 100 kB of JSON; far more is something else, and
 # a typed name must not fill the disk.
 _MAX_BYTES = {bundle.WEIGHTS: 500_000_000}
@@ -96,7 +96,7 @@ def download(
     """Brings a bundle into the disk cache, or finds there that nothing has changed; asks the Hub
     unless the revision is a commit that is there whole.
 
-    Only the files that prediction needs are taken. Contract and configuration are checked before
+    Only the files that prediction needs are taken. ModelSpec and configuration are checked before
     the weights are asked for, the weights' sha256 after: huggingface_hub compares sizes only.
     Weights that fail are removed from the cache, and it goes on pointing at the last good copy.
 
@@ -155,16 +155,16 @@ def download(
             )
         )
 
-    folder = fetch(bundle.CONTRACT).parent
+    folder = fetch(bundle.MODEL_SPEC).parent
     try:
-        contract = bundle.read_contract(folder)
-        if max(contract.input_size) > _MAX_SIDE:
-            raise ContractError(
-                f"its input of {contract.input_size} pixels is larger than {_MAX_SIDE}."
+        spec = bundle.read_model_spec(folder)
+        if max(spec.input_size) > _MAX_SIDE:
+            raise ModelSpecError(
+                f"its input of {spec.input_size} pixels is larger than {_MAX_SIDE}."
             )
         fetch(bundle.CONFIG)
         bundle.read_config(folder)
-    except (bundle.BundleError, ContractError) as error:
+    except (bundle.BundleError, ModelSpecError) as error:
         raise HubError(
             f"{place} is refused, and nothing in it was run:"
             f" {str(error).replace(str(folder), repo)}",
@@ -175,13 +175,13 @@ def download(
             fetch(name)
     was_there = (folder / bundle.WEIGHTS).exists()
     weights = fetch(bundle.WEIGHTS)
-    if bundle.sha256(weights) != contract.weights_sha256 and was_there and not force_download:
+    if bundle.sha256(weights) != spec.weights_sha256 and was_there and not force_download:
         weights = fetch(bundle.WEIGHTS, again=True)
-    if (found := bundle.sha256(weights)) != contract.weights_sha256:
+    if (found := bundle.sha256(weights)) != spec.weights_sha256:
         _forget(weights)
-        expected = contract.weights_sha256
+        expected = spec.weights_sha256
         raise HubError(
-            f"The weights of {place} are not those of its contract (sha256 {found[:12]}…, expected"
+            f"The weights of {place} are not those of its model spec (sha256 {found[:12]}…, expected"
             f" {expected[:12]}…) and were thrown away.",
             "foreign",
         )

@@ -1,4 +1,4 @@
-"""Pillow images and arrays to grey pixels, and the facts a guard may ask for;
+"""Pillow images and arrays to grey pixels, and the facts a input check may ask for;
 :mod:`pneumonia.radiograph` is the way in.
 """
 

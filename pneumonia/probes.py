@@ -17,8 +17,8 @@ from PIL import Image, ImageFilter
 
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import LABELS, uncertain_between
 from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption, brightness, letter, rotate, shut
+from pneumonia.model_spec import LABELS, uncertain_between
 from pneumonia.radiograph import Radiograph
 
 KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
@@ -221,7 +221,7 @@ def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0
     Args:
         results: of :func:`run`.
         threshold: a probability at or above it is called PNEUMONIA.
-        uncertainty: in logits, of the contract; answers so near the threshold are named as such at
+        uncertainty: in logits, of the model spec; answers so near the threshold are named as such at
             the end.
 
     Raises:

@@ -60,7 +60,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SU
 COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
 
-# Part of every cache key and contract: raise it when the same file would give other pixels than
+# Part of every cache key and model spec: raise it when the same file would give other pixels than
 # before.
 DECODER_VERSION = 2
 
@@ -226,7 +226,7 @@ def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
 
 
 def describe() -> dict[str, Any]:
-    """How images become inputs, as it is written into every contract."""
+    """How images become inputs, as it is written into every model spec."""
     return {
         "decoder": DECODER_VERSION,
         "colour": "grey, repeated to 3 channels",

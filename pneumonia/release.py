@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from pneumonia import bundle, hub
-from pneumonia.contract import Contract, Metrics
+from pneumonia.model_spec import Metrics, ModelSpec
 
 CARD = "README.md"
 ENTRIES = ("validation", "test")
@@ -65,7 +65,7 @@ def publish(
         message: the commit's first line.
 
     Raises:
-        ReleaseError, BundleError, ContractError: see :func:`check`; nothing was sent.
+        ReleaseError, BundleError, ModelSpecError: see :func:`check`; nothing was sent.
         HubError: the Hub cannot be reached or does not accept it.
     """
     if card is None:
@@ -76,10 +76,10 @@ def publish(
             )
         card = (folder / CARD).read_text(encoding="utf-8")
     files = check(folder, card)
-    contract = bundle.read_contract(folder)
+    spec = bundle.read_model_spec(folder)
     message = (
         message
-        or f"{contract.variant}, recipe {contract.recipe.get('name', 'unnamed')}, weights {contract.weights_sha256[:12]}"
+        or f"{spec.variant}, recipe {spec.recipe.get('name', 'unnamed')}, weights {spec.weights_sha256[:12]}"
     )
     return hub.push(
         files,
@@ -106,11 +106,11 @@ def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
     Raises:
         ReleaseError: a metric is missing or belongs to other weights, the card has something left
             over or other figures, or a file does not belong.
-        BundleError: the bundle is not whole, or its weights' sha256 is not the contract's.
-        ContractError: contract or metrics cannot be read.
+        BundleError: the bundle is not whole, or its weights' sha256 is not the model spec's.
+        ModelSpecError: model spec or metrics cannot be read.
     """
-    _, contract = bundle.load(folder)
-    check_card(card, check_metrics(folder, contract), contract)
+    _, spec = bundle.load(folder)
+    check_card(card, check_metrics(folder, spec), spec)
     # Hidden files are the desktop's litter.
     paths = sorted(
         path for path in folder.iterdir() if not path.name.startswith(".") and path.name != CARD
@@ -132,13 +132,13 @@ def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
     return [(path.name, path) for path in paths] + [(CARD, card.encode())]
 
 
-def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
-    """The entries of ``metrics.json``, if every figure is there and was measured on the contract's
+def check_metrics(folder: Path, spec: ModelSpec) -> dict[str, Metrics]:
+    """The entries of ``metrics.json``, if every figure is there and was measured on the model spec's
     weights.
 
     Raises:
         ReleaseError: something is missing, no number in 0..1, or measured on other weights.
-        ContractError: the file cannot be read.
+        ModelSpecError: the file cannot be read.
     """
     metrics = bundle.read_metrics(folder)
     if missing := [name for name in ENTRIES if name not in metrics]:
@@ -149,10 +149,10 @@ def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
     measured_on = json.loads((folder / bundle.METRICS).read_text(encoding="utf-8")).get(
         "weights_sha256"
     )
-    if measured_on != contract.weights_sha256:
+    if measured_on != spec.weights_sha256:
         raise ReleaseError(
             f"{folder / bundle.METRICS} was measured on other weights ({str(measured_on)[:12]}…)"
-            f" than the contract's ({contract.weights_sha256[:12]}…); run python -m train evaluate"
+            f" than the model spec's ({spec.weights_sha256[:12]}…); run python -m train evaluate"
             " on the bundle."
         )
     for name, entry in metrics.items():
@@ -174,10 +174,10 @@ def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
                     f"{title} of the {name} entry of {folder / bundle.METRICS} must be numbers in"
                     f" 0..1, got {values}."
                 )
-        if entry.threshold != contract.default.threshold:
+        if entry.threshold != spec.default.threshold:
             raise ReleaseError(
                 f"The {name} entry of {folder / bundle.METRICS} was measured at the threshold"
-                f" {entry.threshold:g}, the contract's is {contract.default.threshold:g}; run"
+                f" {entry.threshold:g}, the model spec's is {spec.default.threshold:g}; run"
                 " python -m train evaluate on the bundle."
             )
         if sum(entry.counts.values()) != entry.images:
@@ -188,7 +188,7 @@ def check_metrics(folder: Path, contract: Contract) -> dict[str, Metrics]:
     return metrics
 
 
-def check_card(card: str, metrics: Mapping[str, Metrics], contract: Contract) -> None:
+def check_card(card: str, metrics: Mapping[str, Metrics], spec: ModelSpec) -> None:
     """Checks that a card is finished and that its ``model-index`` is what ``metrics.json`` says of
     the test folder.
 
@@ -224,7 +224,7 @@ def check_card(card: str, metrics: Mapping[str, Metrics], contract: Contract) ->
             f"The metadata of {CARD} must name a license and the library keras, got {data.license}"
             f" and {data.library_name}."
         )
-    if contract.variant not in card:
+    if spec.variant not in card:
         raise ReleaseError(
-            f"{CARD} nowhere names the variant {contract.variant}; it belongs to another bundle."
+            f"{CARD} nowhere names the variant {spec.variant}; it belongs to another bundle."
         )

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from pneumonia import hub
 from pneumonia.bundle import BundleError
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import ContractError
+from pneumonia.model_spec import ModelSpecError
 
 NAMESPACE_VARIABLE = "PNEUMONIA_HUB_NAMESPACE"
 REVISION_VARIABLE = "PNEUMONIA_HUB_REVISION_"
@@ -108,7 +108,7 @@ class Weights:
         """Loads a variant from the first place that has it: Hub, cache, bundled folder.
 
         Raises:
-            FileNotFoundError, BundleError, ContractError: even the bundled folder cannot be loaded.
+            FileNotFoundError, BundleError, ModelSpecError: even the bundled folder cannot be loaded.
         """
         if self.namespace is None:
             return self._bundled(
@@ -119,13 +119,13 @@ class Weights:
         try:
             snapshot = self._ask(repo, revision, self._token)
             return _loaded(snapshot, variant), _from_hub(snapshot, revision)
-        except (hub.HubError, BundleError, ContractError) as error:
+        except (hub.HubError, BundleError, ModelSpecError) as error:
             reason = _clause(error)
         try:
             snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
             why = f"{reason}, so the copy downloaded earlier answers, commit {snapshot.commit[:7]}."
             return _loaded(snapshot, variant), Origin("cache", repo, snapshot.commit, why)
-        except (hub.HubError, BundleError, ContractError):
+        except (hub.HubError, BundleError, ModelSpecError):
             return self._bundled(
                 variant,
                 f"{reason}, and no earlier download is on this disk, so the weights that come with"
@@ -174,7 +174,7 @@ class Weights:
             )
         try:
             return PneumoniaClassifier.from_pretrained(snapshot.folder), origin
-        except (BundleError, ContractError) as error:
+        except (BundleError, ModelSpecError) as error:
             raise hub.HubError(
                 f"{repo} is refused: {str(error).replace(str(snapshot.folder), repo)}", "foreign"
             ) from error
@@ -278,12 +278,12 @@ def _clause(error: Exception) -> str:
 def _loaded(snapshot: hub.Snapshot, variant: str) -> PneumoniaClassifier:
     try:
         classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
-    except (BundleError, ContractError) as error:
+    except (BundleError, ModelSpecError) as error:
         # The page has no business showing where the cache lies.
         raise BundleError(str(error).replace(str(snapshot.folder), snapshot.repo)) from error
-    if classifier.contract.variant != variant:
+    if classifier.spec.variant != variant:
         raise BundleError(
-            f"{snapshot.repo} holds the variant {classifier.contract.variant}, not {variant}."
+            f"{snapshot.repo} holds the variant {classifier.spec.variant}, not {variant}."
         )
     return classifier
 

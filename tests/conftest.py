@@ -27,8 +27,8 @@ from PIL import Image
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
-from pneumonia.contract import LABELS, Contract, Figure, Metrics, OperatingPoint
-from train.data import SPLITS, Dataset, scan
+from pneumonia.model_spec import LABELS, Estimate, Metrics, ModelSpec, OperatingPoint
+from train.data.chest_xray import SPLITS, Dataset, scan
 
 # When uvicorn sets up its log, absl's handler closes the stream it found at import, unless it is
 # the interpreter's own; here that would be pytest's capture.
@@ -95,21 +95,21 @@ def plausible_metrics(split: str, threshold: float = 0.5) -> Metrics:
     rates = {"accuracy": 130 / 150, "recall": 0.9, "specificity": 0.8, "precision": 0.9}
     others = {"f1": 0.9, "auc": 0.93, "average_precision": 0.95, "ece": 0.05, "brier": 0.1}
     figures = {
-        name: Figure(value, round(value - 0.06, 4), round(value + 0.05, 4), "wilson")
+        name: Estimate(value, round(value - 0.06, 4), round(value + 0.05, 4), "wilson")
         for name, value in rates.items()
     }
     figures |= {
-        name: Figure(value, round(value - 0.03, 4), round(value + 0.03, 4), "bootstrap")
+        name: Estimate(value, round(value - 0.03, 4), round(value + 0.03, 4), "bootstrap")
         for name, value in others.items()
     }
     return Metrics(split, 150, threshold, counts, figures)
 
 
-def new_contract(variant: str, input_size: tuple[int, int], **changes: Any) -> Contract:
-    """A valid contract for an untrained network; ``changes`` replace its fields."""
+def new_spec(variant: str, input_size: tuple[int, int], **changes: Any) -> ModelSpec:
+    """A valid model spec for an untrained network; ``changes`` replace its fields."""
     values: dict[str, Any] = {
         "variant": variant,
-        "recipe": {"name": "seed", "precision": "float32"},
+        "recipe": {"name": "original", "precision": "float32"},
         "input_size": input_size,
         "preprocessing": radiograph.describe(),
         "operating_points": (
@@ -123,7 +123,7 @@ def new_contract(variant: str, input_size: tuple[int, int], **changes: Any) -> C
         "versions": {"keras": keras.__version__},
         "commit": "unknown",
     }
-    return Contract(**(values | changes))
+    return ModelSpec(**(values | changes))
 
 
 @pytest.fixture(scope="session")
@@ -133,9 +133,9 @@ def drawn_radiograph() -> Draw:
 
 
 @pytest.fixture(scope="session")
-def make_contract() -> Callable[..., Contract]:
-    """The function ``(variant, input_size, **changes)`` to a valid contract."""
-    return new_contract
+def make_spec() -> Callable[..., ModelSpec]:
+    """The function ``(variant, input_size, **changes)`` to a valid model spec."""
+    return new_spec
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +162,7 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_scan(tiny_dataset: Path) -> Dataset:
-    """``tiny_dataset`` as :func:`train.data.scan` lists it."""
+    """``tiny_dataset`` as :func:`train.data.chest_xray.scan` lists it."""
     return scan(tiny_dataset)
 
 
@@ -231,11 +231,11 @@ def models_folder(
         sample = radiograph.to_input(
             np.stack([draw_radiograph(seed, seed % 2, size) for seed in range(4)])
         )
-        contract = bundle.save(model, folder / name, new_contract(name, size), sample)
+        spec = bundle.save(model, folder / name, new_spec(name, size), sample)
         bundle.write_metrics(
             folder / name,
             {"validation": plausible_metrics("val"), "test": plausible_metrics("test")},
-            contract,
+            spec,
         )
     return folder
 

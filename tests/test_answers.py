@@ -52,7 +52,7 @@ def shown(drawn_radiograph):
 
 
 def promise(folder: Path, **changes) -> None:
-    file = folder / "contract.json"
+    file = folder / "model_spec.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
@@ -71,21 +71,21 @@ def test_the_uncertain_stretch_is_measured_in_logits():
     assert [answers.call(value, 0.2, 0) for value in (0.199, 0.2)] == ["NORMAL", "PNEUMONIA"]
 
 
-def test_points_are_offered_once_a_threshold_from_the_lowest_recall(make_contract):
+def test_points_are_offered_once_a_threshold_from_the_lowest_recall(make_spec):
     named = [
         OperatingPoint("default", 0.3, 0.98),
         OperatingPoint("recall-0.99", 0.1, 0.99),
         OperatingPoint("recall-0.95", 0.6, 0.95),
     ]
-    contract = make_contract(
+    spec = make_spec(
         "baseline", (64, 64), operating_points=(*named, OperatingPoint("recall-0.98", 0.3, 0.98))
     )
-    offered = answers.points(contract)
+    offered = answers.points(spec)
     assert [point.name for point in offered] == ["recall-0.95", "default", "recall-0.99"]
     assert [words.point_name(point) for point in offered] == ["95%", "98% (default)", "99%"]
     assert words.point_name(OperatingPoint("default", 0.5)) == "fixed at 0.5"
-    assert answers.point_of(contract, "recall-0.99").threshold == 0.1
-    assert answers.point_of(contract, "recall-0.42").name == "default"
+    assert answers.point_of(spec, "recall-0.99").threshold == 0.1
+    assert answers.point_of(spec, "recall-0.42").name == "default"
 
 
 def test_a_reading_counts_the_cost_of_the_very_point_it_was_given_at(models, shown):
@@ -217,21 +217,16 @@ def test_how_much_lies_in_the_lungs_is_said(models, shown, in_lungs, said):
 
 def test_a_refusal_holds_until_it_is_overruled(shown):
     refused = dataclasses.replace(shown, reasons=("It is in colour.", "It is <small>."))
-    with pytest.raises(
-        gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send overrule=true"
-    ):
-        answers.must_be_answered(refused, overrule=False)
-    assert answers.must_be_answered(refused, overrule=True) is refused
-    assert answers.must_be_answered(shown, overrule=False) is shown
-    overruled = dataclasses.replace(refused, overruled=True)
-    assert (
-        answers.must_be_answered(overruled, overrule=False) is overruled
-        and overruled.key != refused.key
-    )
+    with pytest.raises(gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send force=true"):
+        answers.must_be_answered(refused, force=False)
+    assert answers.must_be_answered(refused, force=True) is refused
+    assert answers.must_be_answered(shown, force=False) is shown
+    forced = dataclasses.replace(refused, forced=True)
+    assert answers.must_be_answered(forced, force=False) is forced and forced.key != refused.key
     text = verdicts.refused(refused)
     assert (
         "<li>It is in colour.</li><li>It is &lt;small&gt;.</li>" in text
-        and "data-overrule" in text
+        and "data-force" in text
         and "chest.png" in text
     )
 
@@ -244,7 +239,7 @@ def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_
         answers.read(
             models,
             "baseline",
-            Shown(picture, truth="NORMAL", reasons=("It is blue.",), overruled=True),
+            Shown(picture, truth="NORMAL", reasons=("It is blue.",), forced=True),
         ),
     )
     text = verdicts.answered(reading)

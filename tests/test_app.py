@@ -122,9 +122,9 @@ def test_sixteen_bits_are_read_not_clipped(client, models_folder, tmp_path):
         .predict(np.full((200, 200), 255, np.uint8))
         .probability
     )
-    # A ramp is no X-ray, and says so unless it is overruled.
+    # A ramp is no X-ray, and says so unless it is forced.
     answer = client.predict(
-        handle_file(tmp_path / "deep.png"), "baseline", overrule=True, api_name="/predict"
+        handle_file(tmp_path / "deep.png"), "baseline", force=True, api_name="/predict"
     )["probability"]
     assert answer == pytest.approx(expected, abs=1e-5) and abs(answer - white) > 1e-4
 
@@ -136,11 +136,11 @@ def test_what_is_no_chest_x_ray_is_refused_with_its_reason(client, tmp_path, nam
     sunset[100:, :, 2] = np.linspace(255, 60, 300)
     Image.fromarray(sunset).save(tmp_path / "sunset.png")
     with pytest.raises(
-        AppError, match=r"in colour.*Send overrule=true to have an answer all the same\."
+        AppError, match=r"in colour.*Send force=true to have an answer all the same\."
     ) as caught:
         client.predict(handle_file(tmp_path / "sunset.png"), api_name=name)
     assert not LEAK.search(str(caught.value))
-    assert client.predict(handle_file(tmp_path / "sunset.png"), overrule=True, api_name=name)
+    assert client.predict(handle_file(tmp_path / "sunset.png"), force=True, api_name=name)
 
 
 @pytest.mark.parametrize(

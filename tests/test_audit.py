@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train import audit, balance, framing
-from train.data import scan
+from train.augmentation import framing, nuisances
+from train.data import audit
+from train.data.chest_xray import scan
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -72,7 +73,7 @@ def test_the_audit_counts_what_was_put_there(uneven, tmp_path, capsys):
         "width": {"min": 120, "median": 120, "max": 300},
         "aspect": {"min": 1.25, "median": 1.25, "max": 1.5},
     }
-    assert set(facts["nuisances"]["single"]) == {*balance.NUISANCES, *framing.FRAMING}
+    assert set(facts["nuisances"]["single"]) == {*nuisances.NUISANCES, *framing.FRAMING}
     printed = capsys.readouterr().out
     assert f"with an AUC of {facts['nuisances']['together']:.3f}" in printed
     assert (

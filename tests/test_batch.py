@@ -26,7 +26,7 @@ def entries(*files):
 
 
 def refuse(monkeypatch, name):
-    """The guard refuses the picture of that name."""
+    """The input check refuses the picture of that name."""
     monkeypatch.setattr(
         batch,
         "guarded",
@@ -36,7 +36,7 @@ def refuse(monkeypatch, name):
 
 def test_each_row_is_what_the_model_says_of_the_file_alone(models, models_folder):
     decoded = list(batch.items(entries(*FILES)))
-    found = batch.rows(models, "baseline", "default", decoded, overrule=True)
+    found = batch.rows(models, "baseline", "default", decoded, force=True)
     classifier = PneumoniaClassifier.from_pretrained(models_folder / "baseline")
     assert [row["file"] for row in found] == [file.name for file in FILES]
     for row, file in zip(found, FILES, strict=True):
@@ -46,7 +46,7 @@ def test_each_row_is_what_the_model_says_of_the_file_alone(models, models_folder
             and row["threshold"] == 0.5
         )
     # Another model and another operating point of the same decoded files.
-    found = batch.rows(models, "xception", "recall-0.98", decoded, overrule=True)
+    found = batch.rows(models, "xception", "recall-0.98", decoded, force=True)
     expected = PneumoniaClassifier.from_pretrained(models_folder / "xception").predict(FILES[1])
     assert (
         found[1]["probability"] == pytest.approx(expected.probability, abs=1e-5)
@@ -70,7 +70,7 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
         "baseline",
         "default",
         list(batch.items([broken, *entries(FILES[0]), locked, odd, *entries(FILES[1])])),
-        overrule=False,
+        force=False,
     )
     assert [row["answer"] == "UNREADABLE" for row in found] == [True, False, True, True, False]
     assert found[0]["remarks"][0].startswith("It is no picture that can be read here") and found[2][
@@ -82,17 +82,17 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
 def test_what_is_refused_has_no_label_unless_overruled(models, monkeypatch):
     refuse(monkeypatch, FILES[1].name)
     decoded = list(batch.items(entries(*FILES)))
-    found = batch.rows(models, "baseline", "default", decoded, overrule=False)
+    found = batch.rows(models, "baseline", "default", decoded, force=False)
     assert (found[1]["answer"], found[1]["probability"], found[1]["remarks"]) == (
         "REFUSED",
         None,
         ["It is blank."],
     )
-    overruled = batch.rows(models, "baseline", "default", decoded, overrule=True)
-    assert overruled[1]["probability"] is not None and overruled[1]["remarks"] == ["It is blank."]
+    forced = batch.rows(models, "baseline", "default", decoded, force=True)
+    assert forced[1]["probability"] is not None and forced[1]["remarks"] == ["It is blank."]
     # The others are the same, and each at its own place.
     assert [found[place]["probability"] for place in (0, 2)] == pytest.approx(
-        [overruled[place]["probability"] for place in (0, 2)], abs=1e-6
+        [forced[place]["probability"] for place in (0, 2)], abs=1e-6
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.breakdown import breakdown, patients_of
+from train.evaluation.breakdown import breakdown, patients_of
 
 NAMES = [
     "test/NORMAL/IM-0001-0001.jpeg",

@@ -98,8 +98,8 @@ def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, 
     )
     (tmp_path / "cat.jpeg").write_bytes(EXAMPLES["NORMAL"][0].read_bytes())
     upload(page, tmp_path / "cat.jpeg")
-    overrule = page.get_by_role("button", name=words.OVERRULE)
-    overrule.wait_for(timeout=WAIT)
+    force = page.get_by_role("button", name=words.OVERRULE)
+    force.wait_for(timeout=WAIT)
     assert (
         "It is in colour (80% of it), and an X-ray is grey." in page.locator("#answer").inner_text()
     )
@@ -110,7 +110,7 @@ def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, 
     page.locator("#agreement").get_by_role("button", name=words.OVERRULE).wait_for(timeout=WAIT)
     assert page.locator(".card .probability").count() == 0
     open_tab(page, "Predict")
-    page.locator("#answer [data-overrule]").focus()
+    page.locator("#answer [data-force]").focus()
     page.keyboard.press("Enter")
     page.locator("#answer .probability").wait_for(timeout=WAIT)
     assert (

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia import BundleError, ContractError, bundle, radiograph
+from pneumonia import BundleError, ModelSpecError, bundle, radiograph
 from pneumonia.architectures import CATALOGUE
-from pneumonia.contract import Contract
+from pneumonia.model_spec import ModelSpec
 
-ALL_FILES = {bundle.CONFIG, bundle.METADATA, bundle.WEIGHTS, bundle.CONTRACT}
+ALL_FILES = {bundle.CONFIG, bundle.METADATA, bundle.WEIGHTS, bundle.MODEL_SPEC}
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def stored_types(folder: Path) -> set[str]:
 
 
 def resigned(folder: Path) -> None:
-    """Makes the contract say what the weights file now is."""
-    contract = bundle.read_contract(folder)
-    (folder / bundle.CONTRACT).write_text(
-        replace(contract, weights_sha256=bundle.sha256(folder / bundle.WEIGHTS)).to_json()
+    """Makes the model spec say what the weights file now is."""
+    spec = bundle.read_model_spec(folder)
+    (folder / bundle.MODEL_SPEC).write_text(
+        replace(spec, weights_sha256=bundle.sha256(folder / bundle.WEIGHTS)).to_json()
     )
 
 
@@ -56,7 +56,7 @@ def resigned(folder: Path) -> None:
 def test_a_loaded_bundle_answers_like_the_model_that_was_saved(
     variant, models_folder, untrained_models, small_size, drawn_radiograph
 ):
-    loaded, contract = bundle.load(models_folder / variant)
+    loaded, spec = bundle.load(models_folder / variant)
     original, size = untrained_models[variant], small_size(variant)
     images = radiograph.to_input(
         np.stack([drawn_radiograph(seed, seed % 2, size) for seed in range(10, 16)])
@@ -65,10 +65,10 @@ def test_a_loaded_bundle_answers_like_the_model_that_was_saved(
         bundle.probabilities(loaded, images) - bundle.probabilities(original, images)
     )
     assert difference.max() < bundle.FLOAT16_TOLERANCE
-    assert contract.variant == variant
+    assert spec.variant == variant
     for mine, theirs in zip(loaded.get_weights(), original.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs.astype(np.float16).astype(np.float32))
-    assert contract.weights_dtype == "float16"
+    assert spec.weights_dtype == "float16"
     assert "float32" not in stored_types(models_folder / variant)
     assert (
         models_folder / variant / bundle.WEIGHTS
@@ -89,15 +89,15 @@ def test_plain_keras_loads_a_bundle_with_nothing_of_ours(
     )
 
 
-def test_saving_writes_four_files_and_leaves_others_alone(sample, make_contract, tmp_path):
+def test_saving_writes_four_files_and_leaves_others_alone(sample, make_spec, tmp_path):
     (tmp_path / "README.md").write_text("the card")
     (tmp_path / bundle.WEIGHTS).write_bytes(b"an older one")
     written = bundle.save(
-        CATALOGUE["baseline"].build((64, 64)), tmp_path, make_contract("baseline", (64, 64)), sample
+        CATALOGUE["baseline"].build((64, 64)), tmp_path, make_spec("baseline", (64, 64)), sample
     )
     assert {path.name for path in tmp_path.iterdir()} == ALL_FILES | {"README.md"}
     assert written.weights_sha256 == bundle.sha256(tmp_path / bundle.WEIGHTS)
-    assert bundle.read_contract(tmp_path) == written
+    assert bundle.read_model_spec(tmp_path) == written
     assert (tmp_path / "README.md").read_text() == "the card"
 
 
@@ -105,7 +105,7 @@ def test_saving_writes_four_files_and_leaves_others_alone(sample, make_contract,
     ("large", "dtype"), [(1000.2, "float32"), (1e6, "float32"), (1000.0, "float16")]
 )
 def test_weights_stay_float32_where_half_of_the_digits_would_move_the_answer(
-    large, dtype, sample, make_contract, tmp_path
+    large, dtype, sample, make_spec, tmp_path
 ):
     model = CATALOGUE["baseline"].build((64, 64))
     dense, last = model.get_layer("dense"), model.get_layer("probability")
@@ -115,8 +115,8 @@ def test_weights_stay_float32_where_half_of_the_digits_would_move_the_answer(
     kernel = np.zeros_like(last.kernel)
     kernel[0], kernel[1] = large, -1000.0 if large < 2000 else -large
     last.set_weights([kernel, np.zeros_like(last.bias)])
-    contract = bundle.save(model, tmp_path, make_contract("baseline", (64, 64)), sample)
-    assert contract.weights_dtype == dtype
+    spec = bundle.save(model, tmp_path, make_spec("baseline", (64, 64)), sample)
+    assert spec.weights_dtype == dtype
     assert stored_types(tmp_path) == {dtype}
     loaded, _ = bundle.load(tmp_path)
     expected = 1 / (1 + np.exp(-(np.float32(large) + kernel[1]).item()))
@@ -134,10 +134,10 @@ def test_probabilities_do_not_depend_on_the_batch_and_may_be_none(models_folder,
 # --- metrics
 # ----------------------------------------------------------------------------------------------------------------------------
 def test_metrics_are_bound_to_the_weights_they_were_measured_on(copied, make_metrics):
-    contract = bundle.read_contract(copied)
-    bundle.write_metrics(copied, {"test": make_metrics("test")}, contract)
+    spec = bundle.read_model_spec(copied)
+    bundle.write_metrics(copied, {"test": make_metrics("test")}, spec)
     values = json.loads((copied / bundle.METRICS).read_text())
-    assert (values["variant"], values["weights_sha256"]) == ("baseline", contract.weights_sha256)
+    assert (values["variant"], values["weights_sha256"]) == ("baseline", spec.weights_sha256)
     assert bundle.read_metrics(copied) == {"test": make_metrics("test")}
 
 
@@ -152,7 +152,7 @@ def test_a_bundle_without_metrics_has_none(copied):
 )
 def test_metrics_that_cannot_be_read_are_refused(copied, text):
     (copied / bundle.METRICS).write_text(text)
-    with pytest.raises(ContractError, match=r"metrics"):
+    with pytest.raises(ModelSpecError, match=r"metrics"):
         bundle.read_metrics(copied)
 
 
@@ -170,7 +170,7 @@ def test_one_flipped_bit_in_the_weights_is_noticed(copied):
     content[len(content) // 2] ^= 1
     (copied / bundle.WEIGHTS).write_bytes(content)
     with pytest.raises(
-        BundleError, match=r"is not the file its contract describes .*download it again"
+        BundleError, match=r"is not the file its model spec describes .*download it again"
     ):
         bundle.load(copied)
 
@@ -197,8 +197,8 @@ def test_weights_without_one_of_the_layers_are_refused(copied, absent):
 
 
 def test_a_contract_of_another_input_size_does_not_fit(copied):
-    contract = bundle.read_contract(copied)
-    (copied / bundle.CONTRACT).write_text(replace(contract, input_size=(100, 100)).to_json())
+    spec = bundle.read_model_spec(copied)
+    (copied / bundle.MODEL_SPEC).write_text(replace(spec, input_size=(100, 100)).to_json())
     with pytest.raises(
         BundleError,
         match=r"maps \(None, 64, 64, 3\) to \(None, 1\), expected \(None, 100, 100, 3\)",
@@ -232,19 +232,19 @@ def test_weights_that_are_none_are_refused(copied, content):
 
 def test_a_contract_that_is_none_is_refused(copied):
     for content in (b"", b"\xff\xfe\x00"):
-        (copied / bundle.CONTRACT).write_bytes(content)
-        with pytest.raises(ContractError):
+        (copied / bundle.MODEL_SPEC).write_bytes(content)
+        with pytest.raises(ModelSpecError):
             bundle.load(copied)
 
 
 # --- what is never run
 # ------------------------------------------------------------------------------------------------------------------
-def with_layer(folder: Path, model: keras.Model, contract: Contract) -> None:
+def with_layer(folder: Path, model: keras.Model, spec: ModelSpec) -> None:
     """Puts a stranger's network into a bundle whose sums are all right."""
     model.save(folder / "stranger.keras")
     with zipfile.ZipFile(folder / "stranger.keras") as archive:
         archive.extractall(folder, members=[bundle.CONFIG, bundle.WEIGHTS])
-    (folder / bundle.CONTRACT).write_text(replace(contract, input_size=(64, 64)).to_json())
+    (folder / bundle.MODEL_SPEC).write_text(replace(spec, input_size=(64, 64)).to_json())
     resigned(folder)
 
 
@@ -258,9 +258,9 @@ def test_a_lambda_layer_is_refused_and_not_run(copied, tmp_path):
     with_layer(
         copied,
         keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)),
-        bundle.read_contract(copied),
+        bundle.read_model_spec(copied),
     )
-    # The trap works: Keras runs it when its own guard is off.
+    # The trap works: Keras runs it when its own input check is off.
     witness.unlink(missing_ok=True)
     keras.saving.load_model(copied, safe_mode=False)(np.zeros((1, 64, 64, 3), np.float32))
     assert witness.exists()
@@ -284,7 +284,7 @@ def test_a_registered_class_of_someone_else_is_refused_and_not_run(copied, tmp_p
     with_layer(
         copied,
         keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x)),
-        bundle.read_contract(copied),
+        bundle.read_model_spec(copied),
     )
     witness.unlink()
     keras.saving.load_model(copied)

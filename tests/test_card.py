@@ -10,12 +10,12 @@ from huggingface_hub import ModelCard
 
 from pneumonia import OperatingPoint, bundle
 from pneumonia.release import FIGURES, ReleaseError
-from train import card
+from train.reports import card
 
 GOLDEN = Path(__file__).with_name("golden") / "card_baseline.md"
 SEED_RECIPE = {
     "variant": "baseline",
-    "name": "seed",
+    "name": "original",
     "input_size": [100, 100],
     "epochs": 150,
     "augmentation": None,
@@ -26,7 +26,7 @@ SEED_RECIPE = {
     "training_seconds": 3100,
 }
 LIFTED = {
-    "name": "best",
+    "name": "improved",
     "precision": "mixed_bfloat16",
     "augmentation": {"rotation": 10, "shift": 0.15, "vertical_flip": True},
     "training_seconds": 9000,
@@ -34,8 +34,8 @@ LIFTED = {
 
 
 @pytest.fixture
-def measured(tmp_path, make_contract, make_metrics):
-    """Makes a folder with a contract and metrics: all that a card is written from."""
+def measured(tmp_path, make_spec, make_metrics):
+    """Makes a folder with a model spec and metrics: all that a card is written from."""
 
     def make(variant: str = "baseline", validation_images: int = 16, **changes) -> Path:
         folder = tmp_path / variant
@@ -45,8 +45,8 @@ def measured(tmp_path, make_contract, make_metrics):
             "versions": {"python": "3.11.7", "keras": "3.15.1"},
             "operating_points": (OperatingPoint("default", 0.5),),
         }
-        contract = make_contract(variant, (100, 100), **(values | changes))
-        (folder / "contract.json").write_text(contract.to_json())
+        spec = make_spec(variant, (100, 100), **(values | changes))
+        (folder / "model_spec.json").write_text(spec.to_json())
         counts = {
             "true_positive": validation_images // 2,
             "false_negative": 0,
@@ -54,12 +54,12 @@ def measured(tmp_path, make_contract, make_metrics):
             "false_positive": 0,
         }
         validation = dataclasses.replace(
-            make_metrics("val", contract.default.threshold), images=validation_images, counts=counts
+            make_metrics("val", spec.default.threshold), images=validation_images, counts=counts
         )
         bundle.write_metrics(
             folder,
-            {"validation": validation, "test": make_metrics("test", contract.default.threshold)},
-            contract,
+            {"validation": validation, "test": make_metrics("test", spec.default.threshold)},
+            spec,
         )
         for name in ("roc.png", "calibration.png", "training_curves.png"):
             (folder / name).write_bytes(b"png")
@@ -145,7 +145,9 @@ def test_a_promise_is_told_apart_from_what_validation_shows_and_what_was_not_bli
         OperatingPoint("recall-1.00", 0.01, 1.0, 0.993, "margin"),
     )
     folder = measured(
-        validation_images=800, operating_points=points, recipe=LIFTED | {"decorrelated": True}
+        validation_images=800,
+        operating_points=points,
+        recipe=LIFTED | {"nuisance_reweighting": True},
     )
     text = card.render(folder)
     assert "| default | 0.31 | recall 0.98 or more on new patients |" in text
@@ -195,7 +197,7 @@ def test_only_pictures_that_are_there_are_linked(measured):
 
 
 def test_a_run_without_a_clock_says_so(measured):
-    text = card.render(measured(recipe={"name": "seed"}))
+    text = card.render(measured(recipe={"name": "original"}))
     assert "how long this run took was not recorded" in text
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from pneumonia import OperatingPoint, bundle, probes
-from pneumonia.contract import Contract, Figure
-from train import card, card_evidence, card_sections, details, seeds, stress, stress_report
-from train.metrics import measure
+from pneumonia.model_spec import Estimate, ModelSpec
+from train.evaluation import details, robustness, seeds
+from train.evaluation.metrics import measure
+from train.reports import card, card_evidence, card_sections, robustness_report
 
 # 50 pneumonias at .505 to .995, 50 healthy at .005 to .495, and one of each far on the wrong side.
 LABELS = np.array([1] * 51 + [0] * 51)
@@ -35,15 +36,15 @@ POINTS = (
 
 
 @pytest.fixture
-def contract(make_contract) -> Contract:
+def spec(make_spec) -> ModelSpec:
     recipe = {
-        "name": "best",
+        "name": "improved",
         "validation": "held-out",
         "augmentation": {"rotation": 12},
         "seed": 1,
         "epochs": 5,
     }
-    return make_contract(
+    return make_spec(
         "baseline",
         (100, 100),
         operating_points=POINTS,
@@ -54,11 +55,11 @@ def contract(make_contract) -> Contract:
 
 
 @pytest.fixture
-def found(contract) -> dict:
+def found(spec) -> dict:
     table = (NAMES, LABELS, TEST)
     copies = (NAMES, LABELS, {"clean": TEST, "darker": 1 - TEST})
     return details.of(
-        contract,
+        spec,
         {"validation": "held-out", "test": "test"},
         {"validation": table, "test": table},
         (),
@@ -71,8 +72,8 @@ def row(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_what_was_promised_stands_beside_what_was_kept(contract, found) -> None:
-    text = card_evidence.operating_points(contract, found)
+def test_what_was_promised_stands_beside_what_was_kept(spec, found) -> None:
+    text = card_evidence.operating_points(spec, found)
     # At .5 one of 51 is missed, .9804 of them found: kept. At .6 ten more are missed, 40 of 51
     # found.
     assert row(text, "`default`")[1:4] == ["0.5", "0.98", "0.980"]
@@ -85,16 +86,14 @@ def test_what_was_promised_stands_beside_what_was_kept(contract, found) -> None:
     assert "Here it is the one for 0.98." in text and "90% confidence" in text
 
 
-def test_a_setting_that_calls_nearly_everything_ill_is_named(
-    make_contract, contract, found
-) -> None:
-    assert "tells next to nothing" not in card_evidence.operating_points(contract, found)
+def test_a_setting_that_calls_nearly_everything_ill_is_named(make_spec, spec, found) -> None:
+    assert "tells next to nothing" not in card_evidence.operating_points(spec, found)
     points = (
         *POINTS,
         OperatingPoint("recall-1.00", 0.01, 1.0, 0.99, "none of 348 validation patients below it"),
     )
-    lower = make_contract(
-        "baseline", (100, 100), operating_points=points, recipe=contract.recipe, temperature=1.5
+    lower = make_spec(
+        "baseline", (100, 100), operating_points=points, recipe=spec.recipe, temperature=1.5
     )
     table = (NAMES, LABELS, TEST)
     told = details.of(
@@ -121,18 +120,18 @@ def test_a_setting_that_calls_nearly_everything_ill_is_named(
     )
 
 
-def test_uncertain_answers_are_counted(contract, found) -> None:
+def test_uncertain_answers_are_counted(spec, found) -> None:
     # Within half a logit of .5 lie probabilities from .378 to .622: twelve of each side, none of
     # them an error.
     assert found["uncertain"] == {"images": 24, "wrong": 0, "wrong_elsewhere": 2}
-    text = " ".join(card_evidence.operating_points(contract, found).split())
+    text = " ".join(card_evidence.operating_points(spec, found).split())
     assert (
         "lies within 0.5 of the threshold's is **uncertain**" in text
         and "that is 24 images, which hold 0 of the 2 errors" in text
     )
 
 
-def test_parts_and_corruptions_become_tables(contract, found, tmp_path: Path) -> None:
+def test_parts_and_corruptions_become_tables(spec, found, tmp_path: Path) -> None:
     text = card_evidence.parts(found)
     # 26 bacteria and 25 virus beside 51 healthy; the one missed is the 51st, a bacterium by its
     # even number.
@@ -142,89 +141,84 @@ def test_parts_and_corruptions_become_tables(contract, found, tmp_path: Path) ->
     ]
     assert row(text, "Viral pneumonia against all healthy")[1:3] == ["76", "1.000 (0.867 to 1.000)"]
     assert row(text, "By patient: called where any X-ray is")[1] == "102"
-    text = card_evidence.robustness(contract, found, tmp_path)
+    text = card_evidence.robustness(spec, found, tmp_path)
     assert row(text, "as they are")[2:] == ["0.980", "0.980"]
     # All upside down: the 51st alone is found.
     assert row(text, "darker")[2:] == ["0.020", "0.020"]
 
 
-def test_stress_is_shown_where_it_was_measured_on_these_weights(contract, tmp_path: Path) -> None:
+def test_stress_is_shown_where_it_was_measured_on_these_weights(spec, tmp_path: Path) -> None:
     names = (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.LUNGS_ONLY)
     auc = dict(zip(names, (0.98, 0.62, 0.95), strict=True))
     figures = {
         split: {
-            name: {"auc": Figure(value, value, value, "bootstrap")} for name, value in auc.items()
+            name: {"auc": Estimate(value, value, value, "bootstrap")} for name, value in auc.items()
         }
-        for split in stress.SPLITS
+        for split in robustness.SPLITS
     }
-    listed = tuple(stress_report.Condition(name, name, "") for name in names)
-    images = dict.fromkeys(stress.SPLITS, 102)
-    found = stress_report.Stress(
-        "baseline", contract.weights_sha256, 0.5, None, images, listed, figures, {"images": 0}
+    listed = tuple(robustness_report.Condition(name, name, "") for name in names)
+    images = dict.fromkeys(robustness.SPLITS, 102)
+    found = robustness_report.Robustness(
+        "baseline", spec.weights_sha256, 0.5, None, images, listed, figures, {"images": 0}
     )
-    (tmp_path / stress_report.JSON_NAME).write_text(json.dumps(asdict(found)))
-    text = card_evidence.robustness(contract, {}, tmp_path)
+    (tmp_path / robustness_report.JSON_NAME).write_text(json.dumps(asdict(found)))
+    text = card_evidence.robustness(spec, {}, tmp_path)
     assert (
         text.startswith("## When the picture changes")
         and "0.620" in text
         and "most of the answer comes from the lungs" in text
     )
     with pytest.raises(bundle.BundleError, match="other weights"):
-        card_evidence.robustness(
-            dataclasses.replace(contract, weights_sha256="1" * 64), {}, tmp_path
-        )
+        card_evidence.robustness(dataclasses.replace(spec, weights_sha256="1" * 64), {}, tmp_path)
 
 
-def test_a_bundle_without_promises_gets_none_of_these_sections(
-    make_contract, tmp_path: Path
-) -> None:
-    contract = make_contract("baseline", (100, 100))
-    assert card_evidence.operating_points(contract, {"operating_points": {}}) == ""
+def test_a_bundle_without_promises_gets_none_of_these_sections(make_spec, tmp_path: Path) -> None:
+    spec = make_spec("baseline", (100, 100))
+    assert card_evidence.operating_points(spec, {"operating_points": {}}) == ""
     assert (
-        card_evidence.operating_points(dataclasses.replace(contract, operating_points=POINTS), {})
-        == ""
+        card_evidence.operating_points(dataclasses.replace(spec, operating_points=POINTS), {}) == ""
     )
     assert (
         card_evidence.parts({})
-        == card_evidence.robustness(contract, {}, tmp_path)
+        == card_evidence.robustness(spec, {}, tmp_path)
         == card_evidence.seeds(tmp_path)
-        == card_evidence.elsewhere(contract)
+        == card_evidence.elsewhere(spec)
         == ""
     )
 
 
-def test_the_section_on_other_hospitals_says_what_was_done_and_what_is_not_known(contract) -> None:
-    text = " ".join(card_evidence.elsewhere(contract).split())
+def test_the_section_on_other_hospitals_says_what_was_done_and_what_is_not_known(spec) -> None:
+    text = " ".join(card_evidence.elsewhere(spec).split())
     assert "other framing, aspect, exposure and encoding" in text and "larger network" not in text
     assert "sharpened or softened" not in text
     processed = dataclasses.replace(
-        contract, recipe=dict(contract.recipe) | {"augmentation": {"detail": 0.6}}
+        spec, recipe=dict(spec.recipe) | {"augmentation": {"detail": 0.6}}
     )
     assert "detail sharpened or softened as other machines would (the settings" in " ".join(
         card_evidence.elsewhere(processed).split()
     )
-    even = dataclasses.replace(contract, recipe=dict(contract.recipe) | {"decorrelated": True})
+    even = dataclasses.replace(spec, recipe=dict(spec.recipe) | {"nuisance_reweighting": True})
     assert "drawn more often" in card_evidence.elsewhere(even) and "drawn more often" not in text
     assert (
         "Nothing was measured on another hospital's X-rays" in text
         and "assets/results/tries.md" in text
     )
     taught = dataclasses.replace(
-        contract, uncertainty=0.0, recipe={"validation": "held-out", "teacher_weight": 0.7}
+        spec, uncertainty=0.0, recipe={"validation": "held-out", "teacher_weight": 0.7}
     )
     text = card_evidence.elsewhere(taught)
     assert "larger network" in text and "does not know" not in text and "other framing" not in text
 
 
-def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) -> None:
+def test_a_whole_card_of_a_calibrated_bundle(spec, found, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir()
-    (folder / "contract.json").write_text(contract.to_json())
+    (folder / "model_spec.json").write_text(spec.to_json())
     metrics = {
         name: measure(LABELS, TEST, 0.5, split, resamples=50)
         for name, split in (("validation", "held-out"), ("test", "test"))
     }
-    bundle.write_metrics(folder, metrics, contract, found)
+    bundle.write_metrics(folder, metrics, spec, found)
     details.write_copies(
         folder,
         [name.replace("test/", "train/") for name in NAMES],
@@ -233,9 +227,9 @@ def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) ->
     other = tmp_path / "other"
     other.mkdir()
     second = dataclasses.replace(
-        contract, recipe=dict(contract.recipe) | {"seed": 2}, weights_sha256="1" * 64
+        spec, recipe=dict(spec.recipe) | {"seed": 2}, weights_sha256="1" * 64
     )
-    (other / "contract.json").write_text(second.to_json())
+    (other / "model_spec.json").write_text(second.to_json())
     bundle.write_metrics(other, metrics, second)
     details.write_copies(other, NAMES, {"clean": TEST, "darker": 1 - TEST})
     assert seeds.write([other, folder]) == folder
@@ -264,11 +258,11 @@ def test_a_whole_card_of_a_calibrated_bundle(contract, found, tmp_path: Path) ->
     )
 
 
-def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> None:
+def test_the_training_section_brings_back_the_teacher_of_that_time(spec) -> None:
     taught = dataclasses.replace(
-        contract,
+        spec,
         commit="a1b2c3d" + "0" * 33,
-        recipe=dict(contract.recipe) | {"teacher_weight": 0.7},
+        recipe=dict(spec.recipe) | {"teacher_weight": 0.7},
     )
     data, checkout, distil, train = (
         card_sections.training(taught).split("```bash\n")[1].splitlines()[:4]
@@ -282,16 +276,18 @@ def test_the_training_section_brings_back_the_teacher_of_that_time(contract) -> 
     assert "git worktree" not in card_sections.training(unknown)
 
 
-def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> None:
-    lessons = {"teacher": "f" * 64, "views": 7, "policy": {"rotation": 8.0, "letters": 0.5}}
+def test_a_pools_views_are_in_the_command_and_its_letters_in_words(spec) -> None:
+    distillation = {"teacher": "f" * 64, "views": 7, "policy": {"rotation": 8.0, "letters": 0.5}}
     taught = dataclasses.replace(
-        contract,
-        recipe=dict(contract.recipe)
-        | {"validation": "held-out", "teacher_weight": 0.7, "lessons": lessons},
+        spec,
+        recipe=dict(spec.recipe)
+        | {"validation": "held-out", "teacher_weight": 0.7, "distillation": distillation},
     )
     assert "--out runs/pool --views 7\n" in card_sections.training(taught)
     halved = dataclasses.replace(
-        taught, recipe=dict(taught.recipe) | {"lessons": lessons | {"precision": "mixed_bfloat16"}}
+        taught,
+        recipe=dict(taught.recipe)
+        | {"distillation": distillation | {"precision": "mixed_bfloat16"}},
     )
     assert "--out runs/pool --views 7 --precision mixed_bfloat16\n" in card_sections.training(
         halved
@@ -301,14 +297,14 @@ def test_a_pools_views_are_in_the_command_and_its_letters_in_words(contract) -> 
         (0.5, 0.3, "--views 7\n"),
         (0.2, 0.0, "--views 7\n"),
     ):
-        rare = lessons | {"policy": {"letters": letters, "collimate": collimate}}
+        rare = distillation | {"policy": {"letters": letters, "collimate": collimate}}
         assert said in card_sections.training(
-            dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": rare})
+            dataclasses.replace(taught, recipe=dict(taught.recipe) | {"distillation": rare})
         )
     assert "is not recorded" in card_sections.training(
         taught
     ) and "is not recorded" not in card_sections.training(halved)
     assert "Letters were burnt into many of these views" in card_evidence.elsewhere(taught)
     assert "Letters" not in card_evidence.elsewhere(
-        dataclasses.replace(taught, recipe=dict(taught.recipe) | {"lessons": {"views": 7}})
+        dataclasses.replace(taught, recipe=dict(taught.recipe) | {"distillation": {"views": 7}})
     )

@@ -15,7 +15,7 @@ from PIL import Image
 from pneumonia import PneumoniaClassifier, Prediction, UnreadableImage, bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
-from pneumonia.contract import OperatingPoint
+from pneumonia.model_spec import OperatingPoint
 
 
 def sigmoid(logit: float) -> float:
@@ -33,8 +33,8 @@ def meter() -> keras.Model:
 
 
 @pytest.fixture
-def classifier(meter, make_contract) -> PneumoniaClassifier:
-    return PneumoniaClassifier(meter, make_contract("baseline", (40, 40)))
+def classifier(meter, make_spec) -> PneumoniaClassifier:
+    return PneumoniaClassifier(meter, make_spec("baseline", (40, 40)))
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,10 @@ def test_a_probability_at_the_threshold_is_pneumonia(classifier):
     assert classifier.predict(plain(255), threshold=1).label == "NORMAL"
 
 
-def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make_contract):
+def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make_spec):
     points = (OperatingPoint("recall-0.98", 0.9, 0.98), OperatingPoint("default", 0.1))
     classifier = PneumoniaClassifier(
-        meter, make_contract("baseline", (40, 40), operating_points=points)
+        meter, make_spec("baseline", (40, 40), operating_points=points)
     )
     # sigmoid(75 / 25.5 - 5) = sigmoid(-2.06) = 0.113
     prediction = classifier.predict(plain(75))
@@ -142,20 +142,18 @@ def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make
     assert classifier.predict(plain(75), threshold=0.5).label == "NORMAL"
 
 
-def test_near_the_threshold_a_prediction_says_that_it_is_uncertain(meter, make_contract):
+def test_near_the_threshold_a_prediction_says_that_it_is_uncertain(meter, make_spec):
     # The logit of 75 is 75 / 25.5 - 5 = -2.06, that of the threshold .5 is 0.
     for uncertainty, expected in ((2.0, False), (2.1, True), (0.0, False)):
-        contract = make_contract(
+        spec = make_spec(
             "baseline",
             (40, 40),
             operating_points=(OperatingPoint("default", 0.5),),
             uncertainty=uncertainty,
         )
-        found = PneumoniaClassifier(meter, contract).predict(plain(75))
+        found = PneumoniaClassifier(meter, spec).predict(plain(75))
         assert (found.label, found.uncertain) == ("NORMAL", expected)
-    assert (
-        PneumoniaClassifier(meter, contract).predict(plain(75), threshold=0.11).uncertain is False
-    )
+    assert PneumoniaClassifier(meter, spec).predict(plain(75), threshold=0.11).uncertain is False
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
@@ -212,8 +210,8 @@ def test_certainty_stays_finite_and_order_is_kept():
     assert 0 < values[0] < values[-1] < 1
 
 
-def test_predictions_are_calibrated(meter, make_contract):
-    classifier = PneumoniaClassifier(meter, make_contract("baseline", (40, 40), temperature=2.0))
+def test_predictions_are_calibrated(meter, make_spec):
+    classifier = PneumoniaClassifier(meter, make_spec("baseline", (40, 40), temperature=2.0))
     assert classifier.predict(plain(204)).probability == pytest.approx(sigmoid(1.5), abs=1e-4)
 
 
@@ -224,7 +222,7 @@ def test_a_bundle_becomes_a_classifier_with_its_contract_and_metrics(
     variant, untrained, models_folder, make_metrics
 ):
     classifier = untrained[variant]
-    assert classifier.contract == bundle.read_contract(models_folder / variant)
+    assert classifier.spec == bundle.read_model_spec(models_folder / variant)
     assert classifier.metrics == {"validation": make_metrics("val"), "test": make_metrics("test")}
     assert classifier.folder == models_folder / variant
 
@@ -237,9 +235,7 @@ def test_saving_copies_every_byte(untrained, models_folder, tmp_path):
     assert sorted(path.name for path in target.iterdir()) == names
     for name in names:
         assert (target / name).read_bytes() == (original / name).read_bytes()
-    assert (
-        PneumoniaClassifier.from_pretrained(str(target)).contract == untrained["baseline"].contract
-    )
+    assert PneumoniaClassifier.from_pretrained(str(target)).spec == untrained["baseline"].spec
 
 
 def test_a_classifier_of_no_bundle_cannot_be_copied(classifier, tmp_path):

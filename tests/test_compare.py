@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pneumonia import OperatingPoint, bundle
-from train import compare, compare_tables
-from train.metrics import measure
+from train.evaluation.metrics import measure
+from train.reports import compare, compare_tables
 
 # Two healthy children with two X-rays each, two with bacterial and one with viral pneumonia.
 NAMES = [
@@ -31,8 +31,8 @@ OLD, NEW = (
 
 
 @pytest.fixture
-def write(tmp_path: Path, make_contract) -> Callable[..., Path]:
-    """Makes a folder with contract, metrics and table under ``models`` or ``results``."""
+def write(tmp_path: Path, make_spec) -> Callable[..., Path]:
+    """Makes a folder with model spec, metrics and table under ``models`` or ``results``."""
 
     def make(
         place: str, variant: str, probabilities: np.ndarray, name: str, sha: str, epoch: int = 75
@@ -40,16 +40,16 @@ def write(tmp_path: Path, make_contract) -> Callable[..., Path]:
         folder = tmp_path / place
         folder.mkdir(parents=True)
         recipe = {"name": name, "epoch": epoch, "keep_epoch": 75, "precision": "float32"}
-        contract = make_contract(
+        spec = make_spec(
             variant,
             (100, 100),
             recipe=recipe,
             weights_sha256=sha * 64,
             operating_points=(OperatingPoint("default", 0.5),),
         )
-        (folder / "contract.json").write_text(contract.to_json())
+        (folder / "model_spec.json").write_text(spec.to_json())
         bundle.write_metrics(
-            folder, {"test": measure(LABELS, probabilities, 0.5, "test", resamples=50)}, contract
+            folder, {"test": measure(LABELS, probabilities, 0.5, "test", resamples=50)}, spec
         )
         rows = [
             f"{file},{label},{value}"
@@ -66,9 +66,9 @@ def write(tmp_path: Path, make_contract) -> Callable[..., Path]:
 @pytest.fixture
 def both(write, tmp_path: Path) -> tuple[Path, Path]:
     """A newer baseline bundled, the older one and a longer run of it among the results."""
-    write("models/baseline", "baseline", NEW, "best", "a")
-    write("results/baseline-seed", "baseline", OLD, "seed", "b")
-    write("results/baseline-seed-150", "baseline", OLD, "seed", "c", epoch=150)
+    write("models/baseline", "baseline", NEW, "improved", "a")
+    write("results/baseline-original", "baseline", OLD, "original", "b")
+    write("results/baseline-original-150", "baseline", OLD, "original", "c", epoch=150)
     return tmp_path / "models", tmp_path / "results"
 
 
@@ -83,15 +83,15 @@ def test_earlier_runs_stand_below_what_is_bundled_and_keep_their_epoch(both) -> 
         (result.title, result.recipe, result.bundled, result.claimed, result.claim)
         for result in found
     ] == [
-        ("Baseline CNN", "BEST", True, 0.72, None),
+        ("Baseline CNN", "IMPROVED", True, 0.72, None),
         ("Baseline CNN", "SEED", False, 0.72, 0.72),
         ("Baseline CNN, epoch 150", "SEED", False, None, None),
     ]
 
 
 def test_a_run_whose_weights_are_bundled_is_not_shown_twice(write, tmp_path: Path) -> None:
-    write("models/baseline", "baseline", OLD, "seed", "b")
-    write("results/baseline-seed", "baseline", OLD, "seed", "b")
+    write("models/baseline", "baseline", OLD, "original", "b")
+    write("results/baseline-original", "baseline", OLD, "original", "b")
     found = compare.collect(tmp_path / "models", tmp_path / "results")
     assert [(result.recipe, result.bundled) for result in found] == [("SEED", True)]
     text = compare_tables.markdown(found)
@@ -101,15 +101,15 @@ def test_a_run_whose_weights_are_bundled_is_not_shown_twice(write, tmp_path: Pat
 def test_other_weights_of_a_bundled_recipe_are_called_earlier_and_compared_but_offer_no_settings(
     write, tmp_path: Path
 ) -> None:
-    write("models/baseline", "baseline", NEW, "best", "a")
-    write("results/baseline-best-1", "baseline", OLD, "best", "b")
+    write("models/baseline", "baseline", NEW, "improved", "a")
+    write("results/baseline-improved-1", "baseline", OLD, "improved", "b")
     found = compare.collect(tmp_path / "models", tmp_path / "results")
     assert [result.title for result in found] == ["Baseline CNN", "Baseline CNN, earlier"]
     text = compare_tables.markdown(found)
-    assert "Baseline CNN, BEST minus Baseline CNN, earlier, BEST" in text
+    assert "Baseline CNN, IMPROVED minus Baseline CNN, earlier, IMPROVED" in text
     assert "setting for a recall" not in text
     # With two rounds behind it, each has its number.
-    write("results/baseline-best-2", "baseline", OLD, "best", "c")
+    write("results/baseline-improved-2", "baseline", OLD, "improved", "c")
     titles = [result.title for result in compare.collect(tmp_path / "models", tmp_path / "results")]
     assert titles == ["Baseline CNN", "Baseline CNN, earlier 1", "Baseline CNN, earlier 2"]
 
@@ -118,24 +118,24 @@ def test_the_measured_table_by_hand(both) -> None:
     text = compare_tables.measured(compare.collect(*both))
     rows = [line for line in text.splitlines() if line.startswith("| Baseline")]
     # Wilson for 4 of 7: .2505 to .8418.
-    assert "| SEED, epoch 75, float32 | 72% | **57.1%** (25.0% to 84.2%) | **66.7%**" in rows[1]
+    assert "| ORIGINAL, epoch 75, float32 | 72% | **57.1%** (25.0% to 84.2%) | **66.7%**" in rows[1]
     assert rows[1].endswith("| 1 of 3 | 2 of 4 |") and rows[0].endswith("| 0 of 3 | 0 of 4 |")
-    assert "| SEED, epoch 150, float32 |  | " in rows[2]
+    assert "| ORIGINAL, epoch 150, float32 |  | " in rows[2]
 
 
 def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is_folded_away(
     both, write, tmp_path: Path
 ) -> None:
-    write("results/baseline-best-1", "baseline", OLD, "best", "d")
+    write("results/baseline-improved-1", "baseline", OLD, "improved", "d")
     first, *folded = compare_tables.markdown(compare.collect(*both)).split("<details>")
     assert [
         line.split(" | ")[:2] for line in first.splitlines() if line.startswith("| Baseline")
     ] == [
-        ["| Baseline CNN", "BEST, bundled, epoch 75, float32"],
-        ["| Baseline CNN", "SEED, epoch 75, float32"],
+        ["| Baseline CNN", "IMPROVED, bundled, epoch 75, float32"],
+        ["| Baseline CNN", "ORIGINAL, epoch 75, float32"],
     ]
     assert (
-        "| Baseline CNN, earlier | BEST" in folded[0]
+        "| Baseline CNN, earlier | IMPROVED" in folded[0]
         and "| Baseline CNN, epoch 150 | SEED" in folded[0]
     )
     assert [part.splitlines()[1].startswith("<summary>") for part in folded] == [True] * 3 and all(
@@ -145,7 +145,7 @@ def test_what_is_bundled_and_what_repeats_the_source_stand_first_and_the_rest_is
 
 def test_differences_by_hand(both) -> None:
     text = compare_tables.markdown(compare.collect(*both))
-    found = cells(text, "Baseline CNN, BEST minus Baseline CNN, SEED")
+    found = cells(text, "Baseline CNN, IMPROVED minus Baseline CNN, SEED")
     # 7 of 7 less 4 of 7; 3 of 3 less 2 of 3; 4 of 4 less 2 of 4; the old order has .3 below .7 and
     # .6, so 10 of 12 pairs.
     assert [cell.split(" ")[0].strip("*") for cell in found[1:]] == [
@@ -159,7 +159,7 @@ def test_differences_by_hand(both) -> None:
     assert found[3] == "+50.0 (+0.0 to +100.0)"
     # The longer run of an older recipe is not what the source claims anything of, and is not
     # compared.
-    assert "epoch 150, SEED minus" not in text and "minus Baseline CNN, epoch 150" not in text
+    assert "epoch 150, ORIGINAL minus" not in text and "minus Baseline CNN, epoch 150" not in text
 
 
 def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
@@ -178,7 +178,7 @@ def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
     older = dataclasses.replace(
         found[1],
         bundled=True,
-        contract=dataclasses.replace(found[1].contract, operating_points=points),
+        spec=dataclasses.replace(found[1].spec, operating_points=points),
     )
     text = compare_tables.markdown([found[0], older])
     rows = [
@@ -197,8 +197,8 @@ def test_what_each_setting_promised_and_kept_by_hand(both) -> None:
     assert compare_tables.settings([older]) in text and "next to nothing" not in text
     lowest = dataclasses.replace(
         older,
-        contract=dataclasses.replace(
-            older.contract,
+        spec=dataclasses.replace(
+            older.spec,
             operating_points=(points[0], OperatingPoint("recall-1.00", 0.0, 1.0, 0.99)),
         ),
     )
@@ -214,21 +214,21 @@ def test_rows_are_matched_by_name_and_not_by_their_place(both) -> None:
     file.write_text("\n".join([head, *reversed(rows)]) + "\n")
     assert cells(
         compare_tables.markdown(compare.collect(*both)),
-        "Baseline CNN, BEST minus Baseline CNN, SEED",
-    ) == cells(first, "Baseline CNN, BEST minus Baseline CNN, SEED")
+        "Baseline CNN, IMPROVED minus Baseline CNN, SEED",
+    ) == cells(first, "Baseline CNN, IMPROVED minus Baseline CNN, SEED")
 
 
 def test_models_measured_on_other_images_are_not_compared(both) -> None:
     file = both[1] / "baseline-seed" / "predictions_test.csv"
     file.write_text(file.read_text().replace("person3", "person4"))
-    assert "BEST less" not in compare_tables.markdown(compare.collect(*both))
+    assert "IMPROVED less" not in compare_tables.markdown(compare.collect(*both))
 
 
 def test_bundled_models_are_compared_among_each_other(write, tmp_path: Path) -> None:
-    write("models/baseline", "baseline", OLD, "best", "a")
-    write("models/xception", "xception", NEW, "best", "b")
+    write("models/baseline", "baseline", OLD, "improved", "a")
+    write("models/xception", "xception", NEW, "improved", "b")
     text = compare_tables.markdown(compare.collect(tmp_path / "models", tmp_path))
-    assert cells(text, "Xception, BEST minus Baseline CNN, BEST")[2].startswith("+33.3")
+    assert cells(text, "Xception, IMPROVED minus Baseline CNN, IMPROVED")[2].startswith("+33.3")
 
 
 def test_parts_by_hand(both) -> None:
@@ -294,6 +294,6 @@ def test_the_block_is_renewed_checked_and_drawn(both, tmp_path: Path) -> None:
     bundle.write_metrics(
         both[0] / "baseline",
         {"test": dataclasses.replace(metrics["test"], counts=counts)},
-        bundle.read_contract(both[0] / "baseline"),
+        bundle.read_model_spec(both[0] / "baseline"),
     )
     assert not compare.compare(*both, readme, check=True)

@@ -16,29 +16,27 @@ from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle
 from pneumonia.classifier import calibrated
-from pneumonia.contract import Contract, OperatingPoint
+from pneumonia.model_spec import ModelSpec, OperatingPoint
 from pneumonia.release import ReleaseError
-from train import (
-    calibrate,
-    card,
-    card_evidence,
+from train import recipes
+from train.__main__ import main
+from train.data.chest_xray import Dataset
+from train.data.folds import FOLDS, groups_of, items_of, sides
+from train.evaluation import (
+    calibration,
     cross_fold,
     details,
-    distil,
     evaluate,
-    fit,
     fold_answers,
     promise,
-    recipes,
     seeds,
 )
-from train.__main__ import main
-from train.data import Dataset
-from train.folds import FOLDS, groups_of, items_of, sides
-from train.run_folder import RunError, run_facts
+from train.reports import card, card_evidence
+from train.training import distillation, fit
+from train.training.run_folder import RunError, run_facts
 
 SHORT = dataclasses.replace(
-    recipes.get("baseline", "best"),
+    recipes.get("baseline", "improved"),
     teacher_weight=0.0,
     input_size=(48, 48),
     epochs=1,
@@ -102,13 +100,13 @@ def test_the_folds_part_the_train_folder(wards: Dataset) -> None:
 def test_each_other_network_learned_as_the_bundle_did_and_is_asked_about_its_own_patients_alone(
     made, wards
 ) -> None:
-    own = bundle.read_contract(made[0])
+    own = bundle.read_model_spec(made[0])
     for fold in range(2, FOLDS + 1):
         lent = made[1] / f"fold-{fold}" / "bundle"
-        contract = bundle.read_contract(lent)
+        spec = bundle.read_model_spec(lent)
         assert (
-            contract.recipe["validation"] == f"held-out-{fold}"
-            and contract.recipe["seed"] == own.recipe["seed"] == 5
+            spec.recipe["validation"] == f"held-out-{fold}"
+            and spec.recipe["seed"] == own.recipe["seed"] == 5
         )
         assert run_facts(lent.parent)["precision"] == own.recipe["precision"]
         assert details.read_copies(lent)[0] == [
@@ -116,11 +114,11 @@ def test_each_other_network_learned_as_the_bundle_did_and_is_asked_about_its_own
         ]
         # Nothing was asked about the test folder.
         assert not (lent / bundle.METRICS).exists() and not (lent / "predictions_test.csv").exists()
-        assert contract.weights_sha256 != own.weights_sha256
+        assert spec.weights_sha256 != own.weights_sha256
 
 
 def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
-    before, after = bundle.read_contract(made[0]), bundle.read_contract(gathered)
+    before, after = bundle.read_model_spec(made[0]), bundle.read_model_spec(gathered)
     own, *others = fold_answers.read(gathered)
     assert len(others) == FOLDS - 1
     ill = sum(len(np.unique(fold.groups[fold.labels == 1])) for fold in (own, *others))
@@ -133,44 +131,42 @@ def test_thresholds_rest_on_every_patient_once(made, gathered, wards) -> None:
     assert (
         f"none of {ill} patients with pneumonia below it, those of {FOLDS} folds, each as answered"
         " by the network that did not learn from it, and none of the"
-        f" {len(np.unique(own.groups[own.labels == 1]))}" in str(after.default.margin)
+        f" {len(np.unique(own.groups[own.labels == 1]))}" in str(after.default.rationale)
     )
-    assert after.default.recall_promised > before.default.recall_promised
+    assert after.default.recall_lower_bound > before.default.recall_lower_bound
     assert (
         dataclasses.replace(
             after, operating_points=before.operating_points, uncertainty=before.uncertainty
         )
         == before
     )
-    assert calibrate.calibrated_contract(before, own, others) == after
+    assert calibration.calibrated_spec(before, own, others) == after
     # What is promised of so few is that the lowest of all is found: no answer on a patient not
     # learned from lies below.
     lowest = min(fold.calibrated["clean"][fold.labels == 1].min() for fold in (own, *others))
     assert after.operating_points[-1].threshold <= lowest
     assert bundle.read_metrics(gathered)["test"].threshold == after.default.threshold
-    assert PneumoniaClassifier.from_pretrained(gathered).contract == after
+    assert PneumoniaClassifier.from_pretrained(gathered).spec == after
     with Image.open(gathered / fold_answers.PICTURE) as drawn:
         assert drawn.width > 600
 
 
 def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> None:
-    contract, found = bundle.read_contract(gathered), bundle.read_details(gathered)
+    spec, found = bundle.read_model_spec(gathered), bundle.read_details(gathered)
     assert [set(row) for row in found["folds"]] == [
         {"patients", "temperature", "auc", "recall", "specificity"}
     ] * FOLDS
     answers = fold_answers.read(gathered)
     for row, fold in zip(found["folds"], answers, strict=True):
         probabilities = calibrated(fold.raw["clean"], row["temperature"])
-        assert row["recall"] == np.mean(
-            probabilities[fold.labels == 1] >= contract.default.threshold
-        )
+        assert row["recall"] == np.mean(probabilities[fold.labels == 1] >= spec.default.threshold)
         assert row["specificity"] == np.mean(
-            probabilities[fold.labels == 0] < contract.default.threshold
+            probabilities[fold.labels == 0] < spec.default.threshold
         )
-    text = card_evidence.operating_points(contract, found, gathered)
+    text = card_evidence.operating_points(spec, found, gathered)
     networks = json.loads((gathered / fold_answers.NETWORKS).read_text())
     lent = [
-        bundle.read_contract(made[1] / f"fold-{number}" / "bundle")
+        bundle.read_model_spec(made[1] / f"fold-{number}" / "bundle")
         for number in range(2, FOLDS + 1)
     ]
     assert list(networks.values()) == [
@@ -182,7 +178,7 @@ def test_the_card_says_whose_answers_the_thresholds_rest_on(made, gathered) -> N
         and f"]({fold_answers.PICTURE})" in text
     )
     assert "Were it like the others" in text and set(found["were_it_like_the_others"]) == {
-        point.name for point in contract.operating_points
+        point.name for point in spec.operating_points
     } - {"default"}
     assert [
         "thresholds rest on all folds" in card.render(folder) for folder in (made[0], gathered)
@@ -195,10 +191,10 @@ def test_a_fold_that_flatters_its_network_is_told_from_one_that_does_not() -> No
     it like them, four.
     """
 
-    def of(missed: int) -> calibrate.Answers:
+    def of(missed: int) -> calibration.Answers:
         labels = np.array([1] * 100 + [0] * 100)
         raw = np.r_[np.full(missed, 0.2), np.full(100 - missed, 0.9), np.full(100, 0.01)]
-        return calibrate.Answers(labels, np.arange(200), {"clean": raw})
+        return calibration.Answers(labels, np.arange(200), {"clean": raw})
 
     folds, clear = [of(1), of(3), of(5)], OperatingPoint("recall-0.95", 0.5, 0.95, 0.95)
     found = fold_answers.were_it_like_the_others(
@@ -235,8 +231,8 @@ def test_what_is_no_fold_of_the_bundle_is_refused(made, wards, tmp_path, capsys)
         main([*command, "--teachers", str(tmp_path)]) == 1
         and "has no teacher; leave --teachers out" in capsys.readouterr().err
     )
-    contract = others / "fold-4" / "bundle" / bundle.CONTRACT
-    contract.write_text(contract.read_text().replace('"seed": 5', '"seed": 6'))
+    spec = others / "fold-4" / "bundle" / bundle.MODEL_SPEC
+    spec.write_text(spec.read_text().replace('"seed": 5', '"seed": 6'))
     with pytest.raises(
         RunError, match=r"fold-4/bundle was not made as .* was, with held-out-4 held out"
     ):
@@ -246,7 +242,7 @@ def test_what_is_no_fold_of_the_bundle_is_refused(made, wards, tmp_path, capsys)
         cross_fold.gather(folder, wards, others)
     # Whatever failed, the bundle is as it was.
     assert (
-        bundle.read_contract(folder) == bundle.read_contract(made[0])
+        bundle.read_model_spec(folder) == bundle.read_model_spec(made[0])
         and not (folder / fold_answers.OTHERS).exists()
     )
     (folder / fold_answers.OTHERS).write_text(
@@ -261,16 +257,14 @@ def test_an_image_that_some_folds_skipped_makes_them_no_strangers(made, wards, t
         Path(shutil.copytree(made[0], tmp_path / "bundle")),
         Path(shutil.copytree(made[1], tmp_path / "others")),
     )
-    contract = others / "fold-5" / "bundle" / bundle.CONTRACT
-    contract.write_text(
-        contract.read_text().replace(
-            '"skipped": []', '"skipped": ["train/NORMAL/IM-0001-0001.jpeg"]'
-        )
+    spec = others / "fold-5" / "bundle" / bundle.MODEL_SPEC
+    spec.write_text(
+        spec.read_text().replace('"skipped": []', '"skipped": ["train/NORMAL/IM-0001-0001.jpeg"]')
     )
-    assert bundle.read_contract(contract.parent).data["skipped"]
+    assert bundle.read_model_spec(spec.parent).data["skipped"]
     assert (
-        cross_fold.gather(folder, wards, others).default.recall_promised
-        > bundle.read_contract(made[0]).default.recall_promised
+        cross_fold.gather(folder, wards, others).default.recall_lower_bound
+        > bundle.read_model_spec(made[0]).default.recall_lower_bound
     )
 
 
@@ -289,10 +283,10 @@ def test_answers_about_patients_that_were_learned_from_are_refused(made, wards, 
 def test_a_folder_holds_the_folds_of_one_bundle(made, wards, tmp_path) -> None:
     folder = Path(shutil.copytree(made[0], tmp_path / "bundle"))
     shutil.copy(made[1] / "fold-2" / "bundle" / bundle.WEIGHTS, folder / bundle.WEIGHTS)
-    contract = bundle.read_contract(made[1] / "fold-2" / "bundle")
-    (folder / bundle.CONTRACT).write_text(
+    spec = bundle.read_model_spec(made[1] / "fold-2" / "bundle")
+    (folder / bundle.MODEL_SPEC).write_text(
         dataclasses.replace(
-            bundle.read_contract(folder), weights_sha256=contract.weights_sha256
+            bundle.read_model_spec(folder), weights_sha256=spec.weights_sha256
         ).to_json()
     )
     with pytest.raises(RunError, match="holds the folds of another bundle"):
@@ -305,7 +299,9 @@ def test_what_was_measured_at_the_threshold_before_is_not_taken_for_todays(
     with pytest.raises(bundle.BundleError, match="rest on all folds, those of runs on their own"):
         seeds.write([gathered, made[0]])
     shutil.copy(made[0] / bundle.METRICS, gathered / bundle.METRICS)
-    with pytest.raises(ReleaseError, match=r"was measured at the threshold .*, the contract's is"):
+    with pytest.raises(
+        ReleaseError, match=r"was measured at the threshold .*, the model spec's is"
+    ):
         card.render(gathered)
     # A run that is made into a bundle again is back on its own fold, and what the others lent it is
     # gone.
@@ -315,18 +311,18 @@ def test_what_was_measured_at_the_threshold_before_is_not_taken_for_todays(
     assert evaluate.unmeasured(SHORT, run, wards) == run / "bundle"
     assert not (run / "bundle" / fold_answers.OTHERS).exists()
     assert (
-        bundle.read_contract(run / "bundle").operating_points
-        == bundle.read_contract(made[0]).operating_points
+        bundle.read_model_spec(run / "bundle").operating_points
+        == bundle.read_model_spec(made[0]).operating_points
     )
 
 
 def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, tmp_path) -> None:
-    contract = bundle.read_contract(made[0])
+    spec = bundle.read_model_spec(made[0])
 
-    def told(**changes: object) -> Contract:
-        return dataclasses.replace(contract, recipe=dict(contract.recipe) | changes)
+    def told(**changes: object) -> ModelSpec:
+        return dataclasses.replace(spec, recipe=dict(spec.recipe) | changes)
 
-    assert cross_fold.recipe_of(contract) == SHORT
+    assert cross_fold.recipe_of(spec) == SHORT
     with pytest.raises(RunError, match=r"another recipe best than today's \(learning_rate\)"):
         cross_fold.recipe_of(told(learning_rate=0.5))
     with pytest.raises(RunError, match="another copy of the data"):
@@ -336,8 +332,8 @@ def test_a_bundle_of_another_recipe_or_data_has_no_folds_here(made, tiny_scan, t
 def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_if_they_were_at_their_defaults(
     made, patched, monkeypatch
 ) -> None:
-    contract, strong = (
-        bundle.read_contract(made[0]),
+    spec, strong = (
+        bundle.read_model_spec(made[0]),
         dataclasses.replace(SHORT, augmentation=recipes.STRONG),
     )
     monkeypatch.setattr(recipes, "get", lambda variant, name: strong)
@@ -346,12 +342,12 @@ def test_a_bundle_of_a_time_when_policies_had_fewer_fields_is_of_todays_recipe_i
     }
     assert (
         cross_fold.recipe_of(
-            dataclasses.replace(contract, recipe=dict(contract.recipe) | {"augmentation": fewer})
+            dataclasses.replace(spec, recipe=dict(spec.recipe) | {"augmentation": fewer})
         )
         == strong
     )
     other = dataclasses.replace(
-        contract, recipe=dict(contract.recipe) | {"augmentation": fewer | {"letters": 0.9}}
+        spec, recipe=dict(spec.recipe) | {"augmentation": fewer | {"letters": 0.9}}
     )
     with pytest.raises(RunError, match=r"another recipe best than today's \(augmentation\)"):
         cross_fold.recipe_of(other)
@@ -362,15 +358,15 @@ def test_folds_are_not_drawn_by_guess_where_a_bundle_does_not_record_its_views(
 ) -> None:
     taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
     monkeypatch.setattr(recipes, "get", lambda variant, name: taught)
-    own, whole = tmp_path / "own", bundle.read_contract(made[0])
+    own, whole = tmp_path / "own", bundle.read_model_spec(made[0])
     shutil.copytree(made[0], own)
-    for lessons in (
+    for recorded in (
         {"teacher": whole.weights_sha256, "views": 1},
         {"teacher": whole.weights_sha256, "views": 1, "policy": {"sepia": 1.0}},
     ):
-        told = json.loads((made[0] / "contract.json").read_text())
-        told["recipe"] |= {"teacher_weight": 0.5, "name": "taught", "lessons": lessons}
-        (own / "contract.json").write_text(json.dumps(told))
+        told = json.loads((made[0] / "model_spec.json").read_text())
+        told["recipe"] |= {"teacher_weight": 0.5, "name": "taught", "distillation": recorded}
+        (own / "model_spec.json").write_text(json.dumps(told))
         with pytest.raises(RunError, match="does not record or that are no longer drawn"):
             cross_fold.train(own, wards, tmp_path / "folds", only=[3], teachers=made[1])
 
@@ -381,7 +377,9 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(
     taught = dataclasses.replace(SHORT, teacher_weight=0.5, name="taught")
     own = tmp_path / "own"
     policy = dataclasses.replace(recipes.VIEWS, letters=0.1)
-    distil.make(made[0], wards, tmp_path / "pool", policy=policy, views=1, size=recipes.VIEW_SIZE)
+    distillation.make(
+        made[0], wards, tmp_path / "pool", policy=policy, views=1, size=recipes.VIEW_SIZE
+    )
     fit.fit(taught, wards, own, pool=tmp_path / "pool")
     student = evaluate.unmeasured(taught, own, wards)
     patched.setattr(recipes, "get", lambda variant, name: taught)
@@ -393,12 +391,13 @@ def test_a_student_of_a_fold_learns_from_the_teacher_of_that_fold(
         cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=stranger)
     (lent,) = cross_fold.train(student, wards, tmp_path / "folds", only=[3], teachers=made[1])
     patched.setattr(recipes, "get", lambda variant, name: SHORT)
-    teacher = bundle.read_contract(made[1] / "fold-3" / "bundle")
-    lessons = bundle.read_contract(lent).recipe["lessons"]
-    assert lessons["teacher"] == teacher.weights_sha256 and lessons["policy"]["letters"] == 0.1, (
-        "the views are drawn as the bundle's were"
-    )
-    assert lessons["precision"] == "float32"
+    teacher = bundle.read_model_spec(made[1] / "fold-3" / "bundle")
+    distillation = bundle.read_model_spec(lent).recipe["distillation"]
+    assert (
+        distillation["teacher"] == teacher.weights_sha256
+        and distillation["policy"]["letters"] == 0.1
+    ), "the views are drawn as the bundle's were"
+    assert distillation["precision"] == "float32"
     # The pool holds no patient that either of them is asked about.
-    pool = distil.read(tmp_path / "folds" / "pool-3")
+    pool = distillation.read(tmp_path / "folds" / "pool-3")
     assert pool.files == [item.relative for item in items_of(wards, "fitted-3")]

@@ -15,8 +15,8 @@ from missing import absent
 from PIL import Image
 
 from pneumonia import radiograph
-from train import data
-from train.data import DataError, Dataset, counts, load, locate, scan
+from train.data import chest_xray
+from train.data.chest_xray import DataError, Dataset, counts, load, locate, scan
 
 
 # --- what is in it
@@ -26,7 +26,7 @@ def test_every_image_is_listed_with_its_label_and_split(tiny_scan):
         split: {"NORMAL": number, "PNEUMONIA": number}
         for split, number in (("train", 12), ("val", 4), ("test", 4))
     }
-    for split in data.SPLITS:
+    for split in chest_xray.SPLITS:
         assert {item.split for item in tiny_scan.split(split)} == {split}
     first = tiny_scan.items[0]
     assert (first.relative, first.label, first.split) == (
@@ -66,7 +66,7 @@ def test_the_patient_is_the_whole_prefix(own_dataset, folder, name, patient, cau
 
 def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
     for item in tiny_scan.items:
-        found = data.named(item.relative)
+        found = chest_xray.named(item.relative)
         assert (found.relative, found.split, found.label, found.patient, found.cause) == (
             item.relative,
             item.split,
@@ -76,12 +76,12 @@ def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
         )
     for name in ("IM-0001-0001.jpeg", "holdout/NORMAL/IM-0001-0001.jpeg", "test/COVID/x.jpeg"):
         with pytest.raises(DataError, match="names no image"):
-            data.named(name)
+            chest_xray.named(name)
 
 
 # --- what may be wrong with it
 # ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("split", data.SPLITS)
+@pytest.mark.parametrize("split", chest_xray.SPLITS)
 def test_a_missing_split_is_named(own_dataset, split):
     shutil.rmtree(own_dataset / split)
     with pytest.raises(DataError, match=f"has no folder {split}; expected train, val, test"):
@@ -407,7 +407,7 @@ def test_the_real_data_is_what_was_published(real):
         "val": {"NORMAL": 8, "PNEUMONIA": 8},
         "test": {"NORMAL": 234, "PNEUMONIA": 390},
     }
-    patients = {split: {item.patient for item in real.split(split)} for split in data.SPLITS}
+    patients = {split: {item.patient for item in real.split(split)} for split in chest_xray.SPLITS}
     assert (len(patients["train"]), len(patients["test"])) == (3654, 428)
     assert not patients["train"] & patients["test"]
 

@@ -479,7 +479,7 @@ def test_suffixes_for_a_file_dialogue():
     )
 
 
-def test_facts_for_the_guard(grey):
+def test_facts_for_the_input_check(grey):
     facts = read(written(chest(grey))).facts
     assert (facts.format, facts.mode, facts.frames, facts.coloured) == (
         "DICOM",

@@ -15,13 +15,16 @@ from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle, evidence
 from pneumonia.classifier import calibrated
-from pneumonia.contract import Metrics, OperatingPoint
 from pneumonia.corruptions import CORRUPTIONS
-from train import calibrate, compare, details, evaluate, fit, fold_answers, recipes
+from pneumonia.model_spec import Metrics, OperatingPoint
+from train import recipes
 from train.__main__ import main
-from train.data import Dataset
-from train.folds import groups_of, items_of
-from train.metrics import confusion
+from train.data.chest_xray import Dataset
+from train.data.folds import groups_of, items_of
+from train.evaluation import calibration, details, evaluate, fold_answers
+from train.evaluation.metrics import confusion
+from train.reports import compare
+from train.training import fit
 
 PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "calibration.png")
 
@@ -44,7 +47,7 @@ def best(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("best") / "baseline-best"
     recipe = dataclasses.replace(
         recipes.get("baseline"),
-        name="best",
+        name="improved",
         validation="held-out",
         input_size=(48, 48),
         epochs=2,
@@ -57,9 +60,9 @@ def best(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
 
 def test_a_run_becomes_a_bundle_with_its_evidence(run: Path, tiny_scan: Dataset) -> None:
     classifier = PneumoniaClassifier.from_pretrained(run / "bundle")
-    assert classifier.contract.recipe["epoch"] == 1
-    assert classifier.contract.recipe["precision"] == "float32"
-    assert classifier.contract.data["fingerprint"] == tiny_scan.fingerprint
+    assert classifier.spec.recipe["epoch"] == 1
+    assert classifier.spec.recipe["precision"] == "float32"
+    assert classifier.spec.data["fingerprint"] == tiny_scan.fingerprint
     assert classifier.metrics["test"].images == 8
     assert classifier.metrics["validation"].split == "val"
     for name in (*PICTURES, "training_curves.png"):
@@ -69,7 +72,7 @@ def test_a_run_becomes_a_bundle_with_its_evidence(run: Path, tiny_scan: Dataset)
 
 def test_the_last_epoch_leaves_evidence_but_no_weights(run: Path) -> None:
     last = run / "last-epoch"
-    assert bundle.read_contract(last).recipe["epoch"] == 2
+    assert bundle.read_model_spec(last).recipe["epoch"] == 2
     assert bundle.read_metrics(last)["test"].images == 8
     assert len(evaluate.read_history(last / evaluate.HISTORY)) == 2
     assert len(evaluate.read_history(run / "bundle" / evaluate.HISTORY)) == 1
@@ -80,20 +83,20 @@ def test_a_recipe_that_holds_patients_out_is_calibrated_on_them(
     best: Path, tiny_scan: Dataset
 ) -> None:
     classifier = PneumoniaClassifier.from_pretrained(best / "bundle")
-    contract, held_out = classifier.contract, items_of(tiny_scan, "held-out")
-    assert [point.name for point in contract.operating_points] == [
+    spec, held_out = classifier.spec, items_of(tiny_scan, "held-out")
+    assert [point.name for point in spec.operating_points] == [
         "default",
         "recall-0.95",
         "recall-0.98",
         "recall-0.99",
         "recall-1.00",
     ]
-    # So few patients promise next to nothing, and the contract says so: .1^(1/n) is all that the
+    # So few patients promise next to nothing, and the model spec says so: .1^(1/n) is all that the
     # lowest of n promises.
     ill = len({item.patient for item in held_out if item.label == 1})
-    assert contract.default.recall_promised == pytest.approx(0.1 ** (1 / ill), abs=1e-3)
-    assert "no more, from so few" in str(contract.default.margin)
-    assert contract.recipe["validation"] == "held-out" and "threshold" not in contract.recipe
+    assert spec.default.recall_lower_bound == pytest.approx(0.1 ** (1 / ill), abs=1e-3)
+    assert "no more, from so few" in str(spec.default.rationale)
+    assert spec.recipe["validation"] == "held-out" and "threshold" not in spec.recipe
     assert classifier.metrics["validation"].split == "held-out" and classifier.metrics[
         "validation"
     ].images == len(held_out)
@@ -106,24 +109,24 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
     names, labels, raw = details.read_copies(best / "bundle")
     assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
     assert list(raw) == ["clean", *CORRUPTIONS]
-    contract = bundle.read_contract(best / "bundle")
-    again = calibrate.calibrated_contract(
-        dataclasses.replace(contract, temperature=1.0),
-        calibrate.Answers(labels, groups_of(tiny_scan, "held-out"), raw),
+    spec = bundle.read_model_spec(best / "bundle")
+    again = calibration.calibrated_spec(
+        dataclasses.replace(spec, temperature=1.0),
+        calibration.Answers(labels, groups_of(tiny_scan, "held-out"), raw),
     )
-    assert again == contract
+    assert again == spec
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
-    assert np.allclose(calibrated(raw["clean"], contract.temperature), probabilities, atol=1e-6)
+    assert np.allclose(calibrated(raw["clean"], spec.temperature), probabilities, atol=1e-6)
 
 
 def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
     found = bundle.read_details(best / "bundle")
-    contract = bundle.read_contract(best / "bundle")
+    spec = bundle.read_model_spec(best / "bundle")
     names, labels, probabilities = evidence.read_predictions(
         best / "bundle" / "predictions_test.csv"
     )
-    for point in contract.operating_points:
+    for point in spec.operating_points:
         counted = evidence.outcome(labels, probabilities, point.threshold)
         measured = Metrics.from_dict(found["operating_points"][point.name]["test"])
         assert (
@@ -143,7 +146,7 @@ def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
     ) == (8, 6)
     assert set(found["corruptions"]) == {"clean", *CORRUPTIONS}
     shares = found["uncertain"]
-    wrong = int(np.sum((probabilities >= contract.default.threshold) != (labels == 1)))
+    wrong = int(np.sum((probabilities >= spec.default.threshold) != (labels == 1)))
     assert shares["wrong"] + shares["wrong_elsewhere"] == wrong and shares["wrong"] <= shares[
         "images"
     ] <= len(names)
@@ -231,7 +234,7 @@ def test_the_command_confirms_a_true_bundle_and_exposes_a_false_one(
     boast = dataclasses.replace(
         metrics["test"], figures={**metrics["test"].figures, "auc": flattered}
     )
-    bundle.write_metrics(false, metrics | {"test": boast}, bundle.read_contract(false))
+    bundle.write_metrics(false, metrics | {"test": boast}, bundle.read_model_spec(false))
     assert (
         main(
             ["evaluate", str(false), "--data", str(tiny_scan.root), "--out", str(tmp_path / "out2")]
@@ -312,18 +315,17 @@ def test_a_comparison_without_evidence_or_markers_says_what_to_do(
 def test_the_published_contract_recomputes_from_the_published_answers(variant: str) -> None:
     assets = Path(__file__).parents[1] / "assets"
     folder = assets / "models" / variant
-    contract = bundle.read_contract(folder)
-    if contract.recipe.get("validation") != "held-out":
+    spec = bundle.read_model_spec(folder)
+    if spec.recipe.get("validation") != "held-out":
         # Fixed beforehand by its recipe, and by nothing measured.
-        assert (contract.operating_points, contract.temperature) == (
+        assert (spec.operating_points, spec.temperature) == (
             (OperatingPoint("default", recipes.get(variant).threshold),),
             1.0,
         )
         return
     own, *others = fold_answers.read(folder, compare.duplicates(assets / "results"))
     assert (
-        calibrate.calibrated_contract(dataclasses.replace(contract, temperature=1.0), own, others)
-        == contract
+        calibration.calibrated_spec(dataclasses.replace(spec, temperature=1.0), own, others) == spec
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from pneumonia import evidence
-from pneumonia.contract import Contract, ContractError, Figure
+from pneumonia.model_spec import Estimate, ModelSpec, ModelSpecError
 
 # Five pneumonias and four healthy; at .5 two are missed and one is called back.
 LABELS = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0])
@@ -25,9 +25,9 @@ def test_an_outcome_counts_people() -> None:
         4,
         0.5,
     )
-    assert found.recall == Figure(3 / 5, *evidence.wilson(3, 5), "wilson")
-    assert found.specificity == Figure(3 / 4, *evidence.wilson(3, 4), "wilson")
-    assert found.accuracy == Figure(6 / 9, *evidence.wilson(6, 9), "wilson")
+    assert found.recall == Estimate(3 / 5, *evidence.wilson(3, 5), "wilson")
+    assert found.specificity == Estimate(3 / 4, *evidence.wilson(3, 4), "wilson")
+    assert found.accuracy == Estimate(6 / 9, *evidence.wilson(6, 9), "wilson")
     assert found.missed_interval == evidence.wilson(2, 5)
     assert found.called_back_interval == evidence.wilson(1, 4)
 
@@ -106,23 +106,23 @@ def test_a_table_of_predictions_is_read(tmp_path: Path) -> None:
 def test_a_table_that_is_none_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "predictions_test.csv"
     file.write_text(text)
-    with pytest.raises(ContractError, match=r"predictions_test\.csv must have the columns"):
+    with pytest.raises(ModelSpecError, match=r"predictions_test\.csv must have the columns"):
         evidence.read_predictions(file)
     with pytest.raises(FileNotFoundError):
         evidence.read_predictions(tmp_path / "none.csv")
 
 
-def test_bettered_rounds_are_called_earlier_and_counted(make_contract) -> None:
-    def of(variant: str, name: str) -> Contract:
-        return make_contract(variant, (64, 64), recipe={"name": name})
+def test_bettered_rounds_are_called_earlier_and_counted(make_spec) -> None:
+    def of(variant: str, name: str) -> ModelSpec:
+        return make_spec(variant, (64, 64), recipe={"name": name})
 
     further = [
-        of("baseline", "best"),
-        of("xception", "best"),
-        of("baseline", "seed"),
-        of("xception", "best"),
+        of("baseline", "improved"),
+        of("xception", "improved"),
+        of("baseline", "original"),
+        of("xception", "improved"),
     ]
-    assert evidence.rounds([of("baseline", "best"), of("xception", "best")], further) == [
+    assert evidence.rounds([of("baseline", "improved"), of("xception", "improved")], further) == [
         ", earlier",
         ", earlier 1",
         "",

@@ -17,7 +17,7 @@ LOWER_RIGHT = np.array([[4, 5], [7, 8]], np.float32)
 
 
 @pytest.fixture
-def classifier(make_contract, monkeypatch):
+def classifier(make_spec, monkeypatch):
     image = keras.Input((3, 3, 3), name="image")
     linear = layers.Conv2D(3, 2, name="linear")(image)
     rectified = layers.ReLU(name="rectified")(linear)
@@ -29,7 +29,7 @@ def classifier(make_contract, monkeypatch):
     kernel[1, 1, 0, 0], kernel[1, 1, 0, 1] = 1, -3
     model.get_layer("linear").set_weights([kernel, np.array([0, 0, 2], np.float32)])
     classifier = PneumoniaClassifier(
-        model, make_contract("baseline", (3, 3), gallery_layers=("linear", "rectified"))
+        model, make_spec("baseline", (3, 3), gallery_layers=("linear", "rectified"))
     )
     # Nine pixels on paper would not survive being made a 224-pixel JPEG.
     monkeypatch.setattr(
@@ -77,14 +77,14 @@ def test_every_layer_with_maps_is_listed_and_no_other(classifier):
 
 @pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
 def test_the_gallery_is_a_part_of_the_listed_layers_in_their_order(
-    untrained_models, make_contract, small_size, variant
+    untrained_models, make_spec, small_size, variant
 ):
     classifier = PneumoniaClassifier(
-        untrained_models[variant], make_contract(variant, small_size(variant))
+        untrained_models[variant], make_spec(variant, small_size(variant))
     )
     listed = explain.spatial_layers(classifier)
-    assert [name for name in listed if name in classifier.contract.gallery_layers] == list(
-        classifier.contract.gallery_layers
+    assert [name for name in listed if name in classifier.spec.gallery_layers] == list(
+        classifier.spec.gallery_layers
     )
 
 
@@ -140,7 +140,7 @@ def test_a_cut_network_is_made_once_and_goes_with_its_classifier(classifier, pic
     cut = explain._CUT[classifier]["linear"]
     explain.activations(classifier, [picture], "linear")
     assert explain._CUT[classifier]["linear"] is cut
-    other = PneumoniaClassifier(classifier.model, classifier.contract)
+    other = PneumoniaClassifier(classifier.model, classifier.spec)
     explain.activations(other, [picture], "linear")
     gone = weakref.ref(other)
     del other
@@ -152,7 +152,7 @@ def test_a_cut_network_is_made_once_and_goes_with_its_classifier(classifier, pic
 def test_every_gallery_layer_of_every_variant_gives_maps(models_folder, drawn_radiograph, variant):
     classifier = PneumoniaClassifier.from_pretrained(models_folder / variant)
     pictures = [drawn_radiograph(1, 0), drawn_radiograph(2, 1)]
-    for layer in classifier.contract.gallery_layers:
+    for layer in classifier.spec.gallery_layers:
         maps = explain.activations(classifier, pictures, layer)
         assert maps.ndim == 4 and len(maps) == 2 and np.isfinite(maps).all(), layer
         assert maps.shape[3] == classifier.model.get_layer(layer).output.shape[3]

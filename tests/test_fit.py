@@ -20,12 +20,12 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
-from train import network
-from train.augment import Geometry
-from train.data import DataError, Dataset, counts, load, scan
-from train.fit import Batches, at_epoch, fit
+from train.augmentation.geometry import Geometry
+from train.data.chest_xray import DataError, Dataset, counts, load, scan
 from train.recipes import Recipe, get
-from train.run_folder import RunError, history_of, run_facts, write_atomically
+from train.training import network
+from train.training.fit import Batches, at_epoch, fit
+from train.training.run_folder import RunError, history_of, run_facts, write_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EPOCHS, KEPT, STOPPED = 16, 15, 5
@@ -185,7 +185,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import test_fit
-from train import data, fit
+from train.data import chest_xray
+from train.training import fit
 
 batch = fit.Batches.__getitem__
 

@@ -1,4 +1,4 @@
-"""What the recipes BEST ask of training: a pre-trained network trained whole, views of another
+"""What the recipes IMPROVED ask of training: a pre-trained network trained whole, views of another
 size, schedules, balance and penalties.
 """
 
@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from pneumonia.architectures import CATALOGUE
-from train import folds, network
-from train.data import load
-from train.fit import Batches, agreement, fit
+from train.data import folds
+from train.data.chest_xray import load
 from train.recipes import get
-from train.run_folder import RunError, history_of, run_facts
+from train.training import network
+from train.training.fit import Batches, agreement, fit
+from train.training.run_folder import RunError, history_of, run_facts
 
 
 @pytest.fixture(scope="module")
 def recipe():
     return replace(
-        get("xception", "best"),
+        get("xception", "improved"),
         input_size=(80, 80),
         training_size=(72, 72),
         epochs=2,
@@ -29,7 +30,7 @@ def recipe():
         batch_size=8,
         learning_rate=0.001,
         warmup=0.5,
-        decorrelated=False,
+        nuisance_reweighting=False,
         balanced=True,
     )
 
@@ -94,12 +95,12 @@ def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
 
 def test_a_recipe_against_nuisances_notes_what_they_told(tiny_scan, tmp_path):
     plain = replace(
-        get("baseline", "best"),
+        get("baseline", "improved"),
         teacher_weight=0.0,
         input_size=(40, 40),
         epochs=1,
         keep_epoch=1,
-        decorrelated=True,
+        nuisance_reweighting=True,
     )
     fit(plain, tiny_scan, tmp_path / "run")
     assert 0 <= run_facts(tmp_path / "run")["nuisance_auc"] <= 1

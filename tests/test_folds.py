@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from train.data import DataError, scan
-from train.folds import ENDS, FITTED, HELD_OUT, MIDDLE, groups_of, items_of
+from train.data.chest_xray import DataError, scan
+from train.data.folds import ENDS, FITTED, HELD_OUT, MIDDLE, groups_of, items_of
 
 
 def test_the_two_sides_are_the_train_folder(tiny_scan):

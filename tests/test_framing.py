@@ -9,11 +9,12 @@ import pytest
 
 from pneumonia import lungs
 from pneumonia.corruptions import aspect
-from train import folds, framing
-from train.data import load
-from train.fit import Batches
-from train.policy import Policy
+from train.augmentation import framing
+from train.augmentation.policy import Policy
+from train.data import folds
+from train.data.chest_xray import load
 from train.recipes import get
+from train.training.fit import Batches
 
 # Nothing but a crop of the whole picture's area, where its shape allows.
 PLAIN = Policy(
@@ -85,14 +86,14 @@ def test_a_policy_that_frames_alike_must_be_told_how(drawn_radiograph):
 
 def test_a_batch_is_framed_by_the_frames_of_its_own_images(tiny_scan):
     images, labels, _ = load(folds.items_of(tiny_scan, "train"), (40, 40))
-    recipe = get("xception", "best").__class__(
+    recipe = get("xception", "improved").__class__(
         **(
-            vars(get("xception", "best"))
+            vars(get("xception", "improved"))
             | {
                 "augmentation": PLAIN,
                 "training_size": (40, 40),
                 "batch_size": 5,
-                "decorrelated": False,
+                "nuisance_reweighting": False,
             }
         )
     )

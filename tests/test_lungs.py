@@ -12,8 +12,8 @@ import pytest
 from pneumonia import lungs, radiograph
 from pneumonia.corruptions import border, brightness, contrast, crop
 from pneumonia.lungs import Shape, lung_mask
-from train import lungs as fitting
-from train.lungs import dice, islands, pose_of
+from tools import lung_atlas as fitting
+from tools.lung_atlas import dice, islands, pose_of
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 

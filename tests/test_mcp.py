@@ -50,7 +50,7 @@ def test_every_endpoint_is_a_tool_with_words(models_folder, tmp_path, monkeypatc
             "image",
             "variant",
             "operating_point",
-            "overrule",
+            "force",
         }
     finally:
         page.close()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from pneumonia.contract import Metrics
 from pneumonia.evidence import wilson
-from train import metrics
+from pneumonia.model_spec import Metrics
+from train.evaluation import metrics
 
 # Four pneumonias and four healthy; at 0.5 one is missed and one is called back.
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from page import answers, compare, moves, predict, report
+from page import answers, compare, predict, report, robustness
 from page.served import Models, Shown
 from page.words import answers as said
 from page.words import compare as compare_words
-from page.words import moves as moves_words
 from page.words import report as report_words
+from page.words import robustness as moves_words
 from pneumonia import OperatingPoint, Radiograph, probes
 
 
@@ -70,15 +70,15 @@ def test_predict_says_why_it_does_not_answer(models, shown):
         text.count("It is in colour.")
         for text in predict.answered(models, refused, "baseline", "default")
     ] == [1]
-    overruled = list(
+    forced = list(
         predict.answered(
             models,
-            Shown(shown.picture, reasons=("It is in colour.",), overruled=True),
+            Shown(shown.picture, reasons=("It is in colour.",), forced=True),
             "baseline",
             "default",
         )
     )
-    assert len(overruled) == 2 and "class='probability'" in overruled[0]
+    assert len(forced) == 2 and "class='probability'" in forced[0]
 
 
 def test_the_setting_keeps_the_point_a_model_has(models):
@@ -91,11 +91,9 @@ def test_the_setting_keeps_the_point_a_model_has(models):
     assert predict.settings(models, "baseline", "recall-0.42").value == "default"
 
 
-def test_a_model_with_one_threshold_says_that_it_is_fixed(models, make_contract, monkeypatch):
-    contract = make_contract(
-        "baseline", (64, 64), operating_points=(OperatingPoint("default", 0.5),)
-    )
-    monkeypatch.setattr(models, "evidence", lambda _: type("Known", (), {"contract": contract}))
+def test_a_model_with_one_threshold_says_that_it_is_fixed(models, make_spec, monkeypatch):
+    spec = make_spec("baseline", (64, 64), operating_points=(OperatingPoint("default", 0.5),))
+    monkeypatch.setattr(models, "evidence", lambda _: type("Known", (), {"spec": spec}))
     fixed = predict.settings(models, "baseline", "recall-0.98")
     assert (fixed.choices, fixed.value, fixed.interactive, fixed.info) == (
         [("fixed at 0.5", "default")],
@@ -168,7 +166,7 @@ def test_agreement_in_words(called, said):
 # --- what moves it
 # ----------------------------------------------------------------------------------------------------------------------
 def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
-    text = moves.chart(
+    text = robustness.chart(
         probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.9}),
         OperatingPoint("default", 0.4),
         "Baseline CNN",
@@ -192,10 +190,10 @@ def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
 
 
 def test_probes_run_on_the_visitors_own_picture(models, shown):
-    ((patches, chart),) = moves.moved(models, shown, "baseline")
+    ((patches, chart),) = robustness.moved(models, shown, "baseline")
     assert moves_words.OCCLUSION_IDLE in patches
     assert chart.count("class='shot'") == len(probes.PROBES) + 1
-    ((_, refused),) = moves.moved(
+    ((_, refused),) = robustness.moved(
         models, Shown(shown.picture, reasons=("It is a cat.",)), "baseline"
     )
     assert "It is a cat." in refused and "class='probes'" not in refused
@@ -204,7 +202,7 @@ def test_probes_run_on_the_visitors_own_picture(models, shown):
 def test_patches_say_where_covering_changes_most():
     falls = np.zeros((9, 9), np.float32)
     falls[8, 8], falls[0, 4] = 0.4, -0.2
-    text = moves.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.9)
+    text = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.9)
     assert (
         "Covered at its most important place, the lower right of the picture, the probability falls"
         " by 40.0 points, from 90.0% to 50.0%." in text
@@ -217,7 +215,7 @@ def test_patches_say_where_covering_changes_most():
 
 def test_patches_of_no_effect_are_pale_and_said_to_be():
     falls = np.full((9, 9), 0.004, np.float32)
-    text = moves.patches(Radiograph(np.zeros((100, 100), np.uint8), "x"), falls, 0.9)
+    text = robustness.patches(Radiograph(np.zeros((100, 100), np.uint8), "x"), falls, 0.9)
     assert moves_words.OCCLUSION_FLAT.format(points="0.4") in text
     film = re.search(r"film pneumonia' src='data:image/webp;base64,([^']+)'", text)
     # A hundredth of the full colour's tenth.
@@ -228,10 +226,10 @@ def test_patches_of_no_effect_are_pale_and_said_to_be():
 
 
 def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
-    (explain,) = moves.endpoints(models)
-    monkeypatch.setattr(moves, "received", lambda _: shown)
+    (explain,) = robustness.endpoints(models)
+    monkeypatch.setattr(robustness, "received", lambda _: shown)
     found = explain({}, "augmented")
-    assert set(found) == set(moves.Explanation.__annotations__)
+    assert set(found) == set(robustness.Explanation.__annotations__)
     assert np.shape(found["cells"]) == (found["height"], found["width"]) == (8, 8)
     assert 1 / (1 + np.exp(-found["logit"])) == pytest.approx(found["probability"], abs=1e-5)
     assert [one["probe"] for one in found["moved"]] == [
@@ -248,10 +246,10 @@ def test_the_report_holds_everything_and_asks_for_nothing(models, shown):
     reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
     moved = probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
     text = report.page(reading, moved, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
-    contract = models["baseline"].contract
+    spec = models["baseline"].spec
     for part in (
-        contract.weights_sha256,
-        contract.commit,
+        spec.weights_sha256,
+        spec.commit,
         "2026-01-02 03:04 UTC",
         answers.cost_sentence(reading),
         "Not a medical device",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.policy import Policy, clahe
+from train.augmentation.policy import Policy, clahe
 
 NOTHING = Policy(
     smallest_area=1.0, aspect=0.0, horizontal_flip=False, gamma=0.0, contrast=0.0, brightness=0.0

@@ -98,10 +98,10 @@ def test_a_photograph_is_refused_with_its_reason_unless_overruled(
     captured = capsys.readouterr()
     assert [line.split()[-1] for line in captured.out.splitlines()] == [images[1]]
     assert "temple.jpeg was not answered. It is in colour" in captured.err
-    assert main([*asked, "--overrule", "--json"]) == 0
+    assert main([*asked, "--force", "--json"]) == 0
     temple, chest = json.loads(capsys.readouterr().out)
-    assert temple["doubts"][0].startswith("It is in colour")
-    assert chest["doubts"] == []
+    assert temple["warnings"][0].startswith("It is in colour")
+    assert chest["warnings"] == []
 
 
 @pytest.mark.parametrize(

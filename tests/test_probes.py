@@ -11,8 +11,8 @@ import pytest
 
 from pneumonia import lungs, probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.contract import Contract
 from pneumonia.corruptions import CORRUPTIONS, shut
+from pneumonia.model_spec import ModelSpec
 from pneumonia.probes import PROBES, Probe, Probed
 from pneumonia.radiograph import Radiograph
 
@@ -21,7 +21,7 @@ BY_NAME = {probe.name: probe for probe in PROBES}
 
 
 @pytest.fixture
-def mean_reader(make_contract: Callable[..., Contract]) -> Callable[..., PneumoniaClassifier]:
+def mean_reader(make_spec: Callable[..., ModelSpec]) -> Callable[..., PneumoniaClassifier]:
     """A function from a box (top, bottom, left, right), in pixels, to a classifier whose
     probability is the mean grey value of that box over 255.
     """
@@ -33,7 +33,7 @@ def mean_reader(make_contract: Callable[..., Contract]) -> Callable[..., Pneumon
             1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / (3 * 255))
         )
         model = keras.Model(inputs, answer(keras.layers.GlobalAveragePooling2D()(box)))
-        return PneumoniaClassifier(model, make_contract("baseline", (SIDE, SIDE)))
+        return PneumoniaClassifier(model, make_spec("baseline", (SIDE, SIDE)))
 
     return build
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, t
 
-from train.promise import CONFIDENCE, confidence_in, promise, rank, supported
+from train.evaluation.promise import CONFIDENCE, confidence_in, promise, rank, supported
 
 
 def test_confidence_falls_with_every_patient_missed() -> None:

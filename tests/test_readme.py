@@ -64,7 +64,7 @@ def test_the_lines_for_python_work_as_printed() -> None:
     )
     assert run.returncode == 0, run.stderr
     usual, other = run.stdout.splitlines()
-    assert "label='PNEUMONIA'" in usual and "doubts=()" in usual
+    assert "label='PNEUMONIA'" in usual and "warnings=()" in usual
     assert re.findall(r"threshold=([\d.]+)", usual) != re.findall(r"threshold=([\d.]+)", other)
 
 
@@ -104,7 +104,7 @@ def test_what_is_said_beside_what_others_published_is_what_the_tables_say() -> N
         labels, probabilities = answered(variant)
         points = {
             point["name"]: point["threshold"]
-            for point in figures(f"models/{variant}/contract.json", "operating_points")
+            for point in figures(f"models/{variant}/model_spec.json", "operating_points")
         }
         shares[variant] = (
             f"{np.mean((probabilities >= points['recall-0.95']) == (labels == 1)):.0%}"
@@ -132,7 +132,7 @@ def test_what_is_said_beside_what_others_published_is_what_the_tables_say() -> N
         f"the default is right for {known['baseline']} (baseline), {known['augmented']} (augmented)"
         f" and {known['xception']} (Xception);" in text
     )
-    copies = figures("models/xception/stress.json", "originals", "other_copies")
+    copies = figures("models/xception/robustness.json", "originals", "other_copies")
     assert (
         f"moves by {copies['mean']:.3f} on average and {copies['max']:.3f} at most, and"
         f" {copies['change']} of its 16 answers change" in text
@@ -146,10 +146,12 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
         return f"{1 - figures(f'models/{variant}/metrics.json', split, 'figures', 'specificity', 'value'):.0%}"
 
     def cleared(variant: str, probe: str) -> str:
-        return f"{figures(f'models/{variant}/stress.json', 'figures', 'held-out', probe, 'specificity', 'value'):.0%}"
+        return f"{figures(f'models/{variant}/robustness.json', 'figures', 'held-out', probe, 'specificity', 'value'):.0%}"
 
     def seen(variant: str, probe: str, figure: str = "specificity") -> float:
-        return figures(f"models/{variant}/stress.json", "figures", "test", probe, figure, "value")
+        return figures(
+            f"models/{variant}/robustness.json", "figures", "test", probe, figure, "value"
+        )
 
     lungs = {
         variant: f"{seen(variant, 'lungs only', 'auc'):.2f}".lstrip("0") for variant in CATALOGUE
@@ -163,7 +165,9 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
         for variant in CATALOGUE
     }
     for variant in ("baseline", "augmented"):
-        chance = figures(f"models/{variant}/stress.json", "figures", "test", "lungs only", "auc")
+        chance = figures(
+            f"models/{variant}/robustness.json", "figures", "test", "lungs only", "auc"
+        )
         assert chance["low"] < 0.5 < chance["high"], "README: no better than chance"
     price = {
         variant: (called_ill(variant, "test"), called_ill(variant, "validation"))
@@ -192,7 +196,7 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     ), "README: of two the lower"
     altered = {
         probe: found["recall"]["value"]
-        for probe, found in figures("models/xception/stress.json", "figures", "test").items()
+        for probe, found in figures("models/xception/robustness.json", "figures", "test").items()
     }
     assert min(altered.values()) >= 0.97, (
         "README: Xception's recall on the test folder stays at 97% or more under every change"
@@ -200,7 +204,7 @@ def test_the_figures_within_sentences_are_those_of_the_bundles() -> None:
     missed = 1 - figures(
         "results/augmented-seed/metrics.json", "test", "figures", "recall", "value"
     )
-    before = figures("results/baseline-best-2/stress.json", "figures")
+    before = figures("results/baseline-improved-2/robustness.json", "figures")
     before_cleared = {
         split: {
             probe: f"{found['specificity']['value']:.0%}" for probe, found in before[split].items()

@@ -1,4 +1,4 @@
-"""The recipes named SEED say what the source did, number by number."""
+"""The recipes named ORIGINAL say what the source did, number by number."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 
 from pneumonia.architectures import CATALOGUE
 from train import recipes
-from train.augment import Geometry
+from train.augmentation.geometry import Geometry
 from train.recipes import Recipe, get
 
 
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_each_variant_repeats_the_source(variant):
     recipe = get(variant)
-    assert (recipe.variant, recipe.name) == (variant, "seed")
-    assert recipe == get(variant, "seed")
+    assert (recipe.variant, recipe.name) == (variant, "original")
+    assert recipe == get(variant, "original")
     assert (recipe.seed, recipe.batch_size, recipe.threshold, recipe.validation) == (
         42,
         32,
@@ -61,7 +61,9 @@ def test_unknown_names_are_answered_with_those_there_are():
         KeyError, match="no variant 'resnet'; expected one of baseline, augmented, xception"
     ):
         get("resnet")
-    with pytest.raises(KeyError, match=r"baseline has no recipe 'worst'; expected one of .*seed"):
+    with pytest.raises(
+        KeyError, match=r"baseline has no recipe 'worst'; expected one of original, improved"
+    ):
         get("baseline", "worst")
     # A module of the package that is no variant is none either.
     with pytest.raises(KeyError, match="no variant"):
@@ -80,7 +82,7 @@ def test_nothing_random_comes_before_features_that_are_computed_once():
 
 
 def test_a_new_recipe_in_a_variants_file_is_found_by_its_name(monkeypatch):
-    best = replace(get("baseline"), name="best", epochs=200)
-    monkeypatch.setattr("train.recipes.baseline.BEST", best, raising=False)
-    assert recipes.get("baseline", "best") is best
+    best = replace(get("baseline"), name="improved", epochs=200)
+    monkeypatch.setattr("train.recipes.baseline.IMPROVED", best, raising=False)
+    assert recipes.get("baseline", "improved") is best
     assert isinstance(best, Recipe)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from pneumonia import bundle
-from train import details, seeds
 from train.__main__ import main
-from train.metrics import measure
+from train.evaluation import details, seeds
+from train.evaluation.metrics import measure
 
 NAMES = [
     "train/NORMAL/a.jpeg",
@@ -26,7 +26,7 @@ ORDERED, ONE_WRONG = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.1, 0.85, 0.8, 0
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_contract) -> Callable[..., Path]:
+def run(tmp_path: Path, make_spec) -> Callable[..., Path]:
     """Makes a finished run's bundle, without weights: its answers under two corruptions, and what
     the test folder said.
     """
@@ -37,18 +37,18 @@ def run(tmp_path: Path, make_contract) -> Callable[..., Path]:
         folder = tmp_path / f"run-{seed}-{sha}"
         folder.mkdir()
         settings = {
-            "name": "best",
+            "name": "improved",
             "seed": seed,
             "epochs": 3,
             "training_seconds": 100 * seed,
         } | recipe
-        contract = make_contract(
+        spec = make_spec(
             "baseline", (100, 100), recipe=settings, weights_sha256=sha * 64, temperature=2.0
         )
-        (folder / "contract.json").write_text(contract.to_json())
+        (folder / "model_spec.json").write_text(spec.to_json())
         details.write_copies(folder, NAMES, {"clean": ORDERED, "first": first, "second": second})
         bundle.write_metrics(
-            folder, {"test": measure(LABELS, test, 0.5, "test", resamples=20)}, contract
+            folder, {"test": measure(LABELS, test, 0.5, "test", resamples=20)}, spec
         )
         return folder
 
@@ -66,7 +66,9 @@ def test_the_best_validation_is_kept_whatever_the_test_folder_says(run) -> None:
     values = seeds.read(better)
     assert values is not None
     assert [(entry["seed"], entry["chosen"]) for entry in values["runs"]] == [(1, False), (2, True)]
-    assert seeds.merit(values["runs"][0]["validation"]) == pytest.approx((0.875 + 0.75) / 2)
+    assert seeds.selection_score(values["runs"][0]["validation"]) == pytest.approx(
+        (0.875 + 0.75) / 2
+    )
     assert values["runs"][0]["validation"]["worst_name"] == "second"
     assert main(["seeds", str(worse), str(better)]) == 0 and main(["seeds", str(worse)]) == 1
     # Test accuracy 1 and .75: mean .875, standard deviation .25 / sqrt(2).
@@ -90,7 +92,7 @@ def test_the_picture_shows_every_run_the_mean_and_which_was_kept(run) -> None:
         "1.0000",
     ] and "chooses" in both.get_title()
     assert [text.get_text() for text in both.texts] == [
-        f"{seeds.merit(entry['validation']):.4f}" for entry in values["runs"]
+        f"{seeds.selection_score(entry['validation']):.4f}" for entry in values["runs"]
     ]
     assert [text.get_text() for text in accuracy.texts] == ["1.000", "0.750"]
     mean, first, second = worst.lines

@@ -11,12 +11,13 @@ import pytest
 
 from pneumonia import PneumoniaClassifier, bundle
 from pneumonia.architectures import baseline
-from train import fit, recipes, soup
+from train import recipes, soup
 from train.__main__ import main
-from train.run_folder import RunError, history_of, run_facts
+from train.training import fit
+from train.training.run_folder import RunError, history_of, run_facts
 
 SHORT = replace(
-    recipes.get("baseline", "best"),
+    recipes.get("baseline", "improved"),
     teacher_weight=0.0,
     input_size=(48, 48),
     epochs=2,
@@ -61,7 +62,7 @@ def test_a_soup_is_a_run_whose_bundle_says_whose_mean_it_is(
         == 0
     )
     made = PneumoniaClassifier.from_pretrained(tmp_path / "soup" / "bundle")
-    assert made.contract.recipe["averaged"] == [1, 2]
+    assert made.spec.recipe["averaged"] == [1, 2]
     first, second = (fit.at_epoch(SHORT, runs / name, 2).get_weights() for name in ("1", "2"))
     for value, one, other in zip(made.model.get_weights(), first, second, strict=True):
         assert value == pytest.approx((one + other) / 2, abs=1e-3)

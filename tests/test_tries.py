@@ -12,11 +12,11 @@ import pytest
 from train import recipes, tries
 from train.__main__ import main
 from train.recipes import STRONG, get
-from train.run_folder import RunError
+from train.training.run_folder import RunError
 
 
 def test_changes_reach_fields_and_the_policy():
-    recipe = get("xception", "best")
+    recipe = get("xception", "improved")
     changed = tries.changed(
         recipe, {"epochs": 1, "training_size": [96, 96], "augmentation.jpeg": 0.0}
     )
@@ -30,7 +30,7 @@ def test_changes_reach_fields_and_the_policy():
 
 def test_a_try_is_trained_judged_and_written_down(tiny_dataset, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    best = replace(get("baseline", "best"), teacher_weight=0.0, batch_size=8)
+    best = replace(get("baseline", "improved"), teacher_weight=0.0, batch_size=8)
     monkeypatch.setattr(recipes, "get", lambda variant, name: best)
     arguments = [
         "try",

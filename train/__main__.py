@@ -12,12 +12,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # thread's core than they gain.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from pneumonia import BundleError, ContractError
+from pneumonia import BundleError, ModelSpecError
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import HubError
 from pneumonia.release import ReleaseError
-from train import card, commands, data, fit, recipes
-from train.run_folder import RunError
+from train import commands, recipes
+from train.data import chest_xray
+from train.reports import card
+from train.training import fit
+from train.training.run_folder import RunError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (data.DataError, RunError, BundleError, ContractError, ReleaseError, HubError) as error:
+    except (
+        chest_xray.DataError,
+        RunError,
+        BundleError,
+        ModelSpecError,
+        ReleaseError,
+        HubError,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyError as error:
@@ -68,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command = subparsers.add_parser(name, help=help_text)
         _add_data(command)
-        command.add_argument("--recipe", default="seed", help="which recipe (default: %(default)s)")
+        command.add_argument(
+            "--recipe", default="original", help="which recipe (default: %(default)s)"
+        )
         command.add_argument(
             "--epochs", type=int, help="how many epochs, instead of the recipe's number"
         )
@@ -190,7 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.try_recipe)
 
     command = subparsers.add_parser(
-        "guard", help="fit and measure the guard that refuses what is no frontal chest X-ray"
+        "input check",
+        help="fit and measure the input check that refuses what is no frontal chest X-ray",
     )
     _add_data(command)
     command.add_argument(
@@ -200,20 +213,20 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with CT volumes to compute films from; measured only",
     )
     command.add_argument(
-        "--keep", action="store_true", help="fit nothing; measure the guard that is there"
+        "--keep", action="store_true", help="fit nothing; measure the input check that is there"
     )
     command.add_argument(
         "--test",
         action="store_true",
-        help="fit nothing; measure the finished guard on the test folder",
+        help="fit nothing; measure the finished input check on the test folder",
     )
     command.add_argument(
         "--out",
         type=Path,
         default=Path("assets/results"),
-        help="where guard.json and guard.png go (default: %(default)s)",
+        help="where input_check.json and input_check.png go (default: %(default)s)",
     )
-    command.set_defaults(run=commands.fit_guard)
+    command.set_defaults(run=commands.fit_input_check)
 
     command = subparsers.add_parser(
         "evaluate", help="measure a bundle on the test folder, with intervals, tables and pictures"
@@ -231,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.evaluate_bundle)
 
     command = subparsers.add_parser(
-        "stress",
+        "robustness",
         help=(
             "measure bundles with lungs or borders hidden, other framing, exposure and encoding; a"
             " table and a chart"
@@ -244,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out",
         type=Path,
-        help="where stress.json and stress.png go, a folder a variant (default: into each bundle)",
+        help="where robustness.json and robustness.png go, a folder a variant (default: into each bundle)",
     )
     command.add_argument(
         "--limit",
@@ -252,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="N images a split, for a quick look; what is written says so",
     )
-    command.set_defaults(run=commands.stress_bundles)
+    command.set_defaults(run=commands.robustness_bundles)
 
     command = subparsers.add_parser(
         "lungs", help="fit the lung shape on the train folder; measure and draw its masks"
@@ -291,7 +304,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     command.add_argument(
-        "bundle", type=Path, help="the bundle's folder; its contract and figures are renewed"
+        "bundle", type=Path, help="the bundle's folder; its model spec and figures are renewed"
     )
     _add_data(command)
     command.add_argument(

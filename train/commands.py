@@ -11,41 +11,29 @@ from pathlib import Path
 from pneumonia import bundle
 from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
-from train import (
-    audit,
-    card,
-    compare,
-    cross_fold,
-    data,
-    distil,
-    evaluate,
-    fit,
-    guard,
-    lungs,
-    publish,
-    recipes,
-    seeds,
-    soup,
-    stress,
-    stress_report,
-    tries,
-)
-from train.run_folder import RunError, run_facts
+from tools import lung_atlas
+from tools.input_check import fit as input_check_fit
+from train import recipes, soup, tries
+from train.data import audit, chest_xray
+from train.evaluation import cross_fold, evaluate, robustness, seeds
+from train.reports import card, compare, publish, robustness_report
+from train.training import distillation, fit
+from train.training.run_folder import RunError, run_facts
 
 
 def count(options: argparse.Namespace) -> int:
     """Audits the data set."""
-    audit.audit(data.scan(data.locate(options.data)), options.out)
+    audit.audit(chest_xray.scan(chest_xray.locate(options.data)), options.out)
     return 0
 
 
-def fit_guard(options: argparse.Namespace) -> int:
-    """Fits or measures the guard and prints its shares."""
-    dataset = data.scan(data.locate(options.data))
+def fit_input_check(options: argparse.Namespace) -> int:
+    """Fits or measures the input check and prints its shares."""
+    dataset = chest_xray.scan(chest_xray.locate(options.data))
     facts = (
-        guard.finish(dataset, options.out)
+        input_check_fit.finish(dataset, options.out)
         if options.test
-        else guard.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
+        else input_check_fit.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
     )
     for side in ("accepted", "refused"):
         print(f"{side}:")
@@ -97,7 +85,7 @@ def train(options: argparse.Namespace) -> int:
                 f" {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.",
                 "name",
             )
-    dataset = data.scan(data.locate(options.data))
+    dataset = chest_xray.scan(chest_xray.locate(options.data))
     for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
         fit.fit(
             recipe,
@@ -116,7 +104,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _finished(
-    recipe: recipes.Recipe, folder: Path, dataset: data.Dataset, skip_corrupt: bool
+    recipe: recipes.Recipe, folder: Path, dataset: chest_xray.Dataset, skip_corrupt: bool
 ) -> Path:
     made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=skip_corrupt)
     try:
@@ -135,7 +123,9 @@ def average_runs(options: argparse.Namespace) -> int:
     recipe = recipes.get(facts[0]["recipe"]["variant"], facts[0]["recipe"]["name"])
     folder = options.out or Path("runs") / f"{recipe.variant}-{recipe.name}-soup"
     averaged = soup.average(recipe, options.runs, folder)
-    _finished(averaged, folder, data.scan(data.locate(options.data)), options.skip_corrupt)
+    _finished(
+        averaged, folder, chest_xray.scan(chest_xray.locate(options.data)), options.skip_corrupt
+    )
     return 0
 
 
@@ -145,9 +135,9 @@ def distil_views(options: argparse.Namespace) -> int:
         raise RunError(
             f"--marked is a share of the views and lies in 0 to 1, got {options.marked:g}."
         )
-    dataset, out = data.scan(data.locate(options.data)), options.out
+    dataset, out = chest_xray.scan(chest_xray.locate(options.data)), options.out
     policy = dataclasses.replace(recipes.VIEWS, letters=options.marked, collimate=options.marked)
-    distil.make(
+    distillation.make(
         options.bundle,
         dataset,
         out,
@@ -175,10 +165,10 @@ def try_recipe(options: argparse.Namespace) -> int:
             ) from None
     record = tries.attempt(
         options.name,
-        recipes.get(options.variant, "best"),
+        recipes.get(options.variant, "improved"),
         changes,
         options.expect,
-        data.scan(data.locate(options.data)),
+        chest_xray.scan(chest_xray.locate(options.data)),
         Path("runs") / f"try-{options.name}",
         options.results,
         precision=options.precision,
@@ -242,14 +232,14 @@ def push_space(options: argparse.Namespace) -> int:
 
 def evaluate_bundle(options: argparse.Namespace) -> int:
     """Measures a bundle anew; 1 where its own figures are not confirmed."""
-    contract = bundle.read_contract(options.bundle)
-    out = options.out or Path("runs/evaluation") / contract.variant
-    dataset = data.scan(data.locate(options.data))
+    spec = bundle.read_model_spec(options.bundle)
+    out = options.out or Path("runs/evaluation") / spec.variant
+    dataset = chest_xray.scan(chest_xray.locate(options.data))
     measured = evaluate.evaluate(
         options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt
     )
     print(f"{evaluate.table(measured)}\nTables and pictures: {out}")
-    if contract.data.get("fingerprint") != dataset.fingerprint:
+    if spec.data.get("fingerprint") != dataset.fingerprint:
         print(
             "The bundle's own metrics.json was measured on another copy of the data; the two are"
             " not compared."
@@ -264,15 +254,15 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def stress_bundles(options: argparse.Namespace) -> int:
-    """Measures bundles under stress."""
+def robustness_bundles(options: argparse.Namespace) -> int:
+    """Measures bundles under robustness."""
     if options.limit is not None and options.limit < 2:
         raise RunError(f"--limit must be 2 or more, got {options.limit}.")
-    contracts = [bundle.read_contract(folder) for folder in options.bundles]
-    dataset = data.scan(data.locate(options.data))
-    for folder, contract in zip(options.bundles, contracts, strict=True):
-        out = options.out / contract.variant if options.out else folder
-        measured = stress.measure(
+    specs = [bundle.read_model_spec(folder) for folder in options.bundles]
+    dataset = chest_xray.scan(chest_xray.locate(options.data))
+    for folder, spec in zip(options.bundles, specs, strict=True):
+        out = options.out / spec.variant if options.out else folder
+        measured = robustness.measure(
             folder,
             dataset,
             out,
@@ -280,24 +270,28 @@ def stress_bundles(options: argparse.Namespace) -> int:
             limit=options.limit,
             skip_corrupt=options.skip_corrupt,
         )
-        print("\n".join((f"{contract.variant}: {out}", *stress_report.lines(measured))))
+        print("\n".join((f"{spec.variant}: {out}", *robustness_report.lines(measured))))
     return 0
 
 
 def fit_lungs(options: argparse.Namespace) -> int:
     """Fits, measures and draws the lung shape."""
-    dataset, cache = data.scan(data.locate(options.data)), Path("runs/cache")
+    dataset, cache = chest_xray.scan(chest_xray.locate(options.data)), Path("runs/cache")
     if not options.keep:
-        lungs.make(dataset, cache=cache)
-    print(json.dumps(lungs.report(dataset, Path("assets/examples"), options.out, cache), indent=1))
+        lung_atlas.make(dataset, cache=cache)
+    print(
+        json.dumps(
+            lung_atlas.report(dataset, Path("assets/examples"), options.out, cache), indent=1
+        )
+    )
     return 0
 
 
 def cross_folds(options: argparse.Namespace) -> int:
     """Trains the other folds' networks and places a bundle's thresholds on the answers of all."""
     dataset, out = (
-        data.scan(data.locate(options.data)),
-        options.out or Path("runs") / f"{bundle.read_contract(options.bundle).variant}-folds",
+        chest_xray.scan(chest_xray.locate(options.data)),
+        options.out or Path("runs") / f"{bundle.read_model_spec(options.bundle).variant}-folds",
     )
     made = cross_fold.train(
         options.bundle,
@@ -324,7 +318,7 @@ def cross_folds(options: argparse.Namespace) -> int:
         )
     )
     print(
-        f"Thresholds and figures of {options.bundle} are renewed; run python -m train stress,"
+        f"Thresholds and figures of {options.bundle} are renewed; run python -m train robustness,"
         " compare and card.",
         file=sys.stderr,
     )

@@ -16,9 +16,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from train import fit, network, recipes
+from train import recipes
 from train.recipes import Recipe
-from train.run_folder import (
+from train.training import fit, network
+from train.training.run_folder import (
     RunError,
     history_of,
     kept_name,
@@ -31,7 +32,7 @@ from train.run_folder import (
 
 def average(recipe: Recipe, runs: Sequence[Path], out: Path) -> Recipe:
     """Writes a run folder whose weights are the mean of those that finished runs kept, ready for
-    :func:`train.evaluate.assemble`.
+    :func:`train.evaluation.evaluate.assemble`.
 
     Args:
         recipe: which the runs carried out, but for its seed.

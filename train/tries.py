@@ -18,11 +18,12 @@ import numpy as np
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train import fit, network, validate
-from train.data import Dataset
-from train.policy import Policy
+from train.augmentation.policy import Policy
+from train.data.chest_xray import Dataset
+from train.evaluation import validation
 from train.recipes import Recipe
-from train.run_folder import RunError, history_of, write_atomically
+from train.training import fit, network
+from train.training.run_folder import RunError, history_of, write_atomically
 
 RECORDS, TABLE, PICTURE = "tries.json", "tries.md", "tries.png"
 
@@ -78,7 +79,7 @@ def attempt(
         recipe: what is changed.
         changes: see :func:`changed`.
         expected: what is expected of it, written before.
-        dataset, precision, imagenet_weights, pool: see :func:`train.fit.fit`.
+        dataset, precision, imagenet_weights, pool: see :func:`train.training.fit.fit`.
         run_folder: of the run, resumed if it is there.
         results: the folder of the log.
         limit: so many held-out images at most, for a quick look; None for all.
@@ -87,7 +88,7 @@ def attempt(
         The record.
 
     Raises:
-        RunError, DataError: see :func:`train.fit.fit`.
+        RunError, DataError: see :func:`train.training.fit.fit`.
     """
     tried = dataclasses.replace(changed(recipe, changes), name=name)
     model = fit.fit(
@@ -100,7 +101,7 @@ def attempt(
         pool=pool,
     )
     split = tried.validation
-    copies = validate.copies(
+    copies = validation.copies(
         dataset, tried.input_size, split, cache=run_folder.parent / "cache", limit=limit
     )
     # Asked in the precision it was trained in: half the time, and far less than what a seed makes
@@ -113,7 +114,7 @@ def attempt(
     def ask(images: np.ndarray) -> np.ndarray:
         return graph(radiograph.to_input(images))
 
-    found = validate.answers(ask, copies)
+    found = validation.answers(ask, copies)
     record = {
         "name": name,
         "variant": recipe.variant,
@@ -123,7 +124,7 @@ def attempt(
         "images": len(copies.items),
         "seconds": round(sum(row["seconds"] for row in history_of(run_folder))),
         "summary": (
-            validate.summary(copies.labels, found)
+            validation.summary(copies.labels, found)
             | suspicions(ask, dataset, split, tried.input_size, run_folder.parent / "cache")
         ),
     }
@@ -132,12 +133,12 @@ def attempt(
 
 
 def suspicions(
-    ask: validate.Predict, dataset: Dataset, split: str, size: tuple[int, int], cache: Path
+    ask: validation.Predict, dataset: Dataset, split: str, size: tuple[int, int], cache: Path
 ) -> dict[str, float]:
     """What tells a network that reads machines from one that reads lungs:
-    :func:`train.validate.style_gap`, its ``even_hand`` and its ``levelled``.
+    :func:`train.evaluation.validation.style_gap`, its ``even_hand`` and its ``levelled``.
     """
-    measures = (validate.style_gap, validate.even_hand, validate.levelled)
+    measures = (validation.style_gap, validation.reweighted, validation.levelled)
     return {
         name: value
         for measure in measures
@@ -255,9 +256,9 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
                 else ""
             ),
             (
-                f"{found['even_auc']:.4f}: {found['even_recall']:.1%},"
-                f" {found['even_specificity']:.1%}"
-                if "even_auc" in found
+                f"{found['reweighted_auc']:.4f}: {found['reweighted_recall']:.1%},"
+                f" {found['reweighted_specificity']:.1%}"
+                if "reweighted_auc" in found
                 else ""
             ),
             (
@@ -286,14 +287,14 @@ def _taller(found: Mapping[str, Any]) -> str:
         if "tall_specificity" in found
         else ""
     )
-    return f"{shares}, {found['swapped_auc']:.4f}" if "swapped_auc" in found else shares
+    return f"{shares}, {found['shape_swapped_auc']:.4f}" if "shape_swapped_auc" in found else shares
 
 
 def _marked(found: Mapping[str, Any]) -> str:
     known = [
         f"{found[name]:.1%}" for name in ("letter_specificity", "shut_specificity") if name in found
     ]
-    return ", ".join([*known, f"{found['marked_auc']:.4f}"] if "marked_auc" in found else known)
+    return ", ".join([*known, f"{found['artefact_auc']:.4f}"] if "artefact_auc" in found else known)
 
 
 def _draw(records: Sequence[Mapping[str, Any]], file: Path) -> None:

@@ -25,7 +25,7 @@ Three neural networks read a chest X-ray as NORMAL or PNEUMONIA. A missed pneumo
 share of pneumonias that a model finds.
 
 - **Predict**: one X-ray, one model: the answer, what its setting costs in people, and where in the picture it comes from.
-- **Compare**: the three models on the same X-ray. **What moves it**: the same X-ray altered, and what that does to the answer.
+- **Compare**: the three models on the same X-ray. **Robustness**: the same X-ray altered, and what that does to the answer.
 - **Activations**: what any layer sees. **Read first**: a quiz; you decide before the models do.
 - **Batch**: many files to one table. **Figures**: everything that was measured.
 
@@ -37,9 +37,9 @@ is calibrated; at or above the threshold the label is PNEUMONIA.
 
 ### Limits
 - **Children of one to five years, one hospital** in Guangzhou, seen from the front. On adults, other machines or other views nothing was measured.
-- The two classes came with other sizes, framing and exposure. A network may read those instead of the lungs; What moves it helps to notice.
+- The two classes came with other sizes, framing and exposure. A network may read those instead of the lungs; Robustness helps to notice.
 - NORMAL means: no sign of pneumonia that the model knows. It looks for no other illness.
-- What does not look like a frontal chest X-ray is refused, with the reason. That guard errs too, and it cannot tell an adult from a child.
+- What does not look like a frontal chest X-ray is refused, with the reason. That input check errs too, and it cannot tell an adult from a child.
 
 ### Privacy
 An upload is deleted once it is decoded, and neither it nor its name is logged. The decoded picture stays in the memory of this server for your open page, an

@@ -1,6 +1,6 @@
 """What is said with every answer: on Predict, on Compare, in the report and over the API."""
 
-from pneumonia.contract import OperatingPoint
+from pneumonia.model_spec import OperatingPoint
 
 # What a person reads; UNCERTAIN is no label of the networks but what stands in its place near the
 # threshold.
@@ -72,10 +72,10 @@ def point_name(point: OperatingPoint) -> str:
 
 def promised(point: OperatingPoint) -> str:
     """What was promised of a point on new patients; empty where nothing was."""
-    if point.recall_promised is None:
+    if point.recall_lower_bound is None:
         return ""
-    margin = f" ({point.margin.rstrip('.')})" if point.margin else ""
+    margin = f" ({point.rationale.rstrip('.')})" if point.rationale else ""
     return (
         "Promised on new patients of the same hospital: a recall of"
-        f" {point.recall_promised * 100:.1f}% or more{margin}."
+        f" {point.recall_lower_bound * 100:.1f}% or more{margin}."
     )

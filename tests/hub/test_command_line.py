@@ -19,7 +19,7 @@ def typed(*arguments: object, token: str | None = "hf_owner") -> tuple[int, str,
     out, err = io.StringIO(), io.StringIO()
     # Small steps in plenty: after three short epochs the network calls some images PNEUMONIA, so
     # that it has a precision to publish.
-    recipe = dataclasses.replace(baseline.SEED, batch_size=2, learning_rate=0.02)
+    recipe = dataclasses.replace(baseline.ORIGINAL, batch_size=2, learning_rate=0.02)
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(out),
@@ -71,7 +71,7 @@ def test_refusals_are_one_sentence_on_stderr(hub, client, evaluated):
             "me may not write to",
         ),
         (("push", evaluated, "--repo", "typed"), "hf_owner", "no repository name"),
-        (("push", evaluated.parent, "--repo", "me/typed"), "hf_owner", "lacks contract.json"),
+        (("push", evaluated.parent, "--repo", "me/typed"), "hf_owner", "lacks model_spec.json"),
     ):
         code, out, err = client(typed, *arguments, token=token)
         assert code == 1 and not out and words in err and err.count("\n") == 1, err

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pneumonia import HubError, PneumoniaClassifier, bundle, hub
-from train import publish
+from train.reports import publish
 
 OWNER = "hf_owner"
 XRAY = np.random.default_rng(5).integers(0, 256, (80, 90), dtype=np.uint8)
@@ -134,14 +134,14 @@ def test_after_a_second_push_main_is_new_and_the_old_revision_still_loads(
 
 
 def variant(repo: str, **options) -> str:
-    return PneumoniaClassifier.from_pretrained(repo, **options).contract.variant
+    return PneumoniaClassifier.from_pretrained(repo, **options).spec.variant
 
 
 def test_a_saved_copy_of_a_download_is_a_bundle_of_its_own(hub, client, whole, cache, tmp_path):
     client(push_raw, "me/saved", whole)
     client(save, "me/saved", cache, tmp_path / "copy")
     assert not any(path.is_symlink() for path in (tmp_path / "copy").iterdir())
-    assert PneumoniaClassifier.from_pretrained(tmp_path / "copy").contract.variant == "baseline"
+    assert PneumoniaClassifier.from_pretrained(tmp_path / "copy").spec.variant == "baseline"
 
 
 def save(repo: str, cache_dir: Path, target: Path) -> None:
@@ -188,7 +188,7 @@ def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
         "class_name": "Lambda",
         "config": {"name": "x", "function": f"lambda x: open({str(marker)!r}, 'w')"},
     }
-    huge = json.loads(files["contract.json"].read_text()) | {"note": "x" * 6_000_000}
+    huge = json.loads(files["model_spec.json"].read_text()) | {"note": "x" * 6_000_000}
     code = f"open({str(marker)!r}, 'w')\n".encode()
     cases: dict[str, dict[str, Path | bytes]] = {
         "me/lambda": files | {"config.json": json.dumps(config).encode()},
@@ -198,11 +198,11 @@ def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
             "modeling.py": code,
             "config.json": b"{}",
         },
-        "me/no-contract": {
-            name: content for name, content in files.items() if name != "contract.json"
+        "me/no-model spec": {
+            name: content for name, content in files.items() if name != "model_spec.json"
         },
-        "me/no-json": files | {"contract.json": b"<html>"},
-        "me/huge": files | {"contract.json": json.dumps(huge).encode()},
+        "me/no-json": files | {"model_spec.json": b"<html>"},
+        "me/huge": files | {"model_spec.json": json.dumps(huge).encode()},
     }
     for repo, contents in cases.items():
         client(push_raw, repo, list(contents.items()))

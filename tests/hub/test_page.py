@@ -36,15 +36,15 @@ def push(repo: str, folder: Path) -> str:
 @pytest.fixture
 def published(models_folder: Path, tmp_path: Path, hub, client) -> tuple[Path, str]:
     """Another baseline than the bundled one, published; its folder and commit."""
-    contract = bundle.read_contract(models_folder / "baseline")
+    spec = bundle.read_model_spec(models_folder / "baseline")
     keras.utils.set_random_seed(99)
     folder = tmp_path / "published" / "baseline"
-    model = CATALOGUE["baseline"].build(contract.input_size)
+    model = CATALOGUE["baseline"].build(spec.input_size)
     bundle.save(
         model,
         folder,
-        contract,
-        keras.ops.convert_to_numpy(keras.random.uniform((2, *contract.input_size, 3), 0, 255)),
+        spec,
+        keras.ops.convert_to_numpy(keras.random.uniform((2, *spec.input_size, 3), 0, 255)),
     )
     shutil.copy(models_folder / "baseline" / "metrics.json", folder)
     return folder, client(push, "me/pneumonia-xray-baseline", folder)

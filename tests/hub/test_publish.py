@@ -13,8 +13,8 @@ from huggingface_hub import ModelCard
 
 from pneumonia import (
     BundleError,
-    ContractError,
     HubError,
+    ModelSpecError,
     PneumoniaClassifier,
     bundle,
     hub,
@@ -22,7 +22,7 @@ from pneumonia import (
 )
 from pneumonia.architectures import CATALOGUE
 from pneumonia.release import ReleaseError
-from train import card, publish
+from train.reports import card, publish
 
 OWNER = "hf_owner"
 
@@ -88,7 +88,7 @@ def test_a_second_push_updates_and_removes_what_the_bundle_no_longer_has(
     bundle.write_metrics(
         evaluated,
         {"validation": make_metrics("val"), "test": changed},
-        bundle.read_contract(evaluated),
+        bundle.read_model_spec(evaluated),
     )
     second = client(publish.push, evaluated, "me/twice", token=OWNER)
     assert hub.commits("me/twice") == 3
@@ -151,8 +151,8 @@ def with_no_number(folder: Path) -> None:
 
 
 def of_other_weights(folder: Path) -> None:
-    contract = dataclasses.replace(bundle.read_contract(folder), weights_sha256="1" * 64)
-    bundle.write_metrics(folder, bundle.read_metrics(folder), contract)
+    spec = dataclasses.replace(bundle.read_model_spec(folder), weights_sha256="1" * 64)
+    bundle.write_metrics(folder, bundle.read_metrics(folder), spec)
 
 
 def with_miscounted_images(folder: Path) -> None:
@@ -205,7 +205,7 @@ def with_altered_weights(folder: Path) -> None:
 )
 def test_what_is_not_fit_to_be_seen_is_not_sent(hub, evaluated, spoil, error, message):
     spoil(evaluated)
-    with pytest.raises((error, ContractError), match=message):
+    with pytest.raises((error, ModelSpecError), match=message):
         publish.push(evaluated, "me/unfit", token=OWNER)
     assert not hub.requests()
 
@@ -300,19 +300,19 @@ def test_a_server_that_dies_at_the_commit_leaves_the_repository_as_it_was(hub, c
 
 
 def test_a_push_killed_half_way_leaves_the_repository_as_it_was(
-    hub, client, evaluated, make_contract, make_metrics, tmp_path
+    hub, client, evaluated, make_spec, make_metrics, tmp_path
 ):
     first = client(publish.push, evaluated, "me/killed", token=OWNER)
     # Weights that the Hub has never seen, or nothing would be uploaded.
     keras.utils.set_random_seed(99)
-    contract = bundle.save(
+    spec = bundle.save(
         CATALOGUE["baseline"].build((48, 48)),
         evaluated,
-        make_contract("baseline", (48, 48)),
+        make_spec("baseline", (48, 48)),
         np.zeros((1, 48, 48, 3), np.float32),
     )
     bundle.write_metrics(
-        evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, contract
+        evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, spec
     )
     doomed = Client(hub.environment(tmp_path / "home"))
     hub.faults(hang_put=60)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pneumonia.release import ReleaseError
-from train import publish
+from train.reports import publish
 
 OWNER = "hf_owner"
 
@@ -24,9 +24,9 @@ def project(tmp_path: Path) -> Path:
         "pneumonia/__init__.py": "",
         "pneumonia/__pycache__/x.pyc": "",
         "page/__init__.py": "",
-        "train/data.py": "",
+        "train/data/chest_xray.py": "",
         "tests/test_x.py": "",
-        "assets/models/baseline/contract.json": "{}",
+        "assets/models/baseline/model_spec.json": "{}",
         "assets/examples/IM-1.jpeg": "x",
         "assets/results/roc.png": "x",
         "assets/.DS_Store": "x",
@@ -53,7 +53,7 @@ def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, pr
         "page/__init__.py",
     }
     expected |= {
-        "assets/models/baseline/contract.json",
+        "assets/models/baseline/model_spec.json",
         "assets/examples/IM-1.jpeg",
         "assets/results/roc.png",
     }

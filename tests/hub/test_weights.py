@@ -38,7 +38,7 @@ def answer(
         started = time.monotonic()
         classifier, origin = chooser.load(variant)
         found.append((origin, time.monotonic() - started))
-        assert classifier.contract.variant == variant
+        assert classifier.spec.variant == variant
     return found
 
 
@@ -63,7 +63,7 @@ def typed(models: Path, cache: Path, repo: str, seconds: float = 5.0) -> tuple[s
         classifier, origin = Weights(models, cache_dir=cache, seconds=seconds).load_repo(repo)
     except HubError as error:
         return error.reason, str(error)
-    return classifier.contract.variant, origin.kind
+    return classifier.spec.variant, origin.kind
 
 
 def push(repo: str, folder: Path, private: bool = False) -> str:

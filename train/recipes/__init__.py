@@ -1,4 +1,4 @@
-"""One file a variant, each with its frozen recipes; a recipe is data, :mod:`train.fit` carries it
+"""One file a variant, each with its frozen recipes; a recipe is data, :mod:`train.training.fit` carries it
 out.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pneumonia.architectures import CATALOGUE
-from train.augment import Geometry
-from train.policy import Policy
+from train.augmentation.geometry import Geometry
+from train.augmentation.policy import Policy
 
 SCHEDULES = ("constant", "cosine")
 
-# What training images undergo in the recipes BEST: crops, aspect, mirroring, exposure, borders,
+# What training images undergo in the recipes IMPROVED: crops, aspect, mirroring, exposure, borders,
 # slight turns, and detail sharpened or softened. The last is there because the train folder's
 # healthy have half as much detail again as its ill: a network that takes softness for pneumonia is
 # wrong about every healthy child of a softer machine. Three of ten have letters burnt in and three
@@ -47,7 +47,7 @@ class Recipe:
 
     Attributes:
         variant: a name in the catalogue.
-        name: ``seed`` repeats the source's procedure; ``best`` is ours.
+        name: ``original`` repeats the source's procedure; ``improved`` is ours.
         input_size: ``(height, width)`` in pixels.
         epochs: how many the run has.
         keep_epoch: the epoch whose weights become the bundle.
@@ -77,8 +77,8 @@ class Recipe:
         weight_decay: of an optimizer that has one, such as adamw.
         label_smoothing: targets are moved by half of it towards one half.
         balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
-        decorrelated: images are drawn so that exposure, sharpness and margins say less of the class
-            (:mod:`train.balance`); the classes keep their shares.
+        nuisance_reweighting: images are drawn so that exposure, sharpness and margins say less of the class
+            (:mod:`train.augmentation.nuisances`); the classes keep their shares.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the
             run learns from a pool of views that ``python -m train distil`` made.
@@ -108,7 +108,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     balanced: bool = False
-    decorrelated: bool = False
+    nuisance_reweighting: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
     averaged: tuple[int, ...] = ()
@@ -125,8 +125,8 @@ class Recipe:
             raise ValueError(
                 f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}."
             )
-        if self.balanced and self.decorrelated:
-            raise ValueError("Images are drawn by one rule: drop balanced or decorrelated.")
+        if self.balanced and self.nuisance_reweighting:
+            raise ValueError("Images are drawn by one rule: drop balanced or nuisance_reweighting.")
         if self.training_size and not isinstance(self.augmentation, Policy):
             raise ValueError(
                 "Another training_size needs a Policy as augmentation: only its crops come in a"
@@ -144,7 +144,7 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(recipe)))
 
 
-def get(variant: str, name: str = "seed") -> Recipe:
+def get(variant: str, name: str = "original") -> Recipe:
     """Looks a recipe up.
 
     Raises:

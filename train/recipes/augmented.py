@@ -17,12 +17,12 @@ Shear is 0.1 degrees, not radians: that is what ImageDataGenerator's ``shear_ran
 so what the source trained with.
 """
 
-from train.augment import Geometry
+from train.augmentation.geometry import Geometry
 from train.recipes import Recipe
 
-SEED = Recipe(
+ORIGINAL = Recipe(
     variant="augmented",
-    name="seed",
+    name="original",
     input_size=(128, 128),
     epochs=40,
     keep_epoch=40,
@@ -35,9 +35,9 @@ SEED = Recipe(
     ),
 )
 
-BEST = Recipe(
+IMPROVED = Recipe(
     variant="augmented",
-    name="best",
+    name="improved",
     input_size=(128, 128),
     epochs=50,
     keep_epoch=50,
@@ -50,10 +50,10 @@ BEST = Recipe(
     seed=1,
     penalty=0.0,
     teacher_weight=0.7,
-    decorrelated=True,
+    nuisance_reweighting=True,
     validation="held-out",
     note=(
-        "The same network, taught by BEST's Xception on strongly altered views; chosen on held-out"
+        "The same network, taught by IMPROVED's Xception on strongly altered views; chosen on held-out"
         " patients under corruption."
     ),
 )

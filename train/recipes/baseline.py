@@ -11,15 +11,15 @@
     expect                                          on held-out patients an AUC of about .997, on
     average .994 under corruption, .996 marked
 
-SEED's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and
+ORIGINAL's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and
 validation, and leave only curves and metrics.
 """
 
 from train.recipes import Recipe
 
-SEED = Recipe(
+ORIGINAL = Recipe(
     variant="baseline",
-    name="seed",
+    name="original",
     input_size=(100, 100),
     epochs=150,
     keep_epoch=75,
@@ -28,9 +28,9 @@ SEED = Recipe(
     note="The source's procedure: no augmentation, its 16-image validation folder, threshold 0.5.",
 )
 
-BEST = Recipe(
+IMPROVED = Recipe(
     variant="baseline",
-    name="best",
+    name="improved",
     input_size=(100, 100),
     epochs=120,
     keep_epoch=120,
@@ -41,10 +41,10 @@ BEST = Recipe(
     warmup=1.0,
     seed=1,
     teacher_weight=0.7,
-    decorrelated=True,
+    nuisance_reweighting=True,
     validation="held-out",
     note=(
-        "The same network, taught by BEST's Xception on strongly altered views; chosen on held-out"
+        "The same network, taught by IMPROVED's Xception on strongly altered views; chosen on held-out"
         " patients under corruption."
     ),
 )

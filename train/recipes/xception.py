@@ -1,5 +1,5 @@
-"""Xception, pre-trained on ImageNet: frozen under a small head (SEED), or trained whole on strongly
-altered images (BEST).
+"""Xception, pre-trained on ImageNet: frozen under a small head (ORIGINAL), or trained whole on strongly
+altered images (IMPROVED).
 
     python -m train xception                        20 epochs on features computed once; 5 to 10 min
     on two cores expect                                          on the test folder about 79%
@@ -11,10 +11,10 @@ altered images (BEST).
     expect                                          on held-out patients an AUC above .99, and
     hardly less under any corruption
 
-SEED's input is 224 pixels a side: the size of the published files, so nothing is resampled. BEST
+ORIGINAL's input is 224 pixels a side: the size of the published files, so nothing is resampled. IMPROVED
 learns from views of 128 pixels, whose crops magnify by a fifth on average, and is asked about whole
 pictures of 160, in which lungs then are as large as it knows them. Images are drawn against
-nuisances (train/balance.py): those whose sharpness, exposure or margins are unusual for their class
+nuisances (train/augmentation/nuisances.py): those whose sharpness, exposure or margins are unusual for their class
 come up to eight times as often. With letters and shut margins in three of ten views eight epochs
 were too few; sixteen are better than eight, most so where the ill are stretched wider and the
 healthy taller.
@@ -22,9 +22,9 @@ healthy taller.
 
 from train.recipes import STRONG, Recipe
 
-SEED = Recipe(
+ORIGINAL = Recipe(
     variant="xception",
-    name="seed",
+    name="original",
     input_size=(224, 224),
     epochs=20,
     keep_epoch=20,
@@ -37,9 +37,9 @@ SEED = Recipe(
     ),
 )
 
-BEST = Recipe(
+IMPROVED = Recipe(
     variant="xception",
-    name="best",
+    name="improved",
     input_size=(160, 160),
     training_size=(128, 128),
     epochs=16,
@@ -52,7 +52,7 @@ BEST = Recipe(
     label_smoothing=0.05,
     seed=1,
     augmentation=STRONG,
-    decorrelated=True,
+    nuisance_reweighting=True,
     pretrained=True,
     frozen_normalisation=True,
     validation="held-out",

@@ -1,0 +1,321 @@
+"""The frozen types that travel between training, bundles, the Hub and the app. Imports nothing of
+the project.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+# The order is the label's number everywhere: 0 and 1.
+LABELS = ("NORMAL", "PNEUMONIA")
+SCHEMA = 2
+
+
+# Names of schema 1 and what they are called since.
+_RECIPE_NAMES = {"seed": "original", "best": "improved"}
+_RECIPE_KEYS = {"lessons": "distillation", "decorrelated": "nuisance_reweighting"}
+_POINT_KEYS = {
+    "margin": "rationale",
+}
+
+
+class ModelSpecError(ValueError):
+    """A model_spec.json is missing something or holds a value it may not; the message names it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        label: ``NORMAL`` or ``PNEUMONIA``: PNEUMONIA where ``probability >= threshold``.
+        probability: of PNEUMONIA, 0 to 1, after the model spec's temperature.
+        threshold: of the operating point used, 0 to 1.
+        variant: which network.
+        milliseconds: decoding, resizing, the look for warnings and the network's pass; for a batch,
+            the batch's time divided by its images.
+        name: the image's file name, or ``upload``, ``image``, ``array``.
+        uncertain: whether the probability lies so near the threshold that the same X-ray, delivered
+            in another framing, exposure or encoding, may well get the other label; see
+            :attr:`ModelSpec.uncertainty`. Never where that was not measured.
+        warnings: why this is no frontal chest X-ray that a network could read, a sentence each
+            (:func:`pneumonia.input_check.examine`); where there are any, label and probability mean
+            nothing. Empty where nothing speaks against it.
+    """
+
+    label: str
+    probability: float
+    threshold: float
+    variant: str
+    milliseconds: float
+    name: str
+    uncertain: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it was chosen for.
+
+    Attributes:
+        name: ``default`` or such as ``recall-0.98``.
+        threshold: 0 to 1; a probability at or above it is called PNEUMONIA.
+        recall_target: the recall it was chosen to reach on validation, or None where it was fixed
+            beforehand.
+        recall_lower_bound: the recall that holds on X-rays of new patients from the same source, with
+            the confidence that ``rationale`` states; below the target where validation has too few
+            patients to promise so much. None where nothing was promised.
+        rationale: how the threshold keeps clear of chance, in a sentence; None where nothing was
+            promised.
+    """
+
+    name: str
+    threshold: float
+    recall_target: float | None = None
+    recall_lower_bound: float | None = None
+    rationale: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ModelSpecError(
+                f"The threshold of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.threshold}."
+            )
+        if self.recall_target is not None and not 0 < self.recall_target <= 1:
+            raise ModelSpecError(
+                f"The recall target of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.recall_target}."
+            )
+        if self.recall_lower_bound is not None and not 0 <= self.recall_lower_bound <= 1:
+            raise ModelSpecError(
+                f"The lower bound of recall of operating point {self.name!r} must lie in 0..1, got"
+                f" {self.recall_lower_bound}."
+            )
+        if self.rationale is not None and not isinstance(self.rationale, str):
+            raise ModelSpecError(
+                f"The rationale of operating point {self.name!r} must be a sentence, got"
+                f" {self.rationale!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured figure with its 95% interval.
+
+    Attributes:
+        value: the figure itself, 0 to 1.
+        low, high: ends of the interval, 0 to 1.
+        interval: how it was made, ``wilson`` (rates) or ``bootstrap`` (everything else).
+    """
+
+    value: float
+    low: float
+    high: float
+    interval: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What was measured on one split at one threshold; an entry of ``metrics.json``.
+
+    Attributes:
+        split: the folder measured on, such as ``test``.
+        images: how many.
+        threshold: a probability at or above it was called PNEUMONIA.
+        counts: ``true_positive``, ``false_negative``, ``true_negative``, ``false_positive``;
+            PNEUMONIA is positive.
+        figures: accuracy, recall, specificity, precision, f1, auc, average_precision, ece, brier.
+            One that cannot be computed (recall without a positive) is left out.
+    """
+
+    split: str
+    images: int
+    threshold: float
+    counts: Mapping[str, int]
+    figures: Mapping[str, Estimate]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
+        """Reads what ``dataclasses.asdict`` wrote.
+
+        Raises:
+            ModelSpecError: a field is missing or of the wrong type.
+        """
+        try:
+            figures = {name: Estimate(**figure) for name, figure in values["figures"].items()}
+            return cls(
+                values["split"],
+                int(values["images"]),
+                float(values["threshold"]),
+                dict(values["counts"]),
+                figures,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ModelSpecError(
+                f"metrics.json has an entry that cannot be read: {type(error).__name__} {error}."
+            ) from None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a bundle promises about its weights, so that nobody has to guess how to use them.
+
+    Attributes:
+        variant: architecture, a name in the catalogue.
+        recipe: the recipe as it was carried out, plain JSON, with ``name`` and ``precision``.
+        input_size: ``(height, width)`` in pixels.
+        preprocessing: how images become inputs; see :func:`pneumonia.radiograph.describe`.
+        operating_points: thresholds; the one named ``default`` is used where none is asked for.
+        gallery_layers: names of the layers worth looking at, from input to output.
+        weights_sha256: of ``model.weights.h5``.
+        weights_dtype: how they are stored, ``float16`` or ``float32``.
+        data: fingerprint and counts of the data trained on.
+        versions: of the packages that trained it.
+        commit: of this project's code that trained it, 40 hexadecimal digits, or ``unknown``.
+        temperature: logits are divided by it; 1 leaves probabilities as the network gives them.
+        labels: names of the classes 0 and 1.
+        uncertainty: in logits: an answer whose calibrated logit lies within this distance of the
+            threshold's is uncertain, for the same X-ray delivered otherwise moves by as much. 0
+            where it was not measured.
+    """
+
+    variant: str
+    recipe: Mapping[str, Any]
+    input_size: tuple[int, int]
+    preprocessing: Mapping[str, Any]
+    operating_points: tuple[OperatingPoint, ...]
+    gallery_layers: tuple[str, ...]
+    weights_sha256: str
+    weights_dtype: str
+    data: Mapping[str, Any]
+    versions: Mapping[str, str]
+    commit: str
+    temperature: float = 1.0
+    labels: tuple[str, str] = LABELS
+    uncertainty: float = 0.0
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        problems = {
+            f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
+            f"temperature must be above 0, got {self.temperature}": not self.temperature > 0,
+            f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": (
+                not 0 <= self.uncertainty < float("inf")
+            ),
+            f"input_size must be two positive integers, got {self.input_size}": (
+                len(self.input_size) != 2
+                or not all(isinstance(side, int) and side > 0 for side in self.input_size)
+            ),
+            "operating_points must have exactly one named 'default'": (
+                sum(point.name == "default" for point in self.operating_points) != 1
+            ),
+            f"weights_sha256 must be 64 hexadecimal digits, got {self.weights_sha256!r}": (
+                not _is_hex(self.weights_sha256, 64)
+            ),
+            f"schema {self.schema} is newer than this library's {SCHEMA}; update it": (
+                self.schema > SCHEMA
+            ),
+        }
+        for problem, found in problems.items():
+            if found:
+                raise ModelSpecError(f"model_spec.json: {problem}.")
+
+    @property
+    def default(self) -> OperatingPoint:
+        """The operating point used where none is asked for."""
+        return next(point for point in self.operating_points if point.name == "default")
+
+    def to_json(self) -> str:
+        """The text of ``model_spec.json``."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Reads ``model_spec.json``.
+
+        Raises:
+            ModelSpecError: it is no JSON object, lacks a field or has a wrong value. Unknown fields
+                are passed over: a newer writer may add some.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ModelSpecError(f"model_spec.json is no JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise ModelSpecError(
+                f"model_spec.json must hold an object, got {type(values).__name__}."
+            )
+        values = upgrade(values)
+        required = {field.name for field in fields(cls) if field.default is MISSING}
+        if missing := sorted(required - values.keys()):
+            raise ModelSpecError(f"model_spec.json lacks {', '.join(missing)}.")
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        try:
+            known["operating_points"] = tuple(
+                _operating_point(point) for point in known["operating_points"]
+            )
+            for name in ("input_size", "gallery_layers", "labels"):
+                if name in known:
+                    known[name] = tuple(known[name])
+            return cls(**known)
+        except TypeError as error:
+            raise ModelSpecError(
+                f"model_spec.json has a value of the wrong type: {error}."
+            ) from None
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an older ``model_spec.json`` (schema 1: ``contract.json``) in today's names.
+
+    Values of today's schema come back as they are. Options that recipes no longer have stay in
+    ``recipe``: they say how the weights came about and decide nothing when they are loaded.
+    """
+    known = dict(values)
+    if known.get("schema", 1) != 1:
+        return known
+    known["schema"] = SCHEMA
+    recipe = known.get("recipe")
+    if isinstance(recipe, Mapping):
+        renamed = {_RECIPE_KEYS.get(key, key): value for key, value in recipe.items()}
+        if renamed.get("name") in _RECIPE_NAMES:
+            renamed["name"] = _RECIPE_NAMES[renamed["name"]]
+        known["recipe"] = renamed
+    points = known.get("operating_points")
+    if isinstance(points, list):
+        known["operating_points"] = [
+            {_POINT_KEYS.get(key, key): value for key, value in point.items()}
+            if isinstance(point, Mapping)
+            else point
+            for point in points
+        ]
+    return known
+
+
+def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, float]:
+    """The probabilities, 0 to 1, between which no label is given; both the threshold where
+    ``uncertainty``, in logits, is 0.
+    """
+    if not uncertainty:
+        return threshold, threshold
+    # A threshold of 0 or 1 has no logit; what lies a millionth from it has.
+    inside = min(max(threshold, 1e-6), 1 - 1e-6)
+    middle = math.log(inside / (1 - inside))
+    low, high = (1 / (1 + math.exp(-(middle + step))) for step in (-uncertainty, uncertainty))
+    return low, high
+
+
+def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:
+    names = {field.name for field in fields(OperatingPoint)}
+    return OperatingPoint(**{name: value for name, value in {**values}.items() if name in names})
+
+
+def _is_hex(text: Any, length: int) -> bool:
+    return isinstance(text, str) and len(text) == length and set(text) <= set("0123456789abcdef")

@@ -1,0 +1,180 @@
+"""A teacher's pool: the views are kept with the answers for these very views, a killed run goes on,
+and a student learns from them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pneumonia.classifier import PneumoniaClassifier
+from train import recipes
+from train.__main__ import main
+from train.augmentation.policy import Policy
+from train.data import folds
+from train.recipes import get
+from train.training import distillation
+from train.training.fit import fit
+from train.training.run_folder import RunError, history_of, run_facts
+
+SIZE = (32, 40)
+
+
+@pytest.fixture(scope="module")
+def pool_folder(models_folder, tiny_scan, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distil") / "pool"
+    distillation.make(
+        models_folder / "baseline", tiny_scan, folder, policy=Policy(rotation=5), views=3, size=SIZE
+    )
+    return folder
+
+
+def test_each_view_is_answered_for_by_the_teacher(pool_folder, models_folder, tiny_scan):
+    pool = distillation.read(pool_folder)
+    fitted = folds.items_of(tiny_scan, folds.FITTED)
+    assert pool.files == [item.relative for item in fitted]
+    assert pool.answers.shape == (3, len(fitted))
+    teacher = PneumoniaClassifier.from_pretrained(models_folder / "baseline")
+    for view in range(3):
+        assert pool.views[view].shape == (len(fitted), *SIZE)
+        expected = teacher.probabilities(
+            distillation._resized(pool.views[view], teacher.spec.input_size)
+        )
+        np.testing.assert_allclose(pool.answers[view], expected, atol=1e-5)
+
+
+def test_a_student_sees_letters_and_shut_margins_the_teacher_does_not(
+    models_folder, tiny_scan, tmp_path
+):
+    answers, views = {}, {}
+    for name, policy in {"plain": Policy(), "marked": Policy(letters=1.0, collimate=1.0)}.items():
+        distillation.make(
+            models_folder / "baseline",
+            tiny_scan,
+            tmp_path / name,
+            policy=policy,
+            views=1,
+            size=SIZE,
+        )
+        pool = distillation.read(tmp_path / name)
+        answers[name], views[name] = pool.answers, pool.views[0]
+    assert np.array_equal(answers["plain"], answers["marked"])
+    assert all(
+        (marked != plain).any()
+        for marked, plain in zip(views["marked"], views["plain"], strict=True)
+    )
+    # Inside the margins and between the letters a view is as it was.
+    assert np.mean(views["marked"] == views["plain"]) > 0.5
+
+
+def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tiny_scan):
+    whole = distillation.read(pool_folder).fingerprint
+    (pool_folder / "view-001.npz").unlink()
+    before = (pool_folder / "view-000.npz").stat().st_mtime_ns
+    distillation.make(
+        models_folder / "baseline",
+        tiny_scan,
+        pool_folder,
+        policy=Policy(rotation=5),
+        views=3,
+        size=SIZE,
+    )
+    assert distillation.read(pool_folder).fingerprint == whole
+    assert (pool_folder / "view-000.npz").stat().st_mtime_ns == before
+
+
+def test_two_pools_are_never_mixed(pool_folder, models_folder, tiny_scan, tmp_path):
+    with pytest.raises(RunError, match="another teacher, policy or data"):
+        distillation.make(
+            models_folder / "baseline",
+            tiny_scan,
+            pool_folder,
+            policy=Policy(rotation=6),
+            views=3,
+            size=SIZE,
+        )
+    with pytest.raises(RunError, match="no views"):
+        distillation.read(tmp_path)
+
+
+def test_a_draw_gives_the_chosen_images_views_with_their_answers(pool_folder):
+    pool = distillation.read(pool_folder)
+    chosen = np.array([4, 0, 4, 2])
+    views, answers = pool.draw(chosen, SIZE, np.random.default_rng(1))
+    for position, view, answer in zip(chosen, views, answers, strict=True):
+        matches = [
+            kept
+            for kept in range(3)
+            if np.array_equal(pool.views[kept][position], view)
+            or np.array_equal(pool.views[kept][position][:, ::-1], view)
+        ]
+        assert [pool.answers[kept, position] for kept in matches] == [answer]
+    assert pool.draw(chosen, (16, 20), np.random.default_rng(1))[0].shape == (4, 16, 20)
+
+
+def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny_scan, tmp_path):
+    recipe = replace(
+        get("baseline", "improved"),
+        input_size=(40, 40),
+        epochs=2,
+        keep_epoch=2,
+        batch_size=8,
+        warmup=0.5,
+        nuisance_reweighting=False,
+        balanced=True,
+    )
+    with pytest.raises(RunError, match="--pool"):
+        fit(recipe, tiny_scan, tmp_path / "without")
+    with pytest.raises(RunError, match="uses no pool"):
+        fit(replace(recipe, teacher_weight=0.0), tiny_scan, tmp_path / "with", pool=pool_folder)
+    fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
+    assert run_facts(tmp_path / "run")["pool"] == distillation.read(pool_folder).fingerprint
+    told = run_facts(tmp_path / "run")["distillation"]
+    assert (told["views"], told["policy"]["rotation"]) == (3, 5) and len(told["teacher"]) == 64
+    assert {"accuracy", "val_accuracy"} <= history_of(tmp_path / "run")[0].keys()
+    # Nothing is left to do, and the state with its own measure of accuracy can be read again.
+    fit(
+        replace(recipe, epochs=3, keep_epoch=3),
+        tiny_scan,
+        tmp_path / "run",
+        pool=pool_folder,
+        resume=True,
+    )
+    assert len(history_of(tmp_path / "run")) == 3
+
+
+def test_views_of_other_images_are_refused(pool_folder, tiny_scan, tmp_path):
+    recipe = replace(
+        get("baseline"), input_size=(40, 40), epochs=1, keep_epoch=1, teacher_weight=0.5
+    )
+    with pytest.raises(RunError, match="other images"):
+        fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
+    assert json.loads((pool_folder / "pool.json").read_text())["size"] == list(SIZE)
+
+
+def test_the_share_of_marked_views_is_given_on_the_command_line(
+    tiny_scan, models_folder, tmp_path, capsys
+):
+    command = [
+        "distil",
+        str(models_folder / "baseline"),
+        "--data",
+        str(tiny_scan.root),
+        "--views",
+        "1",
+    ]
+    assert (
+        main([*command, "--marked", "0.25", "--out", str(tmp_path / "rare")]) == 0
+        and main([*command, "--out", str(tmp_path / "usual")]) == 0
+    )
+    policies = [distillation.read(tmp_path / name).facts["policy"] for name in ("rare", "usual")]
+    assert [(policy["letters"], policy["collimate"]) for policy in policies] == [
+        (0.25, 0.25),
+        (recipes.VIEWS.letters, recipes.VIEWS.collimate),
+    ]
+    capsys.readouterr()
+    assert main([*command, "--marked", "20", "--out", str(tmp_path / "none")]) != 0
+    assert "lies in 0 to 1, got 20" in capsys.readouterr().err and not (tmp_path / "none").exists()

@@ -1,0 +1,1 @@
+"""Builds the input check that ships with the library."""

@@ -1,0 +1,346 @@
+"""Strong random framing, exposure and encoding: what separates one hospital's X-rays from
+another's, and from what is in them.
+
+Random-resized crops and aspect follow Szegedy et al. (CVPR 2015), erased rectangles Zhong et al.
+(AAAI 2020). Everything is drawn from the generator handed in, so the same seed gives the same
+images.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+# Deviations of the Gaussians that part fine detail from middle and middle from coarse, shares of
+# the shorter side: ribs' edges and vessels, ribs and opacities.
+BANDS = (0.012, 0.06)
+# What is burnt into X-rays: side, projection, position, numbers; in the typefaces that come with
+# matplotlib.
+MARKERS = ("R", "L", "R", "A-P", "AP", "P-A", "PA", "D", "E", "P", "12", "3074", "AUTO")
+FONTS = tuple(
+    Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVu{name}.ttf")
+    for name in ("Sans", "Sans-Bold", "Serif", "Serif-Bold", "SansMono")
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How far a training image may be taken from its file.
+
+    Attributes:
+        smallest_area: share of the picture that a crop keeps at least; uniform up to the whole.
+        aspect: the crop's width over height is that of the picture times e to the power of a
+            uniform draw in ±aspect.
+        rotation: degrees, uniform in ±rotation.
+        zoom_out: chance that the picture is shrunk instead of cropped, to between 70 and 100% of
+            its sides.
+        horizontal_flip: with a chance of one half.
+        gamma: exponent e to the power of a uniform draw in ±gamma.
+        contrast: distance from the image's mean times e to the power of a uniform draw in
+            ±contrast.
+        brightness: shift, share of 255, uniform in ±brightness.
+        blur: chance of a Gaussian blur with a deviation up to 1.2% of the side.
+        equalize: chance that local contrast is evened out by CLAHE (Zuiderveld 1994), by tiles of a
+            fourth to an eighth of the side and histograms clipped at 0.5 to 2.5% of a tile: from a
+            little to all that machines do which show the spine through the heart, where others
+            leave both white.
+        jpeg: chance of JPEG encoding at a quality between 15 and 80.
+        erase: chance that a rectangle of 2 to 20% of the area becomes plain grey.
+        detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e
+            to the power of a uniform draw in ±detail, as machines that sharpen or soften would have
+            them.
+        letters: chance that one to three letters are burnt in somewhere, as markers of side and
+            position are: their kind and place tell machines apart.
+        collimate: chance that each side is blacked by up to ``margin`` of the view, as a collimator
+            shuts out arms, chin and belly.
+        margin: the most that one side loses, as a share of the view's height or width.
+        framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture
+            reaches their size, come out alike whatever picture a view is of: ``aspect`` is then
+            about the middle between the classes' lungs, and ``smallest_area`` that of a picture
+            whose lungs are of middling size.
+    """
+
+    smallest_area: float = 0.35
+    aspect: float = 0.3
+    rotation: float = 0.0
+    zoom_out: float = 0.0
+    horizontal_flip: bool = True
+    gamma: float = 0.4
+    contrast: float = 0.4
+    brightness: float = 0.15
+    blur: float = 0.0
+    jpeg: float = 0.0
+    erase: float = 0.0
+    detail: float = 0.0
+    equalize: float = 0.0
+    letters: float = 0.0
+    collimate: float = 0.0
+    margin: float = 0.12
+    framed_alike: bool = False
+
+    def apply(
+        self,
+        images: np.ndarray,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        framing: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draws one view of each image.
+
+        Args:
+            images: uint8 ``(N, H, W)``.
+            size: ``(height, width)`` of the views in pixels.
+            rng: every draw comes from it.
+            framing: ``(N, 2)`` of :func:`train.augmentation.framing.apart`, for a policy that frames alike.
+
+        Returns:
+            uint8 ``(N, height, width)``.
+
+        Raises:
+            ValueError: the policy frames alike and was not told how the images are framed.
+        """
+        if self.framed_alike and framing is None:
+            raise ValueError(
+                "This policy frames alike and needs framing=, how the lungs lie in each image; see"
+                " train.augmentation.framing.apart."
+            )
+        views = self._framed(images, size, rng, framing if self.framed_alike else None)
+        if self.equalize:
+            views = self._equalized(views, rng)
+        if self.detail:
+            views = self._processed(views, rng)
+        views = self._exposed(views, rng)
+        for index in range(len(views)):
+            # Drawn whether used or not, so that one chance more or less leaves all other draws as
+            # they were.
+            chances, amounts = rng.random(3), rng.random(8)
+            if chances[0] < self.erase:
+                _erase(views[index], amounts[:5])
+            if chances[1] < self.blur:
+                radius = 0.012 * min(size) * float(amounts[5])
+                views[index] = np.asarray(
+                    Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius))
+                )
+            if chances[2] < self.jpeg:
+                views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
+        return self.marked(views, rng)
+
+    def marked(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The last step of :meth:`apply`, ``collimate`` and ``letters``: what hides or covers some
+        of a view and changes nothing in it.
+
+        Args:
+            views: uint8 ``(N, H, W)``; changed in place.
+            rng: every draw comes from it.
+
+        Returns:
+            The views.
+        """
+        for index in (
+            np.flatnonzero(rng.random(len(views)) < self.collimate) if self.collimate else ()
+        ):
+            views[index] = _collimated(views[index], self.margin, rng)
+        for index in np.flatnonzero(rng.random(len(views)) < self.letters) if self.letters else ():
+            views[index] = _lettered(views[index], rng)
+        return views
+
+    def _framed(
+        self,
+        images: np.ndarray,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        framing: np.ndarray | None,
+    ) -> np.ndarray:
+        count, (height, width) = len(images), images.shape[1:3]
+        area = rng.uniform(self.smallest_area, 1.0, count)
+        ratio = np.exp(rng.uniform(-self.aspect, self.aspect, count))
+        if framing is not None:
+            # The stretch that a crop's ratio brings is undone as far as the picture came with it; a
+            # crop that would reach over the edge becomes smaller as a whole, for cut off on one
+            # side only it would let the picture's own shape through again.
+            ratio = ratio * np.exp(framing[:, 0])
+            area = np.minimum(area * np.exp(2 * framing[:, 1]), np.minimum(ratio, 1 / ratio))
+        # Shares of the picture's sides that a view shows; a crop does not reach over the edge, a
+        # picture zoomed out does on all sides.
+        wide, high = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
+        outwards, reach = rng.random(count) < self.zoom_out, 1 / rng.uniform(0.7, 1.0, count)
+        wide, high = (
+            np.where(outwards, reach * np.sqrt(ratio), wide),
+            np.where(outwards, reach / np.sqrt(ratio), high),
+        )
+        left, top = rng.random(count) * (1 - wide), rng.random(count) * (1 - high)
+        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, count))
+        mirrored = (
+            np.where(rng.random(count) < 0.5, -1.0, 1.0) if self.horizontal_flip else np.ones(count)
+        )
+        # Output pixel -> share of the view from its centre -> turned in pixels of the picture ->
+        # moved to the view's centre.
+        scale_x, scale_y = mirrored * wide * width / size[1], high * height / size[0]
+        centre_x, centre_y = (left + wide / 2) * width - 0.5, (top + high / 2) * height - 0.5
+        a, b = np.cos(angle) * scale_x, -np.sin(angle) * scale_y
+        c, d = np.sin(angle) * scale_x, np.cos(angle) * scale_y
+        middle_x, middle_y = (size[1] - 1) / 2, (size[0] - 1) / 2
+        zero = np.zeros(count)
+        transforms = np.stack(
+            [
+                a,
+                b,
+                centre_x - a * middle_x - b * middle_y,
+                c,
+                d,
+                centre_y - c * middle_x - d * middle_y,
+                zero,
+                zero,
+            ],
+            axis=1,
+        )
+        # Beyond the edge: black, as a collimator leaves it, or the edge drawn out, so that neither
+        # becomes a sign of anything.
+        black = rng.random() < 0.5
+        with tf.device("/CPU:0"):
+            views = tf.raw_ops.ImageProjectiveTransformV3(
+                images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
+                transforms=tf.convert_to_tensor(transforms, tf.float32),
+                output_shape=list(size),
+                fill_value=0.0,
+                interpolation="BILINEAR",
+                fill_mode="CONSTANT" if black else "NEAREST",
+            )
+        return views.numpy()[..., 0]
+
+    def _equalized(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        chosen, tiles = rng.random(len(views)) < self.equalize, rng.integers(4, 9, len(views))
+        clips = np.exp(rng.uniform(np.log(0.005), np.log(0.025), len(views)))
+        equalized = views.copy()
+        for index in np.flatnonzero(chosen):
+            equalized[index] = clahe(
+                np.rint(views[index]).astype(np.uint8), int(tiles[index]), float(clips[index])
+            )
+        return equalized
+
+    def _processed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        gains = np.exp(rng.uniform(-self.detail, self.detail, (len(views), 2))).astype(np.float32)
+        side = min(views.shape[1:])
+        processed = np.empty_like(views)
+        for index, (view, (fine, middle)) in enumerate(zip(views, gains, strict=True)):
+            picture = Image.fromarray(np.rint(view).astype(np.uint8))
+            smooth, smoothest = (
+                np.asarray(picture.filter(ImageFilter.GaussianBlur(share * side)), np.float32)
+                for share in BANDS
+            )
+            processed[index] = np.clip(
+                smoothest + middle * (smooth - smoothest) + fine * (view - smooth), 0, 255
+            )
+        return processed
+
+    def _exposed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count = len(views)
+
+        def uniform(limit: float) -> np.ndarray:
+            return rng.uniform(-limit, limit, count).astype(np.float32)[:, np.newaxis, np.newaxis]
+
+        shares = (views / np.float32(255)) ** np.exp(uniform(self.gamma))
+        mean = shares.mean(axis=(1, 2), keepdims=True)
+        shares = mean + (shares - mean) * np.exp(uniform(self.contrast)) + uniform(self.brightness)
+        return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def _collimated(view: np.ndarray, margin: float, rng: np.random.Generator) -> np.ndarray:
+    height, width = view.shape
+    top, bottom, left, right = np.rint(
+        rng.uniform(0, margin, 4) * (height, height, width, width)
+    ).astype(int)
+    kept = np.zeros_like(view)
+    kept[top : height - bottom, left : width - right] = view[
+        top : height - bottom, left : width - right
+    ]
+    return kept
+
+
+def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    picture = Image.fromarray(view)
+    height, width = view.shape
+    for _ in range(int(rng.integers(1, 4))):
+        font = ImageFont.truetype(
+            str(FONTS[rng.integers(len(FONTS))]), max(6, round(rng.uniform(0.05, 0.16) * height))
+        )
+        place = (rng.uniform(-0.02, 0.96) * width, rng.uniform(-0.04, 0.94) * height)
+        ImageDraw.Draw(picture).text(
+            place, MARKERS[rng.integers(len(MARKERS))], fill=int(rng.integers(120, 256)), font=font
+        )
+    return np.asarray(picture)
+
+
+def clahe(picture: np.ndarray, tiles: int, clip: float) -> np.ndarray:
+    """Contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994): grey
+    values by rank within each tile, interpolated between tiles.
+
+    Args:
+        picture: uint8 ``(H, W)``.
+        tiles: on each side, 2 or more.
+        clip: the highest share of a tile that one grey value may count, 1/256 to 1: at 1/256
+            nothing is equalized, and what is cut off goes to all values.
+
+    Returns:
+        uint8 ``(H, W)``.
+    """
+    height, width = picture.shape
+    high, wide = -(-height // tiles), -(-width // tiles)
+    padded = np.pad(picture, ((0, high * tiles - height), (0, wide * tiles - width)), mode="edge")
+    cells = (
+        padded.reshape(tiles, high, tiles, wide)
+        .swapaxes(1, 2)
+        .reshape(tiles * tiles, -1)
+        .astype(np.int64)
+    )
+    counts = np.bincount(
+        (cells + 256 * np.arange(tiles * tiles)[:, np.newaxis]).ravel(),
+        minlength=256 * tiles * tiles,
+    )
+    shares = counts.reshape(tiles * tiles, 256) / cells.shape[1]
+    kept = np.minimum(shares, clip)
+    tables = 255 * np.cumsum(kept + (1 - kept.sum(axis=1, keepdims=True)) / 256, axis=1).astype(
+        np.float32
+    )
+    # Where each pixel lies between the centres of the tiles around it, as rows and columns of tiles
+    # and the share of the second.
+    (top, down), (left, right) = _between(height, high, tiles), _between(width, wide, tiles)
+    corner = (top[:, np.newaxis] * tiles + left) * 256 + picture
+    flat = tables.ravel()
+    upper = (1 - right) * flat[corner] + right * flat[corner + 256]
+    lower = (1 - right) * flat[corner + 256 * tiles] + right * flat[corner + 256 * (tiles + 1)]
+    return (
+        np.rint((1 - down[:, np.newaxis]) * upper + down[:, np.newaxis] * lower)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+def _between(length: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.clip((np.arange(length) + 0.5) / tile - 0.5, 0, tiles - 1)
+    first = np.minimum(places.astype(np.int64), tiles - 2)
+    return first, (places - first).astype(np.float32)
+
+
+def _erase(view: np.ndarray, amounts: np.ndarray) -> None:
+    height, width = view.shape
+    area, ratio = 0.02 + 0.18 * amounts[0], np.exp((amounts[1] - 0.5) * 1.6)
+    tall, wide = (
+        min(height, round(height * np.sqrt(area / ratio))),
+        min(width, round(width * np.sqrt(area * ratio))),
+    )
+    top, left = int(amounts[2] * (height - tall + 1)), int(amounts[3] * (width - wide + 1))
+    view[top : top + tall, left : left + wide] = round(255 * amounts[4])
+
+
+def _encoded(view: np.ndarray, quality: int) -> np.ndarray:
+    encoded = io.BytesIO()
+    Image.fromarray(view).save(encoded, "JPEG", quality=quality)
+    with Image.open(encoded, formats=("JPEG",)) as copy:
+        return np.asarray(copy)

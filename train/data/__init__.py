@@ -1,0 +1,1 @@
+"""Finds, checks, caches, audits and folds the data set."""

@@ -1,0 +1,1 @@
+"""Measures networks: metrics, validation, calibration, robustness, plots."""

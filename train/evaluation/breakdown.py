@@ -1,0 +1,76 @@
+"""The same figures for parts of the test folder, from its table of predictions alone: by cause,
+without duplicates, by patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pneumonia.model_spec import Metrics
+from train.data.chest_xray import named
+from train.evaluation.metrics import RESAMPLES, measure
+
+BACTERIA, VIRUS, DISTINCT, PATIENTS = "bacteria", "virus", "without duplicates", "by patient"
+
+
+def breakdown(
+    names: Sequence[str],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    duplicates: Iterable[Sequence[str]] = (),
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, Metrics]:
+    """Measures parts of a split.
+
+    Args:
+        names: ``split/LABEL/file``, N of them.
+        labels, probabilities: ``(N,)``.
+        threshold: a probability at or above it is called PNEUMONIA.
+        duplicates: groups of names whose files are the same, byte for byte; names of other splits
+            are passed over.
+        resamples: of the bootstrap.
+
+    Returns:
+        ``bacteria`` and ``virus``: the pneumonias of that cause against all healthy, which is why
+        both have the same specificity. ``without duplicates``: the first of each group of identical
+        files. ``by patient``: a patient is called PNEUMONIA where any of its X-rays is, as whoever
+        is called back once is called back; its probability is the highest. A cause that the names
+        do not tell is left out.
+    """
+    items = [named(name) for name in names]
+    parts: dict[str, Metrics] = {}
+    for cause in (BACTERIA, VIRUS):
+        chosen = np.array([item.label == 0 or item.cause == cause for item in items])
+        if np.any(labels[chosen] == 1):
+            parts[cause] = measure(
+                labels[chosen], probabilities[chosen], threshold, cause, resamples=resamples
+            )
+    groups = [group for group in duplicates if set(group) & set(names)]
+    repeated = {name for group in groups for name in sorted(group)[1:]}
+    first = np.array([name not in repeated for name in names])
+    parts[DISTINCT] = measure(
+        labels[first], probabilities[first], threshold, DISTINCT, resamples=resamples
+    )
+    patients = patients_of(names, groups)
+    highest = np.array(
+        [probabilities[patients == patient].max() for patient in range(patients.max() + 1)]
+    )
+    truth = np.array([labels[patients == patient].max() for patient in range(patients.max() + 1)])
+    parts[PATIENTS] = measure(truth, highest, threshold, PATIENTS, resamples=resamples)
+    return parts
+
+
+def patients_of(names: Sequence[str], duplicates: Iterable[Sequence[str]] = ()) -> np.ndarray:
+    """A number for each name, int64 ``(N,)``, from 0 on: equal where two are of one patient, or of
+    two that share a file.
+    """
+    keys = {name: named(name).patient for name in names}
+    for group in duplicates:
+        shared = {keys[name] for name in group if name in keys}
+        keys = {name: min(shared) if key in shared else key for name, key in keys.items()}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
+    return np.array([numbers[keys[name]] for name in names], np.int64)

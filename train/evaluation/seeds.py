@@ -1,0 +1,237 @@
+"""Several runs of one recipe that differ in their seed alone: how much of a figure is luck, which
+run becomes the bundle, and a picture of both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pneumonia import bundle
+from pneumonia.architectures import CATALOGUE
+from pneumonia.classifier import calibrated
+from pneumonia.release import FIGURES
+from train.evaluation import details, fold_answers, validation
+from train.evaluation.plots import BLUE, GREY, ORANGE
+from train.training.run_folder import write_atomically
+
+SEEDS, PICTURE = "seeds.json", "seeds.png"
+_MERIT = "selection_score"
+_CHOOSERS = (
+    ("mean_auc", "AUC, mean of corruptions"),
+    ("worst_auc", "AUC, worst of them"),
+    (_MERIT, "mean of both: chooses"),
+)
+_SHOWN = (
+    ("auc", "AUC"),
+    ("recall", "recall"),
+    ("specificity", "specificity"),
+    ("accuracy", "accuracy"),
+)
+
+
+def write(bundles: Sequence[Path]) -> Path:
+    """Writes ``seeds.json`` into the bundle with the best validation, and returns that bundle's
+    folder.
+
+    A mean of runs' weights (:mod:`train.soup`) may stand among them: it can become the bundle, but
+    has no part in mean and spread.
+
+    Best is the highest mean of two figures: the mean AUC over the corruptions, and the AUC under
+    the worst of them. The test figures are written down beside, and have no part in it.
+
+    Args:
+        bundles: assembled bundles of one variant and recipe, calibrated on held-out patients; at
+            least two, each of another seed.
+
+    Raises:
+        BundleError: there are too few, they are not of one recipe, two are of one seed, or one was
+            not calibrated or measured.
+        ModelSpecError: a model spec or metrics file cannot be read.
+    """
+    runs = [_run(folder) for folder in bundles]
+    single = [run["test"] for run in runs if not run["averaged"]]
+    if len(single) < 2:
+        raise bundle.BundleError(f"A spread needs two runs or more, got {len(single)}.")
+    if len({(run["variant"], json.dumps(run["settings"], sort_keys=True)) for run in runs}) > 1:
+        raise bundle.BundleError(
+            "The bundles are not runs of one recipe: more differs than the seed."
+        )
+    if len({run["seed"] for run in runs}) < len(runs):
+        raise bundle.BundleError(
+            f"Two bundles are of one seed: {', '.join(sorted(str(run['seed']) for run in runs))}; a"
+            " run counts once."
+        )
+    best = max(range(len(runs)), key=lambda index: selection_score(runs[index]["validation"]))
+    keys = ("seed", "weights_sha256", "validation", "test")
+    values = {
+        "schema": 1,
+        "variant": runs[0]["variant"],
+        "recipe": runs[0]["settings"].get("name", "unnamed"),
+        "runs": [
+            {key: run[key] for key in keys} | {"chosen": index == best}
+            for index, run in enumerate(runs)
+        ],
+        "mean": {name: float(np.mean([test[name] for test in single])) for name in FIGURES},
+        "standard_deviation": {
+            name: float(np.std([test[name] for test in single], ddof=1)) for name in FIGURES
+        },
+    }
+    write_atomically(
+        bundles[best] / SEEDS,
+        lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"),
+    )
+    picture(values).savefig(bundles[best] / PICTURE, dpi=110, metadata={"Software": None})
+    return bundles[best]
+
+
+def picture(values: Mapping[str, Any]) -> Figure:
+    """Each run's figures on validation, which chose, and on the test folder, which did not; the
+    chosen run filled, the mean a line.
+
+    Args:
+        values: what ``seeds.json`` says.
+    """
+    runs, places = values["runs"], range(len(values["runs"]))
+    columns = [("validation", name, title, BLUE) for name, title in _CHOOSERS] + [
+        ("test", name, title, ORANGE) for name, title in _SHOWN
+    ]
+    drawn = Figure(figsize=(1.9 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
+    for axes, (side, name, title, colour) in zip(
+        drawn.subplots(1, len(columns), sharey=True), columns, strict=True
+    ):
+        found = [
+            selection_score(run["validation"]) if name == _MERIT else run[side][name]
+            for run in runs
+        ]
+        axes.axvline(
+            np.mean([value for value, run in zip(found, runs, strict=True) if not is_mean(run)]),
+            color=GREY,
+            linewidth=1,
+            linestyle=":",
+        )
+        for place, value, run in zip(places, found, runs, strict=True):
+            axes.plot(
+                [value],
+                [place],
+                "o",
+                markersize=8,
+                color=colour,
+                markerfacecolor=colour if run["chosen"] else "white",
+            )
+            axes.annotate(
+                f"{value:.4f}" if side == "validation" else f"{value:.3f}",
+                (value, place),
+                textcoords="offset points",
+                xytext=(0, 8),
+                ha="center",
+                fontsize=8,
+            )
+        middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
+        axes.set(
+            yticks=list(places),
+            yticklabels=[f"{'mean of' if is_mean(run) else 'seed'} {run['seed']}" for run in runs],
+            ylim=(len(runs) - 0.5, -0.7),
+            xlim=(middle - reach, middle + reach),
+        )
+        axes.set_title(
+            f"{'held-out' if side == 'validation' else 'test folder'}\n{title}", fontsize=9
+        )
+        axes.tick_params(axis="x", labelsize=7)
+        axes.locator_params(axis="x", nbins=3)
+        axes.spines[["top", "right"]].set_visible(False)
+    title = (
+        CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
+    )
+    seeds = sum(not is_mean(run) for run in runs)
+    drawn.suptitle(
+        f"{title}, recipe {values['recipe']}: {seeds} seeds; filled: the bundle, chosen on held-out"
+        " patients; dotted: the mean",
+        fontsize=10,
+    )
+    return drawn
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What ``seeds.json`` of a bundle says; None where there is none.
+
+    Raises:
+        BundleError: it belongs to other weights, or cannot be read.
+    """
+    file = folder / SEEDS
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        chosen = next(run["weights_sha256"] for run in values["runs"] if run["chosen"])
+    except (ValueError, KeyError, TypeError, StopIteration):
+        raise bundle.BundleError(
+            f"{file} cannot be read; write it again with python -m train seeds."
+        ) from None
+    if chosen != bundle.read_model_spec(folder).weights_sha256:
+        raise bundle.BundleError(
+            f"{file} speaks of other weights than the bundle's; write it again with python -m train"
+            " seeds."
+        )
+    return values
+
+
+def selection_score(validation: Mapping[str, Any]) -> float:
+    """What runs are ranked by: half the mean AUC over the corruptions, half the worst."""
+    return (validation["mean_auc"] + validation["worst_auc"]) / 2
+
+
+def is_mean(run: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``seeds.json`` is a mean of runs' weights: it is named by all their
+    seeds, not by one number.
+    """
+    return isinstance(run["seed"], str)
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    spec, metrics = bundle.read_model_spec(folder), bundle.read_metrics(folder)
+    if "test" not in metrics or not (folder / details.COPIES).is_file():
+        raise bundle.BundleError(
+            f"{folder} has no {details.COPIES} or no test metrics; only finished runs that held"
+            " patients out can be compared."
+        )
+    if (folder / fold_answers.OTHERS).is_file():
+        raise bundle.BundleError(
+            f"The thresholds of {folder} rest on all folds, those of runs on their own; compare the"
+            " run's own bundle."
+        )
+    _, labels, raw = details.read_copies(folder)
+    summary = validation.summary(
+        labels, {name: calibrated(values, spec.temperature) for name, values in raw.items()}
+    )
+    # The clock and the seed are what may differ, and how many runs' weights it is the mean of.
+    settings = {
+        name: value
+        for name, value in spec.recipe.items()
+        if name not in ("seed", "training_seconds", "averaged")
+    }
+    averaged = spec.recipe.get("averaged") or ()
+    test = {
+        name: metrics["test"].figures[name].value
+        for name in FIGURES
+        if name in metrics["test"].figures
+    }
+    if len(test) < len(FIGURES):
+        raise bundle.BundleError(
+            f"The test entry of {folder / bundle.METRICS} lacks"
+            f" {', '.join(FIGURES.keys() - test.keys())}."
+        )
+    return {
+        "variant": spec.variant,
+        "settings": settings,
+        "seed": " + ".join(map(str, averaged)) or spec.recipe.get("seed"),
+        "averaged": bool(averaged),
+        "weights_sha256": spec.weights_sha256,
+        "validation": summary,
+        "test": test,
+    }

@@ -1,0 +1,165 @@
+"""Publishing: a bundle with its card, or what a Space needs of this project, each in one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import metadata_load
+
+from pneumonia import hub, release
+from pneumonia.hub import Published
+from pneumonia.release import ReleaseError
+from train.reports import card
+
+_PROJECT = Path(__file__).parents[1]
+# What the app runs on. train/, tests/ and everything else stays here.
+SPACE_FILES = ("README.md", "app.py", "requirements.txt", "pyproject.toml", "LICENSE")
+SPACE_FOLDERS = ("pneumonia", "page", "assets")
+_REQUIRED = (
+    "README.md",
+    "app.py",
+    "requirements.txt",
+    "pneumonia",
+    "assets/models",
+    "assets/examples",
+)
+# Caches of Python and of desktops.
+_LITTER = ("__pycache__", "__MACOSX", "Thumbs.db", "desktop.ini")
+# X-rays may go out as the attributed examples only; other pictures of the project are PNG.
+_XRAY_SUFFIXES = (".jpeg", ".jpg", ".npz", ".npy", ".dcm", ".zip")
+_XRAY_FOLDER = "assets/examples/"
+# What was fitted on X-rays without holding any: averages and coefficients.
+_FITTED = ("pneumonia/input_check.npz",)
+
+
+def push(
+    folder: Path,
+    repo: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    space: str | None = None,
+) -> Published:
+    """Writes a bundle's card and pushes the whole bundle in one commit; nothing is sent before
+    everything is checked.
+
+    The card names the repository, so it is written for the push alone; the bundle on disk is left
+    as it is.
+
+    Args:
+        folder: the bundle, evaluated.
+        repo: ``namespace/name``; made if need be.
+        private: make it a private repository; an existing public one is refused.
+        revision: a branch, made if need be; the main branch if None.
+        token: the saved one if None.
+        space: ``namespace/name`` of the Space that the card's third example calls; one on the
+            reader's machine if None.
+
+    Returns:
+        The addresses of repository and commit; as text, one line for a terminal.
+
+    Raises:
+        ReleaseError, BundleError, ModelSpecError: the bundle is not fit to be published; nothing was
+            sent.
+        HubError: the Hub cannot be reached or does not accept it; the repository's files are as
+            they were.
+    """
+    if not hub.is_repo_name(repo):
+        raise hub.HubError(
+            f"{repo!r} is no repository name; expected namespace/name, such as"
+            " me/pneumonia-xray-xception.",
+            "name",
+        )
+    text = card.render(folder, repo, space=space)
+    return release.publish(folder, repo, card=text, private=private, revision=revision, token=token)
+
+
+def push_space(
+    repo: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    project: Path = _PROJECT,
+) -> Published:
+    """Pushes the app, the library, the bundled models and the examples to a Gradio Space in one
+    commit, and no training data.
+
+    Files of these folders that the Space has and the project no longer has are removed by the same
+    commit.
+
+    Args:
+        repo: ``namespace/name`` of the Space; made if need be.
+        private, revision, token: as for :func:`push`.
+        project: the checkout.
+
+    Raises:
+        ReleaseError: something a Space needs is missing, or an X-ray lies where only the project's
+            own pictures belong; nothing was sent.
+        HubError: the Hub cannot be reached or does not accept it.
+    """
+    files = space_files(project)
+    return hub.push(
+        files,
+        repo,
+        message="The app with its models",
+        stale=lambda name: name.split("/")[0] in SPACE_FOLDERS,
+        space=True,
+        private=private,
+        revision=revision,
+        token=token,
+    )
+
+
+def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
+    """Path in the Space and file of everything that goes there.
+
+    Raises:
+        ReleaseError: see :func:`push_space`.
+    """
+    if missing := [name for name in _REQUIRED if not (project / name).exists()]:
+        raise ReleaseError(
+            f"{project} lacks {', '.join(missing)}, which a Space needs; run this in a checkout"
+            " with trained models in assets/models."
+        )
+    _check_front_matter(project / "README.md")
+    paths = [project / name for name in SPACE_FILES if (project / name).is_file()]
+    paths += sorted(
+        path for name in SPACE_FOLDERS for path in (project / name).rglob("*") if path.is_file()
+    )
+    names = {path.relative_to(project).as_posix(): path for path in paths}
+    kept = {
+        name: path
+        for name, path in names.items()
+        if not any(part in _LITTER or part.startswith(".") for part in name.split("/"))
+    }
+    if xrays := [
+        name
+        for name in kept
+        if name.lower().endswith(_XRAY_SUFFIXES)
+        and not name.startswith(_XRAY_FOLDER)
+        and name not in _FITTED
+    ]:
+        raise ReleaseError(
+            f"{', '.join(xrays[:5])} may not be published: X-rays belong in {_XRAY_FOLDER}, with"
+            " their attribution; move the rest away."
+        )
+    return list(kept.items())
+
+
+def _check_front_matter(readme: Path) -> None:
+    try:
+        values = metadata_load(readme)
+    # yaml's errors have no common base with huggingface_hub's ValueError.
+    except Exception as error:
+        raise ReleaseError(f"The front matter of {readme} cannot be read: {error}") from error
+    if (
+        not isinstance(values, dict)
+        or values.get("sdk") != "gradio"
+        or not (readme.parent / str(values.get("app_file"))).is_file()
+    ):
+        raise ReleaseError(
+            f"{readme} must begin with a Space's front matter, with sdk: gradio, sdk_version and"
+            " app_file: app.py between two lines of ---."
+        )

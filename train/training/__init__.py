@@ -1,0 +1,1 @@
+"""Carries out a recipe: network, epochs, run folder, distillation."""
