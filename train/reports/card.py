@@ -16,7 +16,7 @@ from pneumonia.release import FIGURES, check_card, check_metrics
 from train.reports import card_evidence as evidence
 from train.reports import card_sections as sections
 
-PROSE = Path(__file__).parents[1] / "model_card.md"
+PROSE = Path(__file__).parents[2] / "model_card.md"
 BEGIN, END = "<!-- begin generated: python -m train card -->", "<!-- end generated -->"
 
 _DATASET, _DATASET_TITLE = (

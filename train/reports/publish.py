@@ -11,7 +11,7 @@ from pneumonia.hub import Published
 from pneumonia.release import ReleaseError
 from train.reports import card
 
-_PROJECT = Path(__file__).parents[1]
+_PROJECT = Path(__file__).parents[2]
 # What the app runs on. train/, tests/ and everything else stays here.
 SPACE_FILES = ("README.md", "app.py", "requirements.txt", "pyproject.toml", "LICENSE")
 SPACE_FOLDERS = ("pneumonia", "page", "assets")
