@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import h5py
 import keras
 import numpy as np
 
+from pneumonia import limits
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
 
 CONFIG, METADATA, WEIGHTS, MODEL_SPEC, METRICS = (
@@ -31,6 +32,8 @@ CONFIG, METADATA, WEIGHTS, MODEL_SPEC, METRICS = (
 )
 # What MODEL_SPEC was called in bundles of schema 1; they still load.
 LEGACY_SPEC = "contract.json"
+# A line "sha256  name" for each file, as sha256sum writes it; bundles older than that have none.
+CHECKSUMS = "SHA256SUMS"
 # What prediction needs; the rest of a bundle is evidence.
 NEEDED = (CONFIG, METADATA, WEIGHTS, MODEL_SPEC)
 # How far any probability may move when weights are stored as float16.
@@ -44,6 +47,18 @@ _ALLOWED_CLASSES = frozenset(
     " Add Concatenate Normalization ReLU Softmax DTypePolicy GlorotUniform HeNormal Zeros Ones"
     " VarianceScaling L2 L1 L1L2 __keras_tensor__".split()
 )
+
+
+# Keys that newer versions of Keras write with a value that changes nothing, and that older ones
+# refuse.
+_DEFAULTS: Mapping[str, Any] = {
+    "input_axes": None,
+    "output_axes": None,
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+}
 
 
 class BundleError(ValueError):
@@ -87,6 +102,9 @@ def save(model: keras.Model, folder: Path, spec: ModelSpec, sample: np.ndarray) 
             (chosen, WEIGHTS),
         ):
             shutil.move(source, folder / name)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(json.dumps(without_defaults(config)), encoding="utf-8")
+    (folder / CHECKSUMS).unlink(missing_ok=True)
     (folder / MODEL_SPEC).write_text(spec.to_json())
     return spec
 
@@ -101,14 +119,13 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
         ModelSpecError: ``model_spec.json`` is not valid.
     """
     spec = read_model_spec(folder)
-    needed = [spec_file(folder).name if name == MODEL_SPEC else name for name in NEEDED]
-    if missing := [name for name in needed if not (folder / name).is_file()]:
-        raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(missing)}.")
-    found = sha256(folder / WEIGHTS)
-    if found != spec.weights_sha256:
+    if lacking := missing(path.name for path in folder.iterdir()):
+        raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(lacking)}.")
+    if changed := altered(folder):
         raise BundleError(
-            f"{folder / WEIGHTS} is not the file its model spec describes (sha256 {found[:12]}…,"
-            f" expected {spec.weights_sha256[:12]}…); download it again."
+            f"{', '.join(changed)} in {folder} {'is' if len(changed) == 1 else 'are'} not what the"
+            " bundle's sha256 says, so it is damaged or edited; download it again, or renew it with"
+            " python -m train evaluate."
         )
     config = read_config(folder)
     try:
@@ -127,6 +144,91 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
             f" {expected} to (None, 1)."
         )
     return model, spec
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """What prediction needs and ``names`` has not."""
+    there = set(names)
+    return [
+        name
+        for name in NEEDED
+        if name not in there and not (name == MODEL_SPEC and LEGACY_SPEC in there)
+    ]
+
+
+def altered(folder: Path) -> list[str]:
+    """The files that prediction or its evidence reads and whose bytes are not those of
+    ``SHA256SUMS`` or, for the weights, of the model spec; empty where all is well.
+
+    Raises:
+        ModelSpecError, BundleError: there is no model spec that can be read.
+    """
+    sums = {}
+    if (folder / CHECKSUMS).is_file():
+        text = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace")
+        sums = {line[66:]: line[:64] for line in text.splitlines()}
+        if any(name not in sums for name in NEEDED if (folder / name).is_file()):
+            return [CHECKSUMS]
+    found = [
+        name
+        for name in (*NEEDED, METRICS)
+        if name in sums and (folder / name).is_file() and sha256(folder / name) != sums[name]
+    ]
+    # The spec of a damaged file need not be readable, and says nothing then.
+    if not found and (folder / WEIGHTS).is_file():
+        expected = read_model_spec(folder).weights_sha256
+        if sums.get(WEIGHTS, sha256(folder / WEIGHTS)) != expected:
+            found = [WEIGHTS]
+    return found
+
+
+def seal(folder: Path) -> None:
+    """Writes ``SHA256SUMS`` over every other file of a finished bundle."""
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_file() and path.name != CHECKSUMS and not path.name.startswith(".")
+    )
+    text = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
+
+
+def check_size(config: Mapping[str, Any], input_size: tuple[int, int]) -> None:
+    """Measures a network before it is built.
+
+    Raises:
+        BundleError: it is too large, or its input is not the model spec's.
+    """
+    try:
+        limits.measure(config)
+    except limits.TooLarge as error:
+        raise BundleError(f"{CONFIG} asks for a network that is not built here: {error}.") from None
+    shape = next(
+        (
+            layer["config"].get("batch_shape")
+            for layer in config["config"]["layers"]
+            if layer["class_name"] == "InputLayer"
+        ),
+        None,
+    )
+    if shape != [None, *input_size, 3]:
+        raise BundleError(
+            f"{CONFIG} has an input of {shape}, expected {[None, *input_size, 3]} as in the model"
+            " spec."
+        )
+
+
+def without_defaults(config: Any) -> Any:
+    """A configuration without the keys that Keras 3.8 does not know, where their value is the
+    default.
+    """
+    if isinstance(config, dict):
+        return {
+            key: without_defaults(value)
+            for key, value in config.items()
+            if not (key in _DEFAULTS and value == _DEFAULTS[key])
+        }
+    return [without_defaults(value) for value in config] if isinstance(config, list) else config
 
 
 def spec_file(folder: Path) -> Path:

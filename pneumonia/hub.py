@@ -8,16 +8,24 @@ a download hides the whole copy it replaces.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    RepoCard,
+    constants,
+)
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from pneumonia import bundle
@@ -26,7 +34,18 @@ from pneumonia.model_spec import ModelSpecError
 
 # An order in which a foreign repository is refused after kilobytes: the weights come last.
 # metrics.json is taken where there is one.
-_FILES = (bundle.MODEL_SPEC, bundle.CONFIG, bundle.METADATA, bundle.METRICS, bundle.WEIGHTS)
+_FILES = (
+    bundle.CHECKSUMS,
+    bundle.MODEL_SPEC,
+    bundle.LEGACY_SPEC,
+    bundle.CONFIG,
+    bundle.METADATA,
+    bundle.METRICS,
+    bundle.WEIGHTS,
+)
+# The rest of a bundle, for a copy that can be published again.
+_EVIDENCE_SUFFIXES = (".csv", ".json", ".png", ".md")
+_EVIDENCE_NAMES = ("LICENSE",)
 # The largest network here has 42 MB of weights and 100 kB of JSON; far more is something else, and
 # a typed name must not fill the disk.
 _MAX_BYTES = {bundle.WEIGHTS: 500_000_000}
@@ -35,6 +54,8 @@ _MAX_JSON_BYTES = 5_000_000
 # until the memory is gone.
 _MAX_SIDE = 4096
 REQUEST_SECONDS = 10.0
+# The largest bundle has 42 MB: ten minutes are enough at 70 kB/s.
+PUSH_SECONDS = 600.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _Result = TypeVar("_Result")
 
@@ -113,7 +134,10 @@ def download(
     _check_name(repo, revision)
     if not force_download and revision and _COMMIT.fullmatch(revision):
         try:
-            return cached(repo, revision=revision, cache_dir=cache_dir)
+            there = cached(repo, revision=revision, cache_dir=cache_dir)
+            # A rotten copy is fetched again below.
+            if not bundle.altered(there.folder):
+                return there
         except HubError:
             pass
     if constants.is_offline_mode():
@@ -127,13 +151,95 @@ def download(
     )
     commit = str(info.sha)
     sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
-    if missing := [name for name in bundle.NEEDED if name not in sizes]:
+    if missing := bundle.missing(sizes):
         raise HubError(
             f"{place} is no model of this project: it lacks {', '.join(missing)}; nothing was"
             " downloaded.",
             "foreign",
         )
-    for name in (name for name in _FILES if name in sizes):
+    wanted = [name for name in _FILES if name in sizes]
+    if bundle.MODEL_SPEC in wanted and bundle.LEGACY_SPEC in wanted:
+        wanted.remove(bundle.LEGACY_SPEC)
+    _check_sizes(wanted, sizes, place)
+
+    def fetch(name: str, again: bool = force_download) -> Path:
+        return _fetch(repo, name, commit, place, token=token, cache_dir=cache_dir, again=again)
+
+    try:
+        before = (_storage(repo, cache_dir) / "snapshots" / commit).is_dir()
+        folder = _take(wanted, fetch, place, repo)
+    except HubError as error:
+        # What was on this disk before may have rotten there.
+        if error.reason != "foreign" or not before or force_download:
+            raise
+        folder = _take(wanted, lambda name: fetch(name, again=True), place, repo)
+    _remember(repo, revision, commit, cache_dir)
+    return Snapshot(folder, repo, commit)
+
+
+def _take(names: Sequence[str], fetch: Callable[[str], Path], place: str, repo: str) -> Path:
+    """Fetches a bundle's files in order, the small ones that can refuse it first; returns the
+    snapshot's folder.
+    """
+    for name in names:
+        folder = fetch(name).parent
+        if name == bundle.METADATA:
+            try:
+                spec = bundle.read_model_spec(folder)
+                if max(spec.input_size) > _MAX_SIDE:
+                    raise ModelSpecError(
+                        f"its input of {spec.input_size} pixels is larger than {_MAX_SIDE}."
+                    )
+                bundle.check_size(bundle.read_config(folder), spec.input_size)
+            except (bundle.BundleError, ModelSpecError) as error:
+                raise HubError(
+                    f"{place} is refused, and nothing in it was run:"
+                    f" {str(error).replace(str(folder), repo)}",
+                    "foreign",
+                ) from error
+    if altered := bundle.altered(folder):
+        for name in {*altered, *(name for name in names if name == bundle.CHECKSUMS)}:
+            _forget(folder / name)
+        raise HubError(
+            f"{', '.join(altered)} of {place} {'is' if len(altered) == 1 else 'are'} not what the"
+            " bundle's sha256 says and was thrown away.",
+            "foreign",
+        )
+    return folder
+
+
+def complete(snapshot: Snapshot, *, token: str | bool | None = None) -> Snapshot:
+    """Adds to a snapshot what prediction does not need: tables, pictures, card and licence.
+
+    Raises:
+        HubError: see its reasons.
+    """
+    repo, commit = snapshot.repo, snapshot.commit
+    place = f"{repo} at {commit[:7]}"
+    info = _asked(
+        lambda: HfApi(token=token).model_info(
+            repo, revision=commit, timeout=REQUEST_SECONDS, files_metadata=True
+        ),
+        place,
+    )
+    sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
+    wanted = [
+        name
+        for name in sizes
+        if "/" not in name
+        and not name.startswith(".")
+        and (name.endswith(_EVIDENCE_SUFFIXES) or name in _EVIDENCE_NAMES)
+    ]
+    _check_sizes(wanted, sizes, place)
+    cache_dir = snapshot.folder.parents[2]
+    for name in wanted:
+        if not (snapshot.folder / name).is_file():
+            _fetch(repo, name, commit, place, token=token, cache_dir=cache_dir, again=False)
+    return snapshot
+
+
+def _check_sizes(names: Sequence[str], sizes: dict[str, int], place: str) -> None:
+    for name in names:
         if sizes[name] > _MAX_BYTES.get(name, _MAX_JSON_BYTES):
             raise HubError(
                 f"{place} is no model of this project: its {name} has {sizes[name]:,} bytes;"
@@ -141,52 +247,27 @@ def download(
                 "foreign",
             )
 
-    def fetch(name: str, again: bool = force_download) -> Path:
-        options: dict[str, Any] = {
-            "revision": commit,
-            "cache_dir": cache_dir,
-            "token": token,
-            "force_download": again,
-            "etag_timeout": REQUEST_SECONDS,
-        }
-        return Path(
-            _asked(
-                lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}"
-            )
-        )
 
-    folder = fetch(bundle.MODEL_SPEC).parent
-    try:
-        spec = bundle.read_model_spec(folder)
-        if max(spec.input_size) > _MAX_SIDE:
-            raise ModelSpecError(
-                f"its input of {spec.input_size} pixels is larger than {_MAX_SIDE}."
-            )
-        fetch(bundle.CONFIG)
-        bundle.read_config(folder)
-    except (bundle.BundleError, ModelSpecError) as error:
-        raise HubError(
-            f"{place} is refused, and nothing in it was run:"
-            f" {str(error).replace(str(folder), repo)}",
-            "foreign",
-        ) from error
-    for name in (bundle.METADATA, bundle.METRICS):
-        if name in sizes:
-            fetch(name)
-    was_there = (folder / bundle.WEIGHTS).exists()
-    weights = fetch(bundle.WEIGHTS)
-    if bundle.sha256(weights) != spec.weights_sha256 and was_there and not force_download:
-        weights = fetch(bundle.WEIGHTS, again=True)
-    if (found := bundle.sha256(weights)) != spec.weights_sha256:
-        _forget(weights)
-        expected = spec.weights_sha256
-        raise HubError(
-            f"The weights of {place} are not those of its model spec (sha256 {found[:12]}…, expected"
-            f" {expected[:12]}…) and were thrown away.",
-            "foreign",
-        )
-    _remember(repo, revision, commit, cache_dir)
-    return Snapshot(folder, repo, commit)
+def _fetch(
+    repo: str,
+    name: str,
+    commit: str,
+    place: str,
+    *,
+    token: str | bool | None,
+    cache_dir: str | os.PathLike[str] | None,
+    again: bool,
+) -> Path:
+    options: dict[str, Any] = {
+        "revision": commit,
+        "cache_dir": cache_dir,
+        "token": token,
+        "force_download": again,
+        "etag_timeout": REQUEST_SECONDS,
+    }
+    return Path(
+        _asked(lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}")
+    )
 
 
 def cached(
@@ -206,15 +287,23 @@ def cached(
         except (OSError, ValueError):
             commit = ""
     folder = storage / "snapshots" / commit
-    if not _COMMIT.fullmatch(commit) or not all(
-        (folder / name).is_file() for name in bundle.NEEDED
-    ):
-        raise HubError(
-            f"There is no whole copy of {repo}{f' at {revision}' if revision else ''} in the disk"
-            " cache; load it once with a network.",
-            "cache",
-        )
-    return Snapshot(folder, repo, commit)
+    if not (_COMMIT.fullmatch(commit) and _is_whole(folder)):
+        # Another tool may have moved the branch to a commit of which it kept a part: the last
+        # whole copy still answers.
+        others = [] if revision else [path for path in storage.glob("snapshots/*")]
+        whole = [path for path in others if _COMMIT.fullmatch(path.name) and _is_whole(path)]
+        if not whole:
+            raise HubError(
+                f"There is no whole copy of {repo}{f' at {revision}' if revision else ''} in the"
+                " disk cache; load it once with a network.",
+                "cache",
+            )
+        folder = max(whole, key=lambda path: path.stat().st_mtime)
+    return Snapshot(folder, repo, folder.name)
+
+
+def _is_whole(folder: Path) -> bool:
+    return folder.is_dir() and not bundle.missing(path.name for path in folder.iterdir())
 
 
 def push(
@@ -222,24 +311,31 @@ def push(
     repo: str,
     *,
     message: str,
-    stale: Callable[[str], bool],
+    check: Callable[[dict[str, bytes]], None] | None = None,
     space: bool = False,
     private: bool = False,
+    create_pr: bool = False,
     revision: str | None = None,
     token: str | None = None,
+    seconds: float = PUSH_SECONDS,
 ) -> Published:
     """Uploads files in one commit; until that commit the repository is as it was.
+
+    With them goes ``SHA256SUMS``, a line a file. What an earlier push listed there and this one no
+    longer has, the same commit removes; nothing else is ever removed.
 
     Args:
         files: path in the repository, and the file or its bytes.
         repo: ``namespace/name``; made if need be.
         message: the commit's first line.
-        stale: says of a path that the repository has and ``files`` has not whether the same commit
-            removes it.
+        check: is shown what the repository has of ``model_spec.json`` and ``contract.json``, and
+            raises a HubError where these files must not replace it.
         space: it is a Gradio Space, not a model.
         private: make it private; an existing public repository is refused rather than published to.
+        create_pr: open a pull request instead of committing to the branch.
         revision: a branch, made if need be; the main branch if None.
         token: the saved one if None (``HF_TOKEN`` or ``hf auth login``).
+        seconds: how long the upload may take.
 
     Raises:
         HubError: see its reasons.
@@ -259,7 +355,12 @@ def push(
             "token",
         )
     api, kind = HfApi(token=token), "space" if space else "model"
-    user = _asked(api.whoami, repo)["name"]
+    user = _asked(lambda: str(api.whoami()["name"]), repo)
+    # Before the repository is made: a refused card must leave no empty one behind.
+    for name, content in files:
+        if name == "README.md":
+            card = RepoCard(_bytes(content).decode("utf-8"), ignore_metadata_errors=True)
+            _asked(lambda card=card: card.validate(repo_type=kind), repo, user)  # type: ignore[misc]
     url = _asked(
         lambda: api.create_repo(
             repo,
@@ -292,18 +393,96 @@ def push(
             " settings, or push to another name.",
             "rights",
         )
-    names = {name for name, _ in files}
-    old = [entry.rfilename for entry in info.siblings or ()]
+    there = {entry.rfilename for entry in info.siblings or ()}
+    known = _small_files(repo, kind, str(info.sha), there, token, user)
+    if check:
+        check(known)
+    sums = "".join(f"{_sha256(content)}  {name}\n" for name, content in files)
     operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files]
-    operations += [CommitOperationDelete(name) for name in old if name not in names and stale(name)]
-    done = _asked(
-        lambda: api.create_commit(
-            repo, operations, commit_message=message, repo_type=kind, revision=revision
+    operations.append(CommitOperationAdd(bundle.CHECKSUMS, sums.encode()))
+    ours = {
+        line[66:] for line in known.get(bundle.CHECKSUMS, b"").decode(errors="replace").split("\n")
+    }
+    if bundle.LEGACY_SPEC in known:
+        # Pushes of schema 1 left no list, but a spec of that name is theirs.
+        ours.add(bundle.LEGACY_SPEC)
+    stale = sorted((ours & there) - {name for name, _ in files} - {bundle.CHECKSUMS})
+    operations += [CommitOperationDelete(name) for name in stale]
+    done = _within(
+        seconds,
+        lambda: _asked(
+            lambda: api.create_commit(
+                repo,
+                operations,
+                commit_message=message,
+                repo_type=kind,
+                revision=revision,
+                create_pr=create_pr,
+            ),
+            repo,
+            user,
         ),
         repo,
-        user,
     )
-    return Published(str(url), done.commit_url, done.oid)
+    return Published(str(url), str(done.pr_url or done.commit_url), done.oid)
+
+
+def _small_files(
+    repo: str, kind: str, commit: str, there: set[str], token: str, user: str
+) -> dict[str, bytes]:
+    """What the repository holds of the files that say whose it is."""
+    found = {}
+    for name in (bundle.CHECKSUMS, bundle.MODEL_SPEC, bundle.LEGACY_SPEC):
+        if name in there:
+            with tempfile.TemporaryDirectory() as scratch:
+                path = _asked(
+                    lambda name=name, scratch=scratch: huggingface_hub.hf_hub_download(  # type: ignore[misc]
+                        repo, name, repo_type=kind, revision=commit, token=token, cache_dir=scratch
+                    ),
+                    repo,
+                    user,
+                )
+                found[name] = Path(path).read_bytes()
+    return found
+
+
+def _within(seconds: float, request: Callable[[], _Result], repo: str) -> _Result:
+    """What ``request`` gives or raises; a HubError where it takes longer.
+
+    huggingface_hub has no time limit over a whole upload, and a thread cannot be ended: it is a
+    daemon, so it does not keep the process alive.
+    """
+    box: list[_Result] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(request())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name=f"push {repo}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not box:
+        raise HubError(
+            f"The upload to {repo} did not end within {seconds:g} s; push again when the line is"
+            " better: what has arrived is not sent twice.",
+            "network",
+        )
+    return box[0]
+
+
+def _bytes(content: Path | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _sha256(content: Path | bytes) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    return bundle.sha256(content)
 
 
 def _check_name(repo: str, revision: str | None = None) -> None:
@@ -323,7 +502,8 @@ def _check_name(repo: str, revision: str | None = None) -> None:
 def _asked(request: Callable[[], _Result], what: str, user: str | None = None) -> _Result:
     try:
         return request()
-    except (errors.HTTPError, OSError, ValueError) as error:
+    # Odd answers of a server end in almost any exception (KeyError, TypeError, RuntimeError).
+    except Exception as error:
         explain(error, what, user)
 
 

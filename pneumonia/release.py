@@ -31,7 +31,9 @@ FIGURES: Mapping[str, str] = {
 # Anything else (code, pickles, other weights) has no business in a bundle, and from_pretrained
 # would refuse to look at it.
 _SUFFIXES = (".json", ".h5", ".csv", ".png", ".md")
-_EVIDENCE = (".json", ".h5", ".csv", ".png")
+_NAMES = ("LICENSE",)
+# What the card's first example loads.
+_LOADED = re.compile(r"""from_pretrained\(\s*["']([\w.-]+/[\w.-]+)["']""")
 # What templates, generators and half-finished texts leave behind.
 _LEFTOVER = re.compile(
     r"\{\{|\}\}|\{%|\$\{|\bTO[D]O\b|\bFIX[M]E\b|\bTBD\b|\bXXX\b|more information needed|lorem"
@@ -50,46 +52,79 @@ def publish(
     *,
     card: str | None = None,
     private: bool = False,
+    create_pr: bool = False,
+    replace: bool = False,
     revision: str | None = None,
     token: str | None = None,
     message: str | None = None,
 ) -> hub.Published:
-    """Checks a bundle and pushes all of it in one commit, which also removes pictures and tables
-    that the bundle no longer has.
+    """Checks a bundle and pushes all of it in one commit, which also removes what an earlier push
+    brought and the bundle no longer has.
 
     Args:
         folder: the bundle.
         repo: ``namespace/name``; made if need be.
-        card: the text of README.md; the bundle's own if None.
-        private, revision, token: see :func:`pneumonia.hub.push`.
+        card: the text of README.md; the bundle's own, with the name of ``repo``, if None.
+        private, create_pr, revision, token: see :func:`pneumonia.hub.push`.
+        replace: publish over a model of another variant.
         message: the commit's first line.
 
     Raises:
         ReleaseError, BundleError, ModelSpecError: see :func:`check`; nothing was sent.
-        HubError: the Hub cannot be reached or does not accept it.
+        HubError: the Hub cannot be reached or does not accept it, or the repository holds another
+            variant's model and ``replace`` is not set.
     """
+    spec = bundle.read_model_spec(folder)
     if card is None:
         if not (folder / CARD).is_file():
             raise ReleaseError(
                 f"{folder} has no card {CARD}; publish it with python -m train push, which writes"
                 " one."
             )
-        card = (folder / CARD).read_text(encoding="utf-8")
+        card = renamed((folder / CARD).read_text(encoding="utf-8"), spec, repo)
     files = check(folder, card)
-    spec = bundle.read_model_spec(folder)
-    message = (
-        message
-        or f"{spec.variant}, recipe {spec.recipe.get('name', 'unnamed')}, weights {spec.weights_sha256[:12]}"
-    )
+
+    def same_variant(there: dict[str, bytes]) -> None:
+        for name in (bundle.MODEL_SPEC, bundle.LEGACY_SPEC):
+            if name in there and not replace:
+                found = _variant(there[name])
+                if found not in (None, spec.variant):
+                    raise hub.HubError(
+                        f"{repo} holds the variant {found}, and this is {spec.variant}; push to"
+                        " another name, or ask for it with --replace (replace=True).",
+                        "variant",
+                    )
+
     return hub.push(
         files,
         repo,
-        message=message,
-        stale=lambda name: "/" not in name and name.endswith(_EVIDENCE),
+        message=message
+        or (
+            f"{spec.variant}, recipe {spec.recipe.get('name', 'unnamed')},"
+            f" weights {spec.weights_sha256[:12]}"
+        ),
+        check=same_variant,
         private=private,
+        create_pr=create_pr,
         revision=revision,
         token=token,
     )
+
+
+def renamed(card: str, spec: ModelSpec, repo: str) -> str:
+    """A card whose examples load ``repo``, whatever name it was written for before."""
+    before = _LOADED.search(card)
+    names = {f"assets/models/{spec.variant}"} | ({before[1]} if before else set())
+    for name in sorted(names, key=len, reverse=True):
+        card = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", repo, card)
+    return card
+
+
+def _variant(content: bytes) -> str | None:
+    try:
+        return str(json.loads(content)["variant"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
@@ -113,10 +148,14 @@ def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
     check_card(card, check_metrics(folder, spec), spec)
     # Hidden files are the desktop's litter.
     paths = sorted(
-        path for path in folder.iterdir() if not path.name.startswith(".") and path.name != CARD
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name not in (CARD, bundle.CHECKSUMS)
     )
     if strangers := [
-        path.name for path in paths if not path.is_file() or path.suffix not in _SUFFIXES
+        path.name
+        for path in paths
+        if not path.is_file() or (path.suffix not in _SUFFIXES and path.name not in _NAMES)
     ]:
         raise ReleaseError(
             f"{folder} holds {', '.join(strangers)}; a bundle has only {', '.join(_SUFFIXES)}"

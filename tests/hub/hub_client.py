@@ -119,7 +119,7 @@ class Client:
         try:
             # The process starts with the first thing to do, and takes the environment of that
             # moment along.
-            self.pid = self.start(os.getpid).result(60)
+            self.pid = self.start(os.getpid).result(180)
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -128,7 +128,7 @@ class Client:
         return self._pool.submit(function, *arguments, **options)
 
     def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return self.start(function, *arguments, **options).result(60)
+        return self.start(function, *arguments, **options).result(180)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

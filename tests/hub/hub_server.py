@@ -40,6 +40,8 @@ class Faults:
         corrupt: file names whose bytes are altered on the way, their number kept.
         status: answer every request with it.
         die_on_commit: the process exits when a commit arrives.
+        refuse: a pattern of paths, and status, message and headers to answer them with.
+        odd: a pattern of paths that are answered with JSON of another shape.
     """
 
     delay: float = 0.0
@@ -48,6 +50,8 @@ class Faults:
     corrupt: tuple[str, ...] = ()
     status: int = 0
     die_on_commit: bool = False
+    refuse: tuple[str, int, str, dict[str, str]] | None = None
+    odd: str = ""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
         with (self.store.root / "requests.log").open("a") as log:
-            log.write(f"{self.command} {url.path}\n")
+            log.write(f"{self.command} {self.path if 'create_pr' in self.path else url.path}\n")
         file = self.store.root / "faults.json"
         values = json.loads(file.read_text()) if file.is_file() else {}
         self.faults = Faults(
@@ -81,6 +85,13 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.faults.delay)
         if self.faults.status:
             return self.fail(self.faults.status, "", "out of order")
+        if self.faults.refuse and re.search(self.faults.refuse[0], url.path):
+            _, status, message, headers = self.faults.refuse
+            return self.reply(
+                {"error": message}, status, {"X-Error-Message": message} | dict(headers)
+            )
+        if self.faults.odd and re.search(self.faults.odd, url.path):
+            return self.reply([{"surprise": 1}])
         if token := (self.headers.get("Authorization") or "").removeprefix("Bearer "):
             if token not in USERS:
                 return self.fail(401, "", "Invalid credentials in Authorization header")
@@ -323,12 +334,17 @@ class Handler(BaseHTTPRequestHandler):
                 added[value["path"]] = {"sha256": value["oid"], "size": value["size"], "lfs": True}
             elif key == "deletedFile":
                 deleted.append(value["path"])
-        sha = self.store.commit(kind, repo, revision, summary, added, deleted)
+        pull = "create_pr" in self.query
+        branch = "refs/pr/1" if pull else revision
+        sha = self.store.commit(kind, repo, branch, summary, added, deleted)
         self.reply(
             {
                 "commitOid": sha,
                 "commitUrl": (
                     f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}{repo}/commit/{sha}"
+                ),
+                "pullRequestUrl": (
+                    f"http://{self.headers['Host']}/{repo}/discussions/1" if pull else None
                 ),
             }
         )

@@ -35,7 +35,7 @@ def reason(function, *arguments, **options) -> tuple[str, str]:
 
 
 def push_raw(repo: str, files: list[tuple[str, Path | bytes]]) -> hub.Published:
-    return hub.push(files, repo, message="by hand", stale=lambda _: False, token=OWNER)
+    return hub.push(files, repo, message="by hand", token=OWNER)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,11 @@ def test_only_what_prediction_needs_is_downloaded_and_once(hub, client, whole, c
     published = client(push_raw, "me/needed", whole)
     hub.forget_requests()
     snapshot = client(hub_download, "me/needed", cache_dir=cache)
-    assert {path.name for path in snapshot.folder.iterdir()} == {*bundle.NEEDED, "metrics.json"}
+    assert {path.name for path in snapshot.folder.iterdir()} == {
+        *bundle.NEEDED,
+        "metrics.json",
+        "SHA256SUMS",
+    }
     assert snapshot.commit == published.commit
     assert not any("README" in line or "png" in line for line in hub.requests())
     hub.forget_requests()
@@ -125,7 +129,9 @@ def test_after_a_second_push_main_is_new_and_the_old_revision_still_loads(
     hub, client, evaluated, models_folder, cache
 ):
     first = client(publish.push, evaluated, "me/revisions", token=OWNER)
-    second = client(publish.push, models_folder / "augmented", "me/revisions", token=OWNER)
+    second = client(
+        publish.push, models_folder / "augmented", "me/revisions", token=OWNER, replace=True
+    )
     old, new = (
         client(variant, "me/revisions", revision=first.commit, cache_dir=cache),
         client(variant, "me/revisions", cache_dir=cache),
@@ -198,7 +204,7 @@ def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
             "modeling.py": code,
             "config.json": b"{}",
         },
-        "me/no-model spec": {
+        "me/no-model-spec": {
             name: content for name, content in files.items() if name != "model_spec.json"
         },
         "me/no-json": files | {"model_spec.json": b"<html>"},
@@ -256,6 +262,67 @@ def test_a_bad_new_version_leaves_the_cache_pointing_at_the_good_one(
 
 def cached(repo: str, **options) -> hub.Snapshot:
     return hub.cached(repo, **options)
+
+
+def test_a_rotten_copy_of_a_pinned_commit_is_fetched_again(hub, client, whole, cache):
+    published = client(push_raw, "me/rotten", whole)
+    expected = client(probability, "me/rotten", revision=published.commit, cache_dir=cache)
+    for name in ("model.weights.h5", "config.json"):
+        file = next(cache.rglob(name)).resolve()
+        file.write_bytes(b"\0" * file.stat().st_size)
+        again = client(probability, "me/rotten", revision=published.commit, cache_dir=cache)
+        assert again == expected
+
+
+def test_a_branch_that_another_tool_moved_does_not_hide_the_whole_copy(hub, client, whole, cache):
+    good = client(push_raw, "me/moved", whole)
+    client(hub_download, "me/moved", cache_dir=cache)
+    storage = cache / "models--me--moved"
+    partial = storage / "snapshots" / ("a" * 40)
+    partial.mkdir()
+    (partial / "README.md").write_text("# x")
+    (storage / "refs" / "main").write_text("a" * 40)
+    assert client(cached, "me/moved", cache_dir=cache).commit == good.commit
+
+
+def test_a_network_too_large_to_be_built_is_refused_before_its_weights(hub, client, whole, cache):
+    files = dict(whole)
+    config = json.loads(files["config.json"].read_text())
+    conv = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Conv2D")
+    conv["config"]["filters"] = 10**8
+    client(
+        push_raw, "me/giant", list((files | {"config.json": json.dumps(config).encode()}).items())
+    )
+    hub.forget_requests()
+    found, message = client(reason, hub_download, "me/giant", cache_dir=cache)
+    assert found == "foreign" and "parameters" in message
+    assert not any("weights" in line for line in hub.requests())
+
+
+def test_a_bundle_of_the_first_schema_loads_by_name(hub, client, whole, cache):
+    files = dict(whole)
+    values = json.loads(files.pop("model_spec.json").read_text()) | {"schema": 1}
+    values["recipe"]["name"] = "best"
+    files["contract.json"] = json.dumps(values).encode()
+    client(push_raw, "me/first-schema", list(files.items()))
+    assert client(recipe, "me/first-schema", cache_dir=cache) == "improved"
+
+
+def recipe(repo: str, **options) -> str:
+    return PneumoniaClassifier.from_pretrained(repo, **options).spec.recipe["name"]
+
+
+def test_a_download_is_completed_for_publishing_it_again(hub, client, evaluated, cache):
+    client(publish.push, evaluated, "me/complete", token=OWNER)
+    snapshot = client(hub_download, "me/complete", cache_dir=cache)
+    assert not (snapshot.folder / "roc.png").exists()
+    client(completed, snapshot)
+    names = {path.name for path in snapshot.folder.iterdir()}
+    assert names == {path.name for path in evaluated.iterdir()} | {"README.md", "SHA256SUMS"}
+
+
+def completed(snapshot: hub.Snapshot) -> None:
+    hub.complete(snapshot)
 
 
 def test_a_dead_server_is_bridged_by_the_cache_and_otherwise_said_at_once(

@@ -43,13 +43,16 @@ def push_from_a_classifier(folder: Path, repo: str) -> hub.Published:
 # -----------------------------------------------------------------------------------------------------------------------
 def test_a_push_is_one_commit_with_bundle_and_card(hub, client, evaluated):
     expected = {path.name for path in evaluated.iterdir()} | {"README.md"}
+    listed = expected | {"SHA256SUMS"}
     published = client(publish.push, evaluated, "me/one-commit", token=OWNER)
     assert hub.commits("me/one-commit") == 2  # the Hub's own first one, and ours
     assert published.commit == hub.head("me/one-commit")
     assert published.url == f"{hub.endpoint}/me/one-commit"
     assert str(published) == f"{published.url} (commit {published.commit})"
     entries = hub.entries("me/one-commit")
-    assert entries.keys() == expected | {".gitattributes"}
+    assert entries.keys() == listed | {".gitattributes"}
+    sums = hub.read("me/one-commit", "SHA256SUMS").decode().splitlines()
+    assert {line[66:] for line in sums} == expected
     assert [name for name, entry in entries.items() if entry["lfs"]] == ["model.weights.h5"]
     for name in expected - {"README.md"}:
         assert hub.read("me/one-commit", name) == (evaluated / name).read_bytes(), name
@@ -124,10 +127,12 @@ def test_private_is_kept_private_and_a_public_repository_is_not_published_to(
 def test_a_classifier_pushes_the_bundle_it_came_from(hub, client, evaluated):
     with pytest.raises(ReleaseError, match="has no card"):
         client(push_from_a_classifier, evaluated, "me/by-class")
-    (evaluated / "README.md").write_text(card.render(evaluated, "me/by-class"))
+    (evaluated / "README.md").write_text(card.render(evaluated))
     assert client(push_from_a_classifier, evaluated, "me/by-class").commit == hub.head(
         "me/by-class"
     )
+    published = hub.read("me/by-class", "README.md").decode()
+    assert 'from_pretrained("me/by-class"' in published and "assets/models" not in published
 
 
 # --- what does not
@@ -239,7 +244,7 @@ def test_a_card_with_other_figures_or_none_is_refused(evaluated):
 def test_the_hubs_own_refusal_of_a_card_reaches_the_person(hub, client):
     found, message = client(reason, _push_bad_metadata, "me/bad-card")
     assert found == "refused" and '"license" must be a string' in message and "\n" not in message
-    assert hub.commits("me/bad-card") == 1
+    assert not hub.store.folder("model", "me/bad-card").exists()
 
 
 def _push_bad_metadata(repo: str) -> None:
@@ -247,9 +252,38 @@ def _push_bad_metadata(repo: str) -> None:
         [("README.md", b"---\nlicense: [a, b]\n---\n# x\n")],
         repo,
         message="x",
-        stale=lambda _: False,
         token=OWNER,
     )
+
+
+def test_only_what_an_earlier_push_brought_is_removed(hub, client, evaluated):
+    client(publish.push, evaluated, "me/guests", token=OWNER)
+    by_hand = {"notes.csv": hub.store.keep(b"a,b"), "sub/roc.png": hub.store.keep(b"png")}
+    hub.store.commit("model", "me/guests", "main", "by hand", by_hand, [])
+    (evaluated / "roc.png").unlink()
+    client(publish.push, evaluated, "me/guests", token=OWNER)
+    names = hub.entries("me/guests").keys()
+    assert "roc.png" not in names and by_hand.keys() <= names
+
+
+def test_another_variant_is_replaced_only_where_that_is_asked_for(
+    hub, client, evaluated, models_folder
+):
+    client(publish.push, evaluated, "me/variants", token=OWNER)
+    before = hub.head("me/variants")
+    other = models_folder / "augmented"
+    found, message = client(reason, publish.push, other, "me/variants", token=OWNER)
+    assert found == "variant" and "baseline" in message and "augmented" in message
+    assert hub.head("me/variants") == before
+    client(publish.push, other, "me/variants", token=OWNER, replace=True)
+    assert hub.head("me/variants") != before
+
+
+def test_a_pull_request_leaves_the_branch_alone(hub, client, evaluated):
+    client(publish.push, evaluated, "me/reviewed", token=OWNER)
+    hub.forget_requests()
+    client(publish.push, evaluated, "me/reviewed", token=OWNER, create_pr=True)
+    assert any(line.endswith("/commit/main?create_pr=1") for line in hub.requests())
 
 
 # --- refusals and failures
@@ -272,6 +306,67 @@ def test_tokens_rights_and_names(hub, client, evaluated, repo, token, expected, 
     found, message = client(reason, publish.push, evaluated, repo, token=token)
     assert found == expected and words in message
     assert before is None or hub.store.refs("model", repo) == before
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "words", "headers", "expected"),
+    [
+        ("/storage/", 507, "Storage limit reached", {}, "quota"),
+        ("/storage/", 403, "Signature expired", {}, "rights"),
+        ("/info/lfs/", 402, "Private storage needs PRO", {}, "quota"),
+        ("/commit/", 403, "Your plan allows no more repositories", {}, "rights"),
+        ("/commit/", 412, "A commit has happened since", {}, "busy"),
+        ("/repos/create", 402, "Upgrade to PRO", {}, "quota"),
+        ("/repos/create", 429, "You have exceeded the rate", {}, "busy"),
+        ("/preupload/", 400, "path is not allowed", {}, "refused"),
+    ],
+)
+def test_a_refusal_is_one_sentence_with_the_hubs_own_words(
+    hub, client, evaluated, make_spec, make_metrics, where, status, words, headers, expected
+):
+    renew_weights(evaluated, make_spec, make_metrics, seed=status)
+    hub.faults(refuse=[where, status, words, headers])
+    found, message = client(reason, publish.push, evaluated, f"me/refusals-{status}", token=OWNER)
+    assert found == expected and "\n" not in message, message
+    assert words in message, message
+
+
+@pytest.mark.parametrize("where", ["/whoami", "/preupload/", "/info/lfs/", "/commit/"])
+def test_odd_json_is_one_sentence(hub, client, evaluated, make_spec, make_metrics, where):
+    renew_weights(evaluated, make_spec, make_metrics, seed=len(where))
+    hub.faults(odd=where)
+    found, message = client(reason, publish.push, evaluated, "me/odd", token=OWNER)
+    assert found in ("network", "quota") and "\n" not in message, message
+
+
+def test_a_push_has_a_time_limit(hub, client, evaluated, make_spec, make_metrics):
+    renew_weights(evaluated, make_spec, make_metrics, seed=77)
+    client(publish.push, evaluated, "me/slow", token=OWNER)
+    before = hub.head("me/slow")
+    hub.faults(hang_put=30)
+    renew_weights(evaluated, make_spec, make_metrics, seed=78)
+    found, message = client(reason, _push_within, evaluated, "me/slow", 2.0)
+    assert found == "network" and "2 s" in message
+    assert hub.head("me/slow") == before
+
+
+def _push_within(folder: Path, repo: str, seconds: float) -> None:
+    files = release.check(folder, card.render(folder, repo))
+    hub.push(files, repo, message="x", token=OWNER, seconds=seconds)
+
+
+def renew_weights(folder: Path, make_spec, make_metrics, seed: int) -> None:
+    """Weights that the Hub has never seen, or nothing would be uploaded."""
+    keras.utils.set_random_seed(seed)
+    spec = bundle.save(
+        CATALOGUE["baseline"].build((48, 48)),
+        folder,
+        make_spec("baseline", (48, 48)),
+        np.zeros((1, 48, 48, 3), np.float32),
+    )
+    bundle.write_metrics(
+        folder, {"validation": make_metrics("val"), "test": make_metrics("test")}, spec
+    )
 
 
 def test_no_network_is_one_sentence(hub, client, evaluated):
@@ -303,17 +398,7 @@ def test_a_push_killed_half_way_leaves_the_repository_as_it_was(
     hub, client, evaluated, make_spec, make_metrics, tmp_path
 ):
     first = client(publish.push, evaluated, "me/killed", token=OWNER)
-    # Weights that the Hub has never seen, or nothing would be uploaded.
-    keras.utils.set_random_seed(99)
-    spec = bundle.save(
-        CATALOGUE["baseline"].build((48, 48)),
-        evaluated,
-        make_spec("baseline", (48, 48)),
-        np.zeros((1, 48, 48, 3), np.float32),
-    )
-    bundle.write_metrics(
-        evaluated, {"validation": make_metrics("val"), "test": make_metrics("test")}, spec
-    )
+    renew_weights(evaluated, make_spec, make_metrics, seed=99)
     doomed = Client(hub.environment(tmp_path / "home"))
     hub.faults(hang_put=60)
     hub.forget_requests()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,16 @@ def project(tmp_path: Path) -> Path:
     for name, text in contents.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+    git(root, "init", "-q")
+    git(root, "add", "-f", ".")
+    # What was never added goes nowhere.
+    (root / "assets/token.json").write_text("hf_secret")
+    (root / "assets/examples/patient.jpeg").write_text("x")
     return root
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True)
 
 
 def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, project):
@@ -57,8 +68,9 @@ def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, pr
         "assets/examples/IM-1.jpeg",
         "assets/results/roc.png",
     }
-    assert hub.entries("me/pneumonia-xray", kind="space").keys() == expected | {".gitattributes"}
-    (project / "page/__init__.py").rename(project / "page/words.py")
+    names = hub.entries("me/pneumonia-xray", kind="space").keys()
+    assert names == expected | {".gitattributes", "SHA256SUMS"}
+    git(project, "mv", "page/__init__.py", "page/words.py")
     client(publish.push_space, "me/pneumonia-xray", token=OWNER, project=project)
     names = hub.entries("me/pneumonia-xray", kind="space").keys()
     assert "page/words.py" in names and "page/__init__.py" not in names
@@ -66,6 +78,7 @@ def test_a_space_gets_the_app_and_no_training_data_in_one_commit(hub, client, pr
 
 def test_a_space_without_its_parts_or_with_stray_xrays_is_refused(project):
     (project / "assets/results/person1_virus_1.jpeg").write_text("x")
+    git(project, "add", ".")
     with pytest.raises(ReleaseError, match="person1_virus_1"):
         publish.space_files(project)
     (project / "README.md").write_text("# x\n")
@@ -73,4 +86,17 @@ def test_a_space_without_its_parts_or_with_stray_xrays_is_refused(project):
         publish.space_files(project)
     (project / "requirements.txt").unlink()
     with pytest.raises(ReleaseError, match=r"lacks requirements.txt"):
+        publish.space_files(project)
+
+
+def test_a_readme_that_links_to_what_does_not_go_along_is_refused(project):
+    readme = project / "README.md"
+    readme.write_text(readme.read_text() + "[log](docs/log.md) [site](https://example.org/x)\n")
+    with pytest.raises(ReleaseError, match=r"docs/log\.md"):
+        publish.space_files(project)
+
+
+def test_a_folder_without_history_is_not_published(project):
+    shutil.rmtree(project / ".git")
+    with pytest.raises(ReleaseError, match="git"):
         publish.space_files(project)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import metadata_load
 
@@ -12,9 +15,19 @@ from pneumonia.release import ReleaseError
 from train.reports import card
 
 _PROJECT = Path(__file__).parents[2]
-# What the app runs on. train/, tests/ and everything else stays here.
-SPACE_FILES = ("README.md", "app.py", "requirements.txt", "pyproject.toml", "LICENSE")
-SPACE_FOLDERS = ("pneumonia", "page", "assets")
+# What the app runs on and its README links to. train/, tests/ and everything else stays here.
+SPACE_FILES = (
+    "README.md",
+    "app.py",
+    "requirements.txt",
+    "pyproject.toml",
+    "LICENSE",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "model_card.md",
+)
+SPACE_FOLDERS = ("pneumonia", "page", "assets", "docs")
 _REQUIRED = (
     "README.md",
     "app.py",
@@ -28,6 +41,8 @@ _LITTER = ("__pycache__", "__MACOSX", "Thumbs.db", "desktop.ini")
 # X-rays may go out as the attributed examples only; other pictures of the project are PNG.
 _XRAY_SUFFIXES = (".jpeg", ".jpg", ".npz", ".npy", ".dcm", ".zip")
 _XRAY_FOLDER = "assets/examples/"
+# Where a link of the README leads, in Markdown and in HTML.
+_LINK = re.compile(r"""(?:\]\(|(?:href|src)=["'])([^)"'\s]+)""")
 # What was fitted on X-rays without holding any: averages and coefficients.
 _FITTED = ("pneumonia/input_check.npz",)
 
@@ -37,6 +52,8 @@ def push(
     repo: str,
     *,
     private: bool = False,
+    create_pr: bool = False,
+    replace: bool = False,
     revision: str | None = None,
     token: str | None = None,
     space: str | None = None,
@@ -51,6 +68,8 @@ def push(
         folder: the bundle, evaluated.
         repo: ``namespace/name``; made if need be.
         private: make it a private repository; an existing public one is refused.
+        create_pr: open a pull request instead of committing.
+        replace: publish over a model of another variant.
         revision: a branch, made if need be; the main branch if None.
         token: the saved one if None.
         space: ``namespace/name`` of the Space that the card's third example calls; one on the
@@ -72,7 +91,16 @@ def push(
             "name",
         )
     text = card.render(folder, repo, space=space)
-    return release.publish(folder, repo, card=text, private=private, revision=revision, token=token)
+    return release.publish(
+        folder,
+        repo,
+        card=text,
+        private=private,
+        create_pr=create_pr,
+        replace=replace,
+        revision=revision,
+        token=token,
+    )
 
 
 def push_space(
@@ -86,8 +114,7 @@ def push_space(
     """Pushes the app, the library, the bundled models and the examples to a Gradio Space in one
     commit, and no training data.
 
-    Files of these folders that the Space has and the project no longer has are removed by the same
-    commit.
+    What an earlier push brought and the project no longer has, the same commit removes.
 
     Args:
         repo: ``namespace/name`` of the Space; made if need be.
@@ -104,7 +131,6 @@ def push_space(
         files,
         repo,
         message="The app with its models",
-        stale=lambda name: name.split("/")[0] in SPACE_FOLDERS,
         space=True,
         private=private,
         revision=revision,
@@ -124,15 +150,13 @@ def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
             " with trained models in assets/models."
         )
     _check_front_matter(project / "README.md")
-    paths = [project / name for name in SPACE_FILES if (project / name).is_file()]
-    paths += sorted(
-        path for name in SPACE_FOLDERS for path in (project / name).rglob("*") if path.is_file()
-    )
-    names = {path.relative_to(project).as_posix(): path for path in paths}
+    tracked = _tracked(project)
     kept = {
-        name: path
-        for name, path in names.items()
-        if not any(part in _LITTER or part.startswith(".") for part in name.split("/"))
+        name: project / name
+        for name in tracked
+        if (name in SPACE_FILES or name.split("/")[0] in SPACE_FOLDERS)
+        and (project / name).is_file()
+        and not any(part in _LITTER or part.startswith(".") for part in name.split("/"))
     }
     if xrays := [
         name
@@ -145,7 +169,35 @@ def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
             f"{', '.join(xrays[:5])} may not be published: X-rays belong in {_XRAY_FOLDER}, with"
             " their attribution; move the rest away."
         )
+    _check_links(project / "README.md", kept)
     return list(kept.items())
+
+
+def _tracked(project: Path) -> list[str]:
+    """Path of every file that the checkout's history knows: what lies there besides, such as a
+    patient's X-ray or a token, goes nowhere.
+    """
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=project, capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        raise ReleaseError(
+            f"{project} is no git checkout, so nothing says which of its files are meant to be"
+            " published; run this in a clone of the project."
+        ) from None
+    return [name for name in listed.stdout.decode("utf-8", "replace").split("\0") if name]
+
+
+def _check_links(readme: Path, files: Mapping[str, Path]) -> None:
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    for target in _LINK.findall(readme.read_text(encoding="utf-8")):
+        path = target.split("#")[0].strip("/")
+        if path and ":" not in path and path not in files and path not in folders:
+            raise ReleaseError(
+                f"README.md links to {path}, which does not go to the Space; add it to the files"
+                " of train/reports/publish.py or drop the link."
+            )
 
 
 def _check_front_matter(readme: Path) -> None:
