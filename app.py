@@ -11,36 +11,16 @@ import contextlib
 import importlib.util
 import io
 import os
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from pneumonia.quiet import stderr_aside
 
-@contextlib.contextmanager
-def _stderr_aside() -> Iterator[None]:
-    """TensorFlow's C++ half greets the terminal before it reads any setting; what it says is shown
-    only if the import fails.
-    """
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            aside.seek(0)
-            os.write(kept, aside.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores,
 # on a busy machine they took up to thirty times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-with _stderr_aside():
+with stderr_aside():
     import gradio as gr
 
     from page import look, words

@@ -21,7 +21,8 @@ from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.evidence import Outcome, outcome, read_predictions
-from pneumonia.model_spec import ModelSpec, OperatingPoint, Prediction, uncertain_between
+from pneumonia.model_spec import ModelSpec, OperatingPoint, uncertain_between
+from pneumonia.prediction import Prediction
 
 PREDICTIONS = "predictions_test.csv"
 
@@ -115,7 +116,7 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     # bundled.
     classifier = models[variant]
     known, chosen = models.evidence(variant), point_of(classifier.spec, point)
-    prediction = classifier.predict(shown.picture, threshold=chosen.threshold)
+    prediction = classifier.predict(shown.picture, operating_point=chosen.name, on_invalid="ignore")
     called = call(prediction.probability, chosen.threshold, classifier.spec.uncertainty)
     seen = radiograph.resize(shown.picture, classifier.spec.input_size)
     return Reading(

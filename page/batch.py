@@ -103,7 +103,9 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force:
         item.copy for item in batch if item.copy is not None and (force or not item.remarks)
     ]
     predicted = iter(
-        classifier.predict(asked, threshold=threshold, batch_size=AT_ONCE) if asked else []
+        classifier.predict(asked, threshold=threshold, on_invalid="ignore", batch_size=AT_ONCE)
+        if asked
+        else []
     )
     found = []
     for item in batch:

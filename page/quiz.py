@@ -18,7 +18,7 @@ from page.served import EXAMPLES, ONE_BY_ONE, Models, example
 from page.shared import AT_ONCE, KEPT, View
 from page.words import quiz as words
 from pneumonia import LABELS
-from pneumonia.model_spec import Prediction
+from pneumonia.prediction import Prediction
 
 # Where the keyboard goes on after a decision, and after the next X-ray has come.
 TO_NEXT = "() => document.querySelector('#quiz-next')?.focus()"

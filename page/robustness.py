@@ -232,7 +232,7 @@ def build(view: View) -> None:
         if shown is None or shown.refusal:
             raise gr.Error(words.IDLE, print_exception=False)
         classifier = models[variant]
-        before = classifier.predict(shown.picture).probability
+        before = classifier.predict(shown.picture, on_invalid="ignore").probability
         progress((0, 81), desc=words.PATCHES)
         falls = probes.occlusion(
             classifier,

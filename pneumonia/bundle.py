@@ -14,14 +14,17 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import keras
 import numpy as np
 
 from pneumonia import limits
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
+
+# Brought where a network is built or asked: what only reads a bundle's tables starts at once.
+if TYPE_CHECKING:
+    import h5py
+    import keras
 
 CONFIG, METADATA, WEIGHTS, MODEL_SPEC, METRICS = (
     "config.json",
@@ -82,6 +85,8 @@ def save(model: keras.Model, folder: Path, spec: ModelSpec, sample: np.ndarray) 
     Returns:
         The model spec as written.
     """
+    from pneumonia.backend import keras
+
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         archive = Path(scratch) / "model.keras"
@@ -128,6 +133,8 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
             " python -m train evaluate."
         )
     config = read_config(folder)
+    from pneumonia.backend import keras
+
     try:
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         model.load_weights(folder / WEIGHTS)
@@ -376,6 +383,8 @@ def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) 
     Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and
     is not safe to enter from two threads.
     """
+    from pneumonia.backend import keras
+
     parts = [
         keras.ops.convert_to_numpy(model(images[start : start + batch_size], training=False))[:, 0]
         for start in range(0, len(images), batch_size)
@@ -390,6 +399,8 @@ def sha256(file: Path) -> str:
 
 
 def _store_as_float16(source: Path, target: Path) -> None:
+    import h5py
+
     # A weight beyond float16's 65504 becomes infinite; the measurement that follows sees it.
     with np.errstate(over="ignore"), h5py.File(source) as old, h5py.File(target, "w") as new:
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import keras
 import numpy as np
 
-from pneumonia import bundle, hub, input_check, radiograph, release
-from pneumonia.model_spec import (
-    LABELS,
-    Metrics,
-    ModelSpec,
-    OperatingPoint,
+from pneumonia import bundle, hub, input_check, locations, radiograph, release
+from pneumonia.model_spec import LABELS, Metrics, ModelSpec, uncertain_between
+from pneumonia.prediction import (
+    ON_INVALID,
+    InputCheckError,
+    InputCheckWarning,
+    InvalidProbability,
+    OnInvalid,
     Prediction,
-    uncertain_between,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +34,8 @@ _log = logging.getLogger(__name__)
 class PneumoniaClassifier:
     """A trained network with its model spec.
 
-    >>> classifier = PneumoniaClassifier.from_pretrained("assets/models/xception")
-    >>> classifier.predict("x.jpeg").label
+    >>> classifier = PneumoniaClassifier.from_pretrained()
+    >>> classifier("x.jpeg").label
     'PNEUMONIA'
 
     Attributes:
@@ -39,7 +44,9 @@ class PneumoniaClassifier:
         spec: what the bundle promises.
         metrics: entries ``validation`` and ``test`` of the bundle's ``metrics.json``; empty where
             it has none.
-        folder: where the bundle was read from.
+        folder: where the bundle was read from; None where it was made in memory.
+        repo: ``namespace/name`` on the Hub; None where it does not come from there.
+        commit: of that repository, 40 hexadecimal digits, or None.
     """
 
     def __init__(
@@ -48,16 +55,29 @@ class PneumoniaClassifier:
         spec: ModelSpec,
         metrics: Mapping[str, Metrics] | None = None,
         folder: Path | None = None,
+        *,
+        repo: str | None = None,
+        commit: str | None = None,
     ) -> None:
         self.model = model
         self.spec = spec
         self.metrics = dict(metrics or {})
         self.folder = folder
+        self.repo = repo
+        self.commit = commit
+
+    def __repr__(self) -> str:
+        source = self.repo or self.folder or "memory"
+        commit = (self.commit or self.spec.commit)[:7]
+        return (
+            f"<{type(self).__name__} {self.spec.variant} from {source}, commit {commit}, threshold"
+            f" {self.spec.default.threshold:.3g}>"
+        )
 
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
@@ -72,8 +92,10 @@ class PneumoniaClassifier:
         the Hub cannot be reached, the copy in the disk cache answers, with a warning in the log.
 
         Args:
-            source: the bundle's folder, or ``namespace/name`` of a repository. A folder of that
-                name comes first.
+            source: the bundle's folder; or ``baseline``, ``augmented`` or ``xception`` for the one
+                that comes with this package; or a repository, as ``namespace/name``,
+                ``hf://namespace/name`` or its address on the Hub. A folder of that name comes
+                first. The bundled Xception if None.
             revision: branch, tag or commit of the repository; the main branch if None. A commit
                 that is on disk needs no request.
             token: a token, None for the saved one, False for none.
@@ -86,42 +108,93 @@ class PneumoniaClassifier:
             HubError: the repository cannot be had, or is refused; its ``reason`` says which.
             BundleError: the folder is no whole, unaltered bundle.
             ModelSpecError: its model spec is not valid.
+            ValueError: ``revision`` differs from that of the address.
         """
-        folder = Path(source)
-        if not folder.is_dir():
-            if not hub.is_repo_name(source):
-                raise FileNotFoundError(
-                    f"There is no model folder {folder}; expected one with"
-                    f" {', '.join(bundle.NEEDED)}, or a namespace/name on the Hub."
-                )
-            folder = _fetched(
-                str(source), revision, token, cache_dir, local_files_only, force_download
-            ).folder
-        model, spec = bundle.load(folder)
-        return cls(model, spec, bundle.read_metrics(folder), folder)
+        source = locations.default() if source is None else source
+        folder, known = Path(source), locations.bundles()
+        if not folder.is_dir() and str(source) in known:
+            folder = known[str(source)]
+        if folder.is_dir():
+            model, spec = bundle.load(folder)
+            return cls(model, spec, bundle.read_metrics(folder), folder)
+        named = hub.parse_name(source)
+        if named is None:
+            raise FileNotFoundError(
+                f"There is no model folder {folder}; expected one with"
+                f" {', '.join(bundle.NEEDED)}, {', '.join([*known, ''])}or a namespace/name on the"
+                " Hub."
+            )
+        repo, of_address = named
+        if revision and of_address and revision != of_address:
+            raise ValueError(
+                f"{source} is at the revision {of_address}, but {revision} was asked for; name one."
+            )
+        try:
+            snapshot = _fetched(
+                repo,
+                revision or of_address,
+                token,
+                cache_dir,
+                local_files_only,
+                force_download,
+            )
+        except hub.HubError as error:
+            # A path with one slash that was misspelt reads as a repository.
+            if source != repo:
+                raise
+            raise hub.HubError(
+                f"There is no folder {folder} here, and as a repository: {error}", error.reason
+            ) from error
+        model, spec = bundle.load(snapshot.folder)
+        return cls(
+            model,
+            spec,
+            bundle.read_metrics(snapshot.folder),
+            snapshot.folder,
+            repo=snapshot.repo,
+            commit=snapshot.commit,
+        )
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **options: Any,
+    ) -> hub.Published | None:
         """Copies the bundle, evidence and card included, to ``folder``; byte for byte, so that its
         sha256 stays what the metrics were measured on.
 
+        Args:
+            folder: made if need be.
+            push_to_hub: also publish it, as :meth:`push_to_hub` does.
+            repo_id: ``namespace/name`` to publish to.
+            options: of :meth:`push_to_hub`.
+
+        Returns:
+            The addresses of repository and commit where it was published, else None.
+
         Raises:
-            ValueError: the classifier was not loaded from a bundle.
+            ValueError: the classifier was not loaded from a bundle, or is to be published without a
+                name.
         """
-        if self.folder is None:
-            raise ValueError(
-                "This classifier was not loaded from a bundle; write one with"
-                " pneumonia.bundle.save()."
-            )
-        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        if push_to_hub and repo_id is None:
+            raise ValueError("Give repo_id, namespace/name, with push_to_hub=True.")
+        if options and not push_to_hub:
+            raise TypeError(f"{', '.join(options)}: for push_to_hub=True only.")
+        shutil.copytree(self._of_bundle(), folder, dirs_exist_ok=True)
+        return self.push_to_hub(repo_id, **options) if push_to_hub and repo_id else None
 
     def push_to_hub(
         self,
-        repo: str,
+        repo_id: str,
         *,
-        private: bool = False,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        create_pr: bool = False,
         revision: str | None = None,
         token: str | None = None,
-        commit_message: str | None = None,
     ) -> hub.Published:
         """Publishes the bundle, evidence and card included, in one commit; the repository is made
         if need be.
@@ -129,11 +202,12 @@ class PneumoniaClassifier:
         ``python -m train push`` does the same after writing the card anew.
 
         Args:
-            repo: ``namespace/name``.
+            repo_id: ``namespace/name``.
+            commit_message: the first line of the commit.
             private: make it a private repository.
+            create_pr: open a pull request with that commit instead of changing the branch.
             revision: a branch, made if need be; the main branch if None.
             token: the saved one if None.
-            commit_message: the first line of the commit.
 
         Returns:
             The addresses of repository and commit.
@@ -145,15 +219,11 @@ class PneumoniaClassifier:
             BundleError: the weights are not those of the model spec.
             HubError: the Hub cannot be reached or does not accept it.
         """
-        if self.folder is None:
-            raise ValueError(
-                "This classifier was not loaded from a bundle; write one with"
-                " pneumonia.bundle.save()."
-            )
         return release.publish(
-            self.folder,
-            repo,
-            private=private,
+            self._of_bundle(),
+            repo_id,
+            private=bool(private),
+            create_pr=create_pr,
             revision=revision,
             token=token,
             message=commit_message,
@@ -161,69 +231,174 @@ class PneumoniaClassifier:
 
     @overload
     def predict(
-        self, images: radiograph.Source, *, threshold: float | None = ..., batch_size: int = ...
+        self,
+        images: radiograph.Source,
+        *,
+        operating_point: str | None = ...,
+        threshold: float | None = ...,
+        on_invalid: OnInvalid = ...,
+        batch_size: int = ...,
     ) -> Prediction: ...
     @overload
     def predict(
         self,
         images: list[radiograph.Source] | tuple[radiograph.Source, ...],
         *,
+        operating_point: str | None = ...,
         threshold: float | None = ...,
+        on_invalid: OnInvalid = ...,
         batch_size: int = ...,
     ) -> list[Prediction]: ...
     def predict(
-        self, images: Any, *, threshold: float | None = None, batch_size: int = 32
+        self,
+        images: Any,
+        *,
+        operating_point: str | None = None,
+        threshold: float | None = None,
+        on_invalid: OnInvalid = "warn",
+        batch_size: int = 32,
     ) -> Prediction | list[Prediction]:
-        """Classifies one image or a list of them.
+        """Classifies one image or a list of them; ``classifier(image)`` is short for it.
 
         Args:
             images: a path, encoded bytes, PIL image or array (see
                 :func:`pneumonia.radiograph.read`), or a list or tuple of those.
-            threshold: 0 to 1; a probability at or above it is called PNEUMONIA. The model spec's
-                default operating point if None.
+            operating_point: name of one of ``spec.operating_points``, such as ``recall-0.98``; the
+                default one if None.
+            threshold: 0 to 1, instead of an operating point; a probability at or above it is called
+                PNEUMONIA.
+            on_invalid: what to do about a picture that fails the input check: ``warn`` (answer,
+                with an :class:`pneumonia.InputCheckWarning`), ``raise`` (an
+                :class:`pneumonia.InputCheckError`; so do terminal, page and API) or ``ignore``
+                (answer; so do they when told to ``force`` it). An answer's ``warnings`` say what
+                is wrong in any case.
             batch_size: how many images go through the network at once.
 
         Returns:
-            A Prediction, or a list of them in the order given. Any picture gets one; where it is no
-            frontal chest X-ray, its ``warnings`` say so.
+            A Prediction, or a list of them in the order given.
 
         Raises:
             UnreadableImage: an image cannot be read; the message names it.
             FileNotFoundError: a path does not exist.
-            ValueError: the threshold is outside 0..1 or the batch size is below 1.
+            UnknownOperatingPoint: the model has none of that name.
+            InputCheckError: a picture fails the input check, and ``on_invalid`` is ``raise``.
+            InvalidProbability: the network answers what is no probability.
+            TypeError, ValueError: another argument is of the wrong type or out of its range.
         """
-        threshold = (
-            self.spec.default.threshold
-            if threshold is None
-            else OperatingPoint("asked for", float(threshold)).threshold
-        )
+        return self._predict(images, operating_point, threshold, on_invalid, batch_size)
+
+    __call__ = predict
+
+    def _predict(
+        self,
+        images: Any,
+        operating_point: str | None,
+        threshold: float | None,
+        on_invalid: str,
+        batch_size: int,
+    ) -> Prediction | list[Prediction]:
+        # Whatever is wrong with the question is said before a picture is read.
+        self.threshold(operating_point, threshold)
+        if on_invalid not in ON_INVALID:
+            raise ValueError(
+                f"on_invalid must be one of {', '.join(ON_INVALID)}, got {on_invalid!r}."
+            )
+        if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral):
+            raise TypeError(f"batch_size must be a whole number, got {batch_size!r}.")
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
-        low, high = uncertain_between(threshold, self.spec.uncertainty)
         single = not isinstance(images, (list, tuple))
         sources = [images] if single else list(images)
         predictions: list[Prediction] = []
-        for start in range(0, len(sources), batch_size):
+        for start in range(0, len(sources), int(batch_size)):
             started = time.perf_counter()
             pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
-            values = self.probabilities(self.resized(pictures))
-            warnings = [input_check.examine(picture).sentences for picture in pictures]
-            milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
-            for picture, value, found in zip(pictures, map(float, values), warnings, strict=True):
-                label, near = LABELS[int(value >= threshold)], low < value < high
-                predictions.append(
-                    Prediction(
-                        label,
-                        value,
-                        threshold,
-                        self.spec.variant,
-                        milliseconds,
-                        picture.name,
-                        near,
-                        found,
+            found = [input_check.examine(picture).sentences for picture in pictures]
+            for picture, sentences in zip(pictures, found, strict=True):
+                if sentences and on_invalid == "raise":
+                    raise InputCheckError(picture.name, sentences)
+                if sentences and on_invalid == "warn":
+                    warnings.warn(
+                        f"{picture.name} does not look like a frontal chest X-ray, so its answer"
+                        f" means nothing. {' '.join(sentences)}",
+                        InputCheckWarning,
+                        stacklevel=3,
                     )
+            values = self.probabilities(self.resized(pictures))
+            milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
+            predictions += [
+                self.judge(
+                    float(value),
+                    operating_point=operating_point,
+                    threshold=threshold,
+                    warnings=sentences,
+                    name=picture.name,
+                    milliseconds=milliseconds,
                 )
+                for picture, value, sentences in zip(pictures, values, found, strict=True)
+            ]
         return predictions[0] if single else predictions
+
+    def judge(
+        self,
+        probability: float,
+        *,
+        operating_point: str | None = None,
+        threshold: float | None = None,
+        warnings: Sequence[str] = (),
+        name: str = "array",
+        milliseconds: float = 0.0,
+    ) -> Prediction:
+        """The prediction that a probability amounts to: the one rule by which there is a label and
+        by which it is uncertain.
+
+        Args:
+            probability: calibrated, as :meth:`probabilities` gives it.
+            operating_point, threshold: as for :meth:`predict`.
+            warnings, name, milliseconds: go into the prediction as they are.
+
+        Raises:
+            InvalidProbability: it is no probability.
+            UnknownOperatingPoint, TypeError, ValueError: as :meth:`predict`.
+        """
+        point, used = self.threshold(operating_point, threshold)
+        if not 0 <= probability <= 1:
+            raise InvalidProbability(f"{name}: {probability} is no probability.")
+        low, high = uncertain_between(used, self.spec.uncertainty)
+        return Prediction(
+            label=LABELS[int(probability >= used)],
+            probability=probability,
+            threshold=used,
+            operating_point=point,
+            variant=self.spec.variant,
+            uncertain=low < probability < high,
+            warnings=tuple(warnings),
+            name=name,
+            milliseconds=milliseconds,
+        )
+
+    def threshold(
+        self, operating_point: str | None = None, threshold: float | None = None
+    ) -> tuple[str | None, float]:
+        """The operating point's name, None where a threshold was given, and the threshold that is
+        meant.
+
+        Raises:
+            UnknownOperatingPoint, TypeError, ValueError: as :meth:`predict`.
+        """
+        if threshold is None:
+            point = (
+                self.spec.default if operating_point is None else self.spec.point(operating_point)
+            )
+            return point.name, point.threshold
+        if operating_point is not None:
+            raise ValueError("Give operating_point or threshold, not both.")
+        if isinstance(threshold, (bool, np.bool_)) or not isinstance(threshold, numbers.Real):
+            raise TypeError(f"threshold must be a number, got {threshold!r}.")
+        value = float(threshold)
+        if not 0 <= value <= 1:
+            raise ValueError(f"The threshold must lie in 0..1, got {value}.")
+        return None, value
 
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
@@ -236,11 +411,22 @@ class PneumoniaClassifier:
     def probabilities(self, resized: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of images that :meth:`resized`
         or a cache of it gave, in one batch.
+
+        Raises:
+            InvalidProbability: the network answers what is no probability.
         """
         return calibrated(
             bundle.probabilities(self.model, radiograph.to_input(resized), max(1, len(resized))),
             self.spec.temperature,
         )
+
+    def _of_bundle(self) -> Path:
+        if self.folder is None:
+            raise ValueError(
+                "This classifier was not loaded from a bundle; write one with"
+                " pneumonia.bundle.save()."
+            )
+        return self.folder
 
 
 def _fetched(
@@ -273,7 +459,16 @@ def _fetched(
 def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Divides logits by a temperature (Guo et al., ICML 2017): float64 ``(N,)`` to the same; a
     temperature of 1 changes nothing at all.
+
+    Raises:
+        InvalidProbability: one is nan, or outside 0..1.
     """
+    wrong = probabilities[~((probabilities >= 0) & (probabilities <= 1))]
+    if wrong.size:
+        raise InvalidProbability(
+            f"The network answered {wrong[0]}, which is no probability: its weights are damaged, or"
+            " overflow on this picture."
+        )
     if temperature == 1.0:
         return probabilities
     clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import huggingface_hub
 from huggingface_hub import (
@@ -104,6 +105,32 @@ def is_repo_name(text: object) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def parse_name(text: object) -> tuple[str, str | None] | None:
+    """The repository and the revision that a text names, as ``namespace/name``,
+    ``hf://namespace/name[@revision]`` or the address of a page of it on the Hub; None where it
+    names none.
+    """
+    if not isinstance(text, str):
+        return None
+    text = text.strip()
+    if is_repo_name(text):
+        return text, None
+    revision: str | None = None
+    if text.startswith("hf://"):
+        name, _, revision = text.removeprefix("hf://").rstrip("/").partition("@")
+    else:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        if parts.hostname not in (urlsplit(constants.ENDPOINT).hostname, "huggingface.co", "hf.co"):
+            return None
+        places = [unquote(place) for place in parts.path.strip("/").split("/")]
+        name = "/".join(places[:2])
+        if len(places) > 3 and places[2] in ("tree", "blob", "resolve", "commit"):
+            revision = places[3]
+        elif len(places) > 2:
+            return None
+    return (name, revision or None) if is_repo_name(name) else None
 
 
 def download(

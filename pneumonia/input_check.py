@@ -163,30 +163,30 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Examination:
+class InputCheck:
     """What the input check says of one picture.
 
     Attributes:
         score: log-odds of being a frontal chest X-ray, by its grey values alone; 0 is the border,
             chosen so that hardly any X-ray is refused.
-        reasons: why it is refused, the plainest first; empty where it is accepted.
+        rejection_reasons: why it is refused, the plainest first; empty where it passed.
     """
 
     score: float
-    reasons: tuple[Reason, ...] = ()
+    rejection_reasons: tuple[Reason, ...] = ()
 
     @property
-    def accepted(self) -> bool:
+    def passed(self) -> bool:
         """Whether nothing speaks against it."""
-        return not self.reasons
+        return not self.rejection_reasons
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The reasons for a person."""
-        return tuple(reason.sentence for reason in self.reasons)
+        return tuple(reason.sentence for reason in self.rejection_reasons)
 
 
-def examine(source: Source) -> Examination:
+def examine(source: Source) -> InputCheck:
     """Says whether a picture is a frontal chest X-ray, and if not, why.
 
     Args:
@@ -210,7 +210,7 @@ def examine(source: Source) -> Examination:
         reasons.append(_reason("blank"))
     elif score < 0 and not reasons:
         reasons.append(_reason(_seen(picture, copy)))
-    return Examination(score, tuple(reasons))
+    return InputCheck(score, tuple(reasons))
 
 
 def measure(copies: np.ndarray, fitted: Mapping[str, np.ndarray] | None = None) -> np.ndarray:

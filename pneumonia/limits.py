@@ -47,7 +47,7 @@ def measure(config: Mapping[str, Any]) -> Size:
     Raises:
         TooLarge: it exceeds a limit, or its shapes do not fit together.
     """
-    import keras  # noqa: PLC0415  seconds, and only needed here
+    from pneumonia.backend import keras  # seconds, and only needed here
 
     try:
         entries = config["config"]["layers"]

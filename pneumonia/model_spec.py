@@ -27,38 +27,8 @@ class ModelSpecError(ValueError):
     """A model_spec.json is missing something or holds a value it may not; the message names it."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one image.
-
-    Attributes:
-        label: ``NORMAL`` or ``PNEUMONIA``: PNEUMONIA where ``probability >= threshold``.
-        probability: of PNEUMONIA, 0 to 1, after the model spec's temperature.
-        threshold: of the operating point used, 0 to 1.
-        variant: which network.
-        milliseconds: decoding, resizing, the look for warnings and the network's pass; for a batch,
-            the batch's time divided by its images.
-        name: the image's file name, or ``upload``, ``image``, ``array``.
-        uncertain: whether the probability lies so near the threshold that the same X-ray, delivered
-            in another framing, exposure or encoding, may well get the other label; see
-            :attr:`ModelSpec.uncertainty`. Never where that was not measured.
-        warnings: why this is no frontal chest X-ray that a network could read, a sentence each
-            (:func:`pneumonia.input_check.examine`); where there are any, label and probability mean
-            nothing. Empty where nothing speaks against it.
-    """
-
-    label: str
-    probability: float
-    threshold: float
-    variant: str
-    milliseconds: float
-    name: str
-    uncertain: bool = False
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON types."""
-        return asdict(self)
+class UnknownOperatingPoint(ValueError):
+    """A model has no operating point of that name; the message names those there are."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +202,26 @@ class ModelSpec:
     def default(self) -> OperatingPoint:
         """The operating point used where none is asked for."""
         return next(point for point in self.operating_points if point.name == "default")
+
+    def point(self, name: str) -> OperatingPoint:
+        """The operating point of a name.
+
+        Raises:
+            TypeError: the name is no text.
+            UnknownOperatingPoint: there is none of that name.
+        """
+        if not isinstance(name, str):
+            raise TypeError(
+                f"operating_point must be a name such as 'default', got {type(name).__name__};"
+                " a number goes to threshold."
+            )
+        for point in self.operating_points:
+            if point.name == name:
+                return point
+        raise UnknownOperatingPoint(
+            f"The {self.variant} model has no operating point {name[:40]!r}; choose one of"
+            f" {', '.join(point.name for point in self.operating_points)}."
+        )
 
     def to_json(self) -> str:
         """The text of ``model_spec.json``."""

@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 from pneumonia import hub
 from pneumonia.bundle import BundleError
 from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.locations import NAMESPACE_VARIABLE
 from pneumonia.model_spec import ModelSpecError
 
-NAMESPACE_VARIABLE = "PNEUMONIA_HUB_NAMESPACE"
 REVISION_VARIABLE = "PNEUMONIA_HUB_REVISION_"
 # How long an answer may wait for the Hub. A page is to answer within 10 s in all; loading Xception
 # takes 2 to 4 of them on two busy cores.
@@ -173,11 +173,13 @@ class Weights:
                 f" {snapshot.commit[:7]}.",
             )
         try:
-            return PneumoniaClassifier.from_pretrained(snapshot.folder), origin
+            classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
         except (BundleError, ModelSpecError) as error:
             raise hub.HubError(
                 f"{repo} is refused: {str(error).replace(str(snapshot.folder), repo)}", "foreign"
             ) from error
+        classifier.repo, classifier.commit = snapshot.repo, snapshot.commit
+        return classifier, origin
 
     def _key(self, variant: str) -> _Key:
         return (
@@ -278,6 +280,7 @@ def _clause(error: Exception) -> str:
 def _loaded(snapshot: hub.Snapshot, variant: str) -> PneumoniaClassifier:
     try:
         classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
+        classifier.repo, classifier.commit = snapshot.repo, snapshot.commit
     except (BundleError, ModelSpecError) as error:
         # The page has no business showing where the cache lies.
         raise BundleError(str(error).replace(str(snapshot.folder), snapshot.repo)) from error

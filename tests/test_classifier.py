@@ -4,6 +4,7 @@ variant.
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import PneumoniaClassifier, Prediction, UnreadableImage, bundle
+from pneumonia import (
+    InputCheckError,
+    InputCheckWarning,
+    InvalidProbability,
+    PneumoniaClassifier,
+    Prediction,
+    UnknownOperatingPoint,
+    UnreadableImage,
+    bundle,
+    locations,
+)
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
 from pneumonia.model_spec import OperatingPoint
@@ -43,6 +54,10 @@ def untrained(models_folder) -> dict[str, PneumoniaClassifier]:
         variant: PneumoniaClassifier.from_pretrained(models_folder / variant)
         for variant in CATALOGUE
     }
+
+
+# Plain pictures are no X-rays, and each answer to one says so.
+pytestmark = pytest.mark.filterwarnings("ignore::pneumonia.InputCheckWarning")
 
 
 def plain(brightness: int) -> np.ndarray:
@@ -156,16 +171,92 @@ def test_near_the_threshold_a_prediction_says_that_it_is_uncertain(meter, make_s
     assert PneumoniaClassifier(meter, spec).predict(plain(75), threshold=0.11).uncertain is False
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
-def test_a_threshold_outside_0_to_1_is_refused(classifier, threshold):
-    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
-        classifier.predict(plain(0), threshold=threshold)
+def test_an_operating_point_is_used_by_its_name(meter, make_spec):
+    points = (OperatingPoint("default", 0.1), OperatingPoint("recall-0.98", 0.9, 0.98))
+    classifier = PneumoniaClassifier(
+        meter, make_spec("baseline", (40, 40), operating_points=points)
+    )
+    found = classifier.predict(plain(75), operating_point="recall-0.98")
+    assert (found.label, found.threshold, found.operating_point) == ("NORMAL", 0.9, "recall-0.98")
+    assert classifier.predict(plain(75)).operating_point == "default"
+    assert classifier.predict(plain(75), threshold=0.1).operating_point is None
+    assert classifier(plain(75), operating_point="recall-0.98").to_dict() | {
+        "milliseconds": 0
+    } == found.to_dict() | {"milliseconds": 0}
 
 
-@pytest.mark.parametrize("batch_size", [0, -3])
-def test_a_batch_of_nothing_is_refused(classifier, batch_size):
-    with pytest.raises(ValueError, match=f"batch_size must be 1 or more, got {batch_size}"):
-        classifier.predict(plain(0), batch_size=batch_size)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"threshold": -0.1}, ValueError),
+        ({"threshold": 1.1}, ValueError),
+        ({"threshold": float("nan")}, ValueError),
+        ({"threshold": "0.5"}, TypeError),
+        ({"threshold": True}, TypeError),
+        ({"threshold": np.True_}, TypeError),
+        ({"threshold": 0.5, "operating_point": "default"}, ValueError),
+        ({"operating_point": "recall-0.5"}, UnknownOperatingPoint),
+        ({"operating_point": 0.5}, TypeError),
+        ({"operating_point": True}, TypeError),
+        ({"on_invalid": "force"}, ValueError),
+        ({"on_invalid": None}, ValueError),
+        ({"batch_size": 0}, ValueError),
+        ({"batch_size": -3}, ValueError),
+        ({"batch_size": 2.0}, TypeError),
+        ({"batch_size": True}, TypeError),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused_before_a_picture_is_read(classifier, options, error):
+    with pytest.raises(error):
+        classifier.predict("absent.jpeg", **options)
+    with pytest.raises(error):
+        classifier.predict([], **options)
+
+
+def test_a_picture_that_fails_the_input_check_is_answered_with_a_warning_or_refused(classifier):
+    with pytest.warns(InputCheckWarning) as caught:
+        warned = classifier.predict(plain(204))
+    # The warning points at the line that asked.
+    assert [entry.filename for entry in caught] == [__file__]
+    assert warned.warnings
+    with pytest.raises(InputCheckError) as refused:
+        classifier.predict([plain(204)], on_invalid="raise")
+    assert (refused.value.name, refused.value.reasons) == ("array", warned.warnings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ignored = classifier(plain(204), on_invalid="ignore")
+    assert (ignored.probability, ignored.warnings) == (warned.probability, warned.warnings)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1.5, -0.5])
+def test_what_is_no_probability_is_never_an_answer(make_spec, value):
+    image = keras.Input((40, 40, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Dense(1)(pooled))
+    model.layers[-1].set_weights([np.zeros((3, 1)), np.array([value])])
+    for temperature in (1.0, 2.0):
+        classifier = PneumoniaClassifier(
+            model, make_spec("baseline", (40, 40), temperature=temperature)
+        )
+        with pytest.raises(InvalidProbability):
+            classifier.predict(plain(204))
+    with pytest.raises(InvalidProbability):
+        classifier.judge(value)
+
+
+def test_it_says_what_it_is(classifier, untrained, models_folder):
+    assert "baseline" in repr(classifier)
+    loaded = untrained["xception"]
+    shown = repr(loaded)
+    assert "xception" in shown
+    assert str(models_folder / "xception") in shown
+    assert "0.5" in shown
+    loaded = PneumoniaClassifier(
+        loaded.model, loaded.spec, repo="me/lungs", commit="0123456789" * 4
+    )
+    assert "me/lungs" in repr(loaded)
+    assert "0123456" in repr(loaded)
 
 
 def test_an_unreadable_image_in_a_list_is_named(classifier, tmp_path):
@@ -241,6 +332,27 @@ def test_saving_copies_every_byte(untrained, models_folder, tmp_path):
 def test_a_classifier_of_no_bundle_cannot_be_copied(classifier, tmp_path):
     with pytest.raises(ValueError, match="not loaded from a bundle"):
         classifier.save_pretrained(tmp_path)
+
+
+def test_publishing_what_was_saved_needs_a_name(untrained, tmp_path):
+    with pytest.raises(ValueError, match="repo_id"):
+        untrained["baseline"].save_pretrained(tmp_path / "copy", push_to_hub=True)
+    assert not (tmp_path / "copy").exists()
+    with pytest.raises(TypeError):
+        untrained["baseline"].save_pretrained(tmp_path / "copy", private=True)
+
+
+def test_without_a_name_the_bundled_xception_is_loaded(models_folder, tmp_path, monkeypatch):
+    monkeypatch.delenv(locations.NAMESPACE_VARIABLE, raising=False)
+    monkeypatch.setattr(locations, "MODELS", (tmp_path / "absent", models_folder))
+    monkeypatch.chdir(tmp_path)
+    assert PneumoniaClassifier.from_pretrained().spec.variant == "xception"
+    assert PneumoniaClassifier.from_pretrained("baseline").spec.variant == "baseline"
+    monkeypatch.setattr(locations, "MODELS", (tmp_path / "absent",))
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        PneumoniaClassifier.from_pretrained()
+    monkeypatch.setenv(locations.NAMESPACE_VARIABLE, "me")
+    assert locations.default() == "me/pneumonia-xray-xception"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from pneumonia import corruptions, input_check, radiograph
-from pneumonia.input_check import Examination, Reason, equalised, examine
+from pneumonia.input_check import InputCheck, Reason, equalised, examine
 from pneumonia.radiograph import Facts, Radiograph, UnreadableImage, read
 from tools.input_check import drawings, pictures
 from tools.input_check import fit as fitting
@@ -33,7 +33,7 @@ RESULTS = CHECKOUT / "assets" / "results"
 
 
 def codes(source) -> list[str]:
-    return [reason.code for reason in examine(source).reasons]
+    return [reason.code for reason in examine(source).rejection_reasons]
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def chests() -> list[Radiograph]:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_examples_pass(file):
     examination = examine(file)
-    assert examination.accepted
-    assert examination.reasons == ()
+    assert examination.passed
+    assert examination.rejection_reasons == ()
     assert examination.score > 0
 
 
 @pytest.mark.parametrize("name", corruptions.CORRUPTIONS)
 def test_other_framing_and_exposure_passes(name, chests):
-    passed = [examine(corruptions.CORRUPTIONS[name](chest.pixels)).accepted for chest in chests]
+    passed = [examine(corruptions.CORRUPTIONS[name](chest.pixels)).passed for chest in chests]
     assert sum(passed) >= 5
 
 
@@ -106,7 +106,7 @@ def test_colour_photographs_are_refused_for_their_colour_and_in_grey_all_the_sam
     for photograph in load_sample_images().images:
         assert codes(photograph) == ["colour"]
         grey = examine(Image.fromarray(photograph).convert("L"))
-        assert not grey.accepted
+        assert not grey.passed
         assert grey.score < 0
 
 
@@ -126,7 +126,7 @@ def test_a_flat_picture_is_blank(value):
 
 def test_few_pixels_are_small_and_fewer_are_no_picture(chests):
     small = Image.fromarray(chests[0].pixels).resize((140, 99))
-    reasons = examine(small).reasons
+    reasons = examine(small).rejection_reasons
     assert [reason.code for reason in reasons] == ["small"]
     assert "140x99" in reasons[0].sentence
     assert codes(small.resize((100, 100))) == []
@@ -168,9 +168,9 @@ def test_every_reason_is_one_plain_sentence():
         assert "{" not in sentence
 
 
-def test_an_examination_is_accepted_where_it_has_no_reason():
-    assert Examination(3.0).accepted
-    assert not Examination(3.0, (Reason("colour", "It is in colour."),)).accepted
+def test_an_examination_is_passed_where_it_has_no_reason():
+    assert InputCheck(3.0).passed
+    assert not InputCheck(3.0, (Reason("colour", "It is in colour."),)).passed
 
 
 def test_what_cannot_be_read_raises_as_the_reader_does(tmp_path):
@@ -308,8 +308,8 @@ def test_the_test_folder_is_measured_for_the_guard_that_was_measured_before_it(t
 
 
 def test_shares_by_hand():
-    examined = [Examination(1.0)] * 3 + [
-        Examination(-1.0, (Reason("other", "x."), Reason("colour", "x.")))
+    examined = [InputCheck(1.0)] * 3 + [
+        InputCheck(-1.0, (Reason("other", "x."), Reason("colour", "x.")))
     ]
     share = fitting._share(examined, True)
     assert (share["images"], share["share"], share["reasons"]) == (4, 0.75, {"other": 1})
@@ -413,4 +413,4 @@ def test_x_rays_that_were_held_out_pass(cxr_root):
     items = folds.items_of(scan(cxr_root), folds.HELD_OUT)[::10]
     assert len(items) > 60
     # 99% are promised; of 75, 73 or more then pass in all but some 4 of 100 000 choices.
-    assert sum(examine(item.path).accepted for item in items) >= len(items) - 2
+    assert sum(examine(item.path).passed for item in items) >= len(items) - 2

@@ -15,8 +15,9 @@ from pneumonia.model_spec import (
     ModelSpec,
     ModelSpecError,
     OperatingPoint,
-    Prediction,
+    UnknownOperatingPoint,
 )
+from pneumonia.prediction import Prediction
 
 
 @pytest.fixture
@@ -178,18 +179,41 @@ def test_a_recall_target_lies_above_0(target):
         OperatingPoint("x", 0.5, target)
 
 
+def test_a_point_is_found_by_its_name_and_by_no_other(make_spec):
+    spec = make_spec("baseline", (100, 100))
+    assert spec.point("recall-0.98").threshold == 0.2
+    with pytest.raises(UnknownOperatingPoint, match=r"default.*recall-0\.98"):
+        spec.point("recall-0.5")
+    with pytest.raises(TypeError):
+        spec.point(0.5)
+
+
 def test_a_prediction_becomes_plain_json_and_cannot_be_changed():
-    prediction = Prediction("NORMAL", 0.25, 0.5, "baseline", 12.5, "x.jpeg")
-    assert json.loads(json.dumps(prediction.to_dict())) == {
-        "label": "NORMAL",
-        "probability": 0.25,
-        "threshold": 0.5,
-        "variant": "baseline",
-        "milliseconds": 12.5,
-        "name": "x.jpeg",
-        "uncertain": False,
-        "warnings": [],
-    }
+    prediction = Prediction(
+        label="NORMAL",
+        probability=0.25,
+        threshold=0.5,
+        operating_point=None,
+        variant="baseline",
+        uncertain=True,
+        warnings=("It is blank.",),
+        name="x.jpeg",
+        milliseconds=12.5,
+    )
+    plain = prediction.to_dict()
+    assert list(plain) == [
+        "label",
+        "probability",
+        "threshold",
+        "operating_point",
+        "variant",
+        "uncertain",
+        "warnings",
+        "name",
+        "milliseconds",
+    ]
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["warnings"] == ["It is blank."]
     with pytest.raises(FrozenInstanceError):
         prediction.label = "PNEUMONIA"  # type: ignore[misc]
 

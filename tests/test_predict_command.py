@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from pneumonia.__main__ import main
+import pneumonia
+from pneumonia import cli
+from pneumonia.cli import main
+from pneumonia.text import harmless
 
 Capture = pytest.CaptureFixture[str]
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
@@ -83,7 +89,7 @@ def test_one_bad_file_spoils_nothing_and_is_told(
     assert "Traceback" not in captured.err
 
 
-def test_a_photograph_is_refused_with_its_reason_unless_overruled(
+def test_a_photograph_is_refused_with_its_reason_unless_forced(
     models_folder: Path, images: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     Image.fromarray(load_sample_image("china.jpg")).save(tmp_path / "temple.jpeg")
@@ -97,19 +103,148 @@ def test_a_photograph_is_refused_with_its_reason_unless_overruled(
     assert main(asked) == 1
     captured = capsys.readouterr()
     assert [line.split()[-1] for line in captured.out.splitlines()] == [images[1]]
-    assert "temple.jpeg was not answered. It is in colour" in captured.err
+    assert "temple.jpeg" in captured.err
+    assert captured.err.count("\n") == 1
     assert main([*asked, "--force", "--json"]) == 0
     temple, chest = json.loads(capsys.readouterr().out)
-    assert temple["warnings"][0].startswith("It is in colour")
+    assert temple["warnings"]
     assert chest["warnings"] == []
 
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [(["--threshold", "2"], "0..1"), (["--model", "nowhere"], "no model folder nowhere")],
-)
-def test_a_wrong_option_is_one_sentence(
-    extra: list[str], said: str, models_folder: Path, images: list[str], capsys: Capture
+def test_an_operating_point_is_asked_for_by_its_name(
+    models_folder: Path, images: list[str], capsys: Capture
 ) -> None:
-    assert main(["predict", images[0], "--model", str(models_folder / "baseline"), *extra]) == 1
-    assert said in capsys.readouterr().err
+    asked = ["predict", images[0], "--model", str(models_folder / "baseline"), "--json"]
+    assert main([*asked, "--operating-point", "recall-0.98"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["operating_point"], row["threshold"]) == ("recall-0.98", 0.2)
+    assert main([*asked, "--operating-point", "recall-0.5"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [["--threshold", "2"], ["--threshold", "nan"], ["--threshold", "1", "--operating-point", "x"]],
+    ids=str,
+)
+def test_a_wrong_option_ends_in_2(extra: list[str], images: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["predict", images[0], *extra])
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["nowhere", "models/xception", "hf://me/none", "https://x.org/a"])
+def test_a_model_that_is_not_there_is_one_sentence(
+    model: str, images: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(["predict", images[0], "--model", model]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+
+
+# --- as a process
+# ------------------------------------------------------------------------------------------------
+def run(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "pneumonia", *arguments],
+        env=os.environ | environment,
+        cwd=EXAMPLES.parents[1],
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_names_that_the_terminal_cannot_show_lose_no_answer(
+    models_folder: Path, images: list[str], tmp_path: Path
+) -> None:
+    folder = os.fsencode(tmp_path)
+    names = ["胸部.jpeg".encode(), b"caf\xe9.jpeg", b"a\x1b[2J\nb.jpeg", b"plain.jpeg"]
+    files = [os.path.join(folder, name) for name in names]  # noqa: PTH118 (bytes)
+    for file in files:
+        shutil.copy(images[0], file)
+    done = run(
+        "predict",
+        *files,
+        "--model",
+        str(models_folder / "baseline"),
+        PYTHONIOENCODING="cp1252",
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(files)
+    assert b"\x1b" not in done.stdout
+    assert lines[1].endswith(rb"caf\xe9.jpeg")
+
+
+def test_nothing_is_read_after_the_reader_has_gone(
+    models_folder: Path, images: list[str], tmp_path: Path
+) -> None:
+    asked = [sys.executable, "-m", "pneumonia", "predict", *images * 3]
+    with subprocess.Popen(
+        [*asked, "--model", str(models_folder / "baseline")],
+        cwd=EXAMPLES.parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(300) == 141
+    assert said.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["--version"]], ids=str)
+def test_help_brings_neither_tensorflow_nor_numpy(arguments: list[str]) -> None:
+    script = (
+        "import sys; from pneumonia.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or bool({'tensorflow', 'keras', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_class_is_there_before_tensorflow_is() -> None:
+    script = (
+        "import sys, pneumonia; from pneumonia import *\n"
+        "assert set(pneumonia.__all__) <= set(dir(pneumonia))\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with pytest.raises(AttributeError):
+        pneumonia.nothing_of_this_name  # noqa: B018
+
+
+def test_the_page_is_said_to_be_elsewhere_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(cli, "APP", tmp_path / "app.py")
+    assert main(["serve", "--port", "1"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "app.py").write_text("import sys; sys.exit(sys.argv[1:] != ['--port', '1'])")
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--port", "1"])
+    assert end.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("胸部 é.jpeg", "胸部 é.jpeg"),
+        ("a\nb\tc\x1b[2J", r"a\nb\tc\x1b[2J"),
+        ("\u202egpj.exe", r"\u202egpj.exe"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), r"caf\xe9"),
+        ("\ud800", r"\ud800"),
+        ("x" * 20_000, "x" * 149 + "…" + "x" * 149),
+    ],
+)
+def test_what_could_steer_a_terminal_stands_as_its_escape(text: str, expected: str) -> None:
+    assert harmless(text) == expected

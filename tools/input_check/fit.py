@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pneumonia import corruptions, input_check, radiograph
 from pneumonia.evidence import wilson
-from pneumonia.input_check import Examination
+from pneumonia.input_check import InputCheck
 from pneumonia.model_spec import LABELS
 from tools.input_check import pictures
 from tools.input_check.pictures import Picture
@@ -89,14 +89,14 @@ def run(
         sources = Counter(f"{picture.kind}, {picture.source}" for picture in wrong)
         facts["fitted"] = {"X-rays": XRAYS, "others": dict(sorted(sources.items()))}
     facts["parameters"] = _digest()
-    accepted: dict[str, list[Examination]] = {}
+    accepted: dict[str, list[InputCheck]] = {}
     accepted |= _split(dataset, folds.HELD_OUT)
     held_out = _chosen(dataset, folds.HELD_OUT, CHANGED)
     for name, change in corruptions.CORRUPTIONS.items():
         accepted[f"{folds.HELD_OUT}, {name}"] = [
             input_check.examine(change(copy)) for copy in held_out
         ]
-    refused: dict[str, list[Examination]] = {}
+    refused: dict[str, list[InputCheck]] = {}
     for name, members in _others(held_out, volumes).items():
         (accepted if name.startswith("frontal") else refused)[name] = [
             input_check.examine(picture.radiograph) for picture in members
@@ -137,7 +137,7 @@ def _chosen(dataset: Dataset, name: str, count: int) -> np.ndarray:
     return load([items[index] for index in order], radiograph.COPY_SIZE)[0]
 
 
-def _split(dataset: Dataset, name: str) -> dict[str, list[Examination]]:
+def _split(dataset: Dataset, name: str) -> dict[str, list[InputCheck]]:
     """Examines the files of a split; all of them, and its healthy, bacterial and viral ones apart."""
     items = folds.items_of(dataset, name)
     examined = [input_check.examine(item.path) for item in items]
@@ -182,14 +182,16 @@ def _others(held_out: np.ndarray, volumes: Path | None) -> dict[str, list[Pictur
     return dict(sorted(groups.items()))
 
 
-def _share(examined: Sequence[Examination], accepted: bool) -> dict[str, Any]:
+def _share(examined: Sequence[InputCheck], accepted: bool) -> dict[str, Any]:
     """How many were accepted, or refused, with the 95% Wilson interval, and the first reason of
     each refusal.
     """
-    count = sum(examination.accepted == accepted for examination in examined)
+    count = sum(examination.passed == accepted for examination in examined)
     low, high = wilson(count, len(examined))
     reasons = Counter(
-        examination.reasons[0].code for examination in examined if examination.reasons
+        examination.rejection_reasons[0].code
+        for examination in examined
+        if examination.rejection_reasons
     )
     return {
         "images": len(examined),
@@ -201,7 +203,7 @@ def _share(examined: Sequence[Examination], accepted: bool) -> dict[str, Any]:
 
 
 def _draw(
-    accepted: Mapping[str, Sequence[Examination]], refused: Mapping[str, Sequence[Examination]]
+    accepted: Mapping[str, Sequence[InputCheck]], refused: Mapping[str, Sequence[InputCheck]]
 ) -> Figure:
     """Scores of what should pass and of what should not, and the average chest with the first
     components of its variation.
