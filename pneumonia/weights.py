@@ -86,6 +86,8 @@ class Weights:
         self._downloads: dict[_Key, _Download] = {}
         self._lock = threading.Lock()
         self._silent_until = 0.0
+        # When the Hub is to be asked again for a variant that something else answers for.
+        self._ask_again: dict[str, float] = {}
 
     @classmethod
     def from_environment(cls, models: Path, *, seconds: float = HUB_SECONDS) -> Weights:
@@ -118,9 +120,13 @@ class Weights:
         repo, revision, _ = self._key(variant)
         try:
             snapshot = self._ask(repo, revision, self._token)
-            return _loaded(snapshot, variant), _from_hub(snapshot, revision)
+            loaded = _loaded(snapshot, variant)
+            self._ask_again.pop(variant, None)
+            return loaded, _from_hub(snapshot, revision)
         except (hub.HubError, BundleError, ModelSpecError) as error:
             reason = _clause(error)
+            if isinstance(error, hub.HubError) and error.reason in ("network", "busy"):
+                self._ask_again[variant] = time.monotonic() + _SILENCE_SECONDS
         try:
             snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
             why = f"{reason}, so the copy downloaded earlier answers, commit {snapshot.commit[:7]}."
@@ -135,9 +141,19 @@ class Weights:
     def arrived(self, variant: str) -> bool:
         """Whether a download that came too late for the last :meth:`load` is there by now, so that
         loading again would answer with it.
+
+        Where the Hub did not answer, it is asked again in the background, once a minute.
         """
+        key = self._key(variant)
         with self._lock:
-            download = self._downloads.get(self._key(variant))
+            download = self._downloads.get(key)
+            if download is not None and download.finished() and not download.succeeded():
+                download = None
+            due = self._ask_again.get(variant)
+            if download is None and due is not None and time.monotonic() >= due:
+                self._ask_again[variant] = time.monotonic() + _SILENCE_SECONDS
+                download = _Download(key[0], key[1], self._token, self._cache_dir)
+                self._downloads[key] = download
         return (
             download is not None
             and download.finished()

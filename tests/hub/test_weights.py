@@ -58,6 +58,20 @@ def until_arrived(models: Path, cache: Path, wake: Path) -> list[str]:
     return kinds
 
 
+def after_an_outage(models: Path, cache: Path, over: Path) -> list[str]:
+    """Kinds of the first answer, while the Hub is down, and of that after it came back."""
+    weights._SILENCE_SECONDS = 0.5
+    chooser = Weights(models, cache_dir=cache, namespace="me", seconds=SECONDS, token=False)
+    kinds = [chooser.load("baseline")[1].kind]
+    while not over.exists():
+        time.sleep(0.05)
+    deadline = time.monotonic() + 60
+    while not chooser.arrived("baseline") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    kinds.append(chooser.load("baseline")[1].kind)
+    return kinds
+
+
 def typed(models: Path, cache: Path, repo: str, seconds: float = 5.0) -> tuple[str, str]:
     try:
         classifier, origin = Weights(models, cache_dir=cache, seconds=seconds).load_repo(repo)
@@ -72,9 +86,7 @@ def push(repo: str, folder: Path, private: bool = False) -> str:
         for path in folder.iterdir()
         if path.name in (*bundle.NEEDED, "metrics.json")
     ]
-    return hub.push(
-        files, repo, message="by hand", stale=lambda _: False, token=OWNER, private=private
-    ).commit
+    return hub.push(files, repo, message="by hand", token=OWNER, private=private).commit
 
 
 @pytest.fixture
@@ -152,6 +164,18 @@ def test_a_dead_hub_is_answered_by_the_cache_else_by_the_bundled_weights(
         and one_sentence(bundled.why)
     )
     assert max(seconds, more_seconds) < SECONDS + LOADING
+
+
+def test_after_an_outage_the_hub_answers_again_without_a_restart(
+    hub, client, models_folder, cache, on_hub, tmp_path
+):
+    hub.kill()
+    answer = client.start(after_an_outage, models_folder, cache, tmp_path / "over")
+    time.sleep(2)
+    hub.start()
+    (tmp_path / "over").touch()
+    kinds = answer.result(120)
+    assert kinds[0] in ("bundled", "cache") and kinds[1] == "hub"
 
 
 def test_a_repository_that_went_away_or_a_token_that_expired_leaves_the_cached_copy(
