@@ -85,7 +85,7 @@ def page(
             else "no such range was measured for this model"
         ),
         "Cost of this setting": (
-            f"{answers.cost_sentence(reading)} {escaped(said.promised(reading.point))}"
+            f"{answers.cost_sentence(reading)} {escaped(said.held_out_recall(reading.point))}"
         ),
         "Model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}",
         "Weights, sha256": f"<code>{spec.weights_sha256}</code>",

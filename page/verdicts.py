@@ -134,12 +134,12 @@ def bar(reading: Reading) -> str:
 
 
 def cost(reading: Reading) -> str:
-    """What the setting costs in people, what was promised of it, and, for an example, what the data
+    """What the setting costs in people, what held-out patients said of it, and, for an example, what the data
     set says.
     """
-    promise = words.promised(reading.point)
+    held_out = words.held_out_recall(reading.point)
     text = (
-        f"<p class='cost'>{cost_sentence(reading)}{f' {escaped(promise)}' if promise else ''}</p>"
+        f"<p class='cost'>{cost_sentence(reading)}{f' {escaped(held_out)}' if held_out else ''}</p>"
     )
     if reading.shown.forced and reading.shown.reasons:
         text += f"<p class='problem'>{escaped(words.OVERRULED.format(reasons=' '.join(reading.shown.reasons)))}</p>"

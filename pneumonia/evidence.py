@@ -8,7 +8,6 @@ of the very setting it was given at.
 from __future__ import annotations
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from pneumonia.model_spec import Estimate, ModelSpec, ModelSpecError
 
-# The 97.5th percentile of the normal distribution: intervals here are those of 95%.
-_Z = 1.959963984540054
 # From this share of the healthy called back, PNEUMONIA is the answer to nearly everything.
 _NEARLY_ALL = 0.9
 
@@ -147,12 +145,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """
     if not trials:
         return 0.0, 1.0
-    share, weight = successes / trials, _Z**2 / trials
-    centre = (share + weight / 2) / (1 + weight)
-    reach = math.sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
-    # At the ends of the scale the two halves cancel exactly on paper, and all but exactly in
-    # floating point.
-    return 0.0 if successes == 0 else centre - reach, 1.0 if successes == trials else centre + reach
+    found = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def rate(successes: int, trials: int) -> Estimate | None:

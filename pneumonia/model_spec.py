@@ -18,9 +18,6 @@ SCHEMA = 2
 # Names of schema 1 and what they are called since.
 _RECIPE_NAMES = {"seed": "original", "best": "improved"}
 _RECIPE_KEYS = {"lessons": "distillation", "decorrelated": "nuisance_reweighting"}
-_POINT_KEYS = {
-    "margin": "rationale",
-}
 
 
 class ModelSpecError(ValueError):
@@ -38,19 +35,17 @@ class OperatingPoint:
     Attributes:
         name: ``default`` or such as ``recall-0.98``.
         threshold: 0 to 1; a probability at or above it is called PNEUMONIA.
-        recall_target: the recall it was chosen to reach on validation, or None where it was fixed
-            beforehand.
-        recall_lower_bound: the recall that holds on X-rays of new patients from the same source, with
-            the confidence that ``rationale`` states; below the target where validation has too few
-            patients to promise so much. None where nothing was promised.
-        rationale: how the threshold keeps clear of chance, in a sentence; None where nothing was
-            promised.
+        recall_target: the share of the held-out patients' pneumonia X-rays that it was chosen to
+            find, above 0 and up to 1, or None where it was fixed beforehand.
+        recall_interval: 95% interval, ``(low, high)``, of the recall found on them: a plain binomial
+            (Wilson's). None where nothing was held out.
+        rationale: how it was chosen, in a sentence, or None.
     """
 
     name: str
     threshold: float
     recall_target: float | None = None
-    recall_lower_bound: float | None = None
+    recall_interval: tuple[float, float] | None = None
     rationale: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,10 +59,13 @@ class OperatingPoint:
                 f"The recall target of operating point {self.name!r} must lie in 0..1, got"
                 f" {self.recall_target}."
             )
-        if self.recall_lower_bound is not None and not 0 <= self.recall_lower_bound <= 1:
+        if self.recall_interval is not None and not (
+            len(self.recall_interval) == 2
+            and 0 <= self.recall_interval[0] <= self.recall_interval[1] <= 1
+        ):
             raise ModelSpecError(
-                f"The lower bound of recall of operating point {self.name!r} must lie in 0..1, got"
-                f" {self.recall_lower_bound}."
+                f"The recall interval of operating point {self.name!r} must be two numbers in 0..1,"
+                f" the lower first, got {self.recall_interval}."
             )
         if self.rationale is not None and not isinstance(self.rationale, str):
             raise ModelSpecError(
@@ -266,7 +264,8 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of an older ``model_spec.json`` (schema 1: ``contract.json``) in today's names.
 
     Values of today's schema come back as they are. Options that recipes no longer have stay in
-    ``recipe``: they say how the weights came about and decide nothing when they are loaded.
+    ``recipe``: they say how the weights came about and decide nothing when they are loaded. What
+    operating points of schema 1 promised is passed over, as unknown fields are.
     """
     known = dict(values)
     if known.get("schema", 1) != 1:
@@ -278,14 +277,6 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
         if renamed.get("name") in _RECIPE_NAMES:
             renamed["name"] = _RECIPE_NAMES[renamed["name"]]
         known["recipe"] = renamed
-    points = known.get("operating_points")
-    if isinstance(points, list):
-        known["operating_points"] = [
-            {_POINT_KEYS.get(key, key): value for key, value in point.items()}
-            if isinstance(point, Mapping)
-            else point
-            for point in points
-        ]
     return known
 
 
@@ -304,7 +295,10 @@ def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, floa
 
 def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:
     names = {field.name for field in fields(OperatingPoint)}
-    return OperatingPoint(**{name: value for name, value in {**values}.items() if name in names})
+    known = {name: value for name, value in {**values}.items() if name in names}
+    if known.get("recall_interval") is not None:
+        known["recall_interval"] = tuple(known["recall_interval"])
+    return OperatingPoint(**known)
 
 
 def _is_hex(text: Any, length: int) -> bool:

@@ -293,11 +293,7 @@ def test_the_threshold_at_the_far_end_keeps_its_words_on_the_page(models, shown)
     assert "class='band'" not in verdicts.bar(moved)
 
 
-def test_what_was_promised_is_said_with_its_margin():
-    point = OperatingPoint("recall-0.98", 0.1, 0.98, 0.968, "One-sided 95% bound over patients.")
-    assert (
-        words.promised(point)
-        == "Promised on new patients of the same hospital: a recall of 96.8% or more (One-sided 95%"
-        " bound over patients)."
-    )
-    assert words.promised(OperatingPoint("default", 0.5)) == ""
+def test_a_setting_says_what_held_out_patients_say_of_its_recall():
+    said = words.held_out_recall(OperatingPoint("recall-0.98", 0.1, 0.98, (0.961, 0.989)))
+    assert all(figure in said for figure in ("98%", "96.1%", "98.9%"))
+    assert words.held_out_recall(OperatingPoint("default", 0.5)) == ""

@@ -45,7 +45,7 @@ def test_fields_with_a_usual_value_may_be_left_out(spec):
     for name in ("temperature", "labels", "uncertainty", "schema"):
         del values[name]
     for point in values["operating_points"]:
-        del point["recall_lower_bound"], point["rationale"]
+        del point["recall_interval"], point["rationale"]
     again = ModelSpec.from_json(json.dumps(values))
     assert (again.temperature, again.labels, again.uncertainty, again.schema) == (
         1.0,
@@ -53,11 +53,11 @@ def test_fields_with_a_usual_value_may_be_left_out(spec):
         0.0,
         SCHEMA,
     )
-    assert (again.default.recall_lower_bound, again.default.rationale) == (None, None)
+    assert (again.default.recall_interval, again.default.rationale) == (None, None)
 
 
-def test_a_promise_survives_writing_and_reading(make_spec):
-    points = (OperatingPoint("default", 0.25, 0.99, 0.985, "none of 230 patients below"),)
+def test_an_operating_point_survives_writing_and_reading(make_spec):
+    points = (OperatingPoint("default", 0.25, 0.99, (0.975, 0.995), "finds 228 of 230"),)
     spec = make_spec("baseline", (100, 90), operating_points=points, uncertainty=0.75)
     assert ModelSpec.from_json(spec.to_json()) == spec
 
@@ -121,10 +121,14 @@ def test_unknown_fields_are_passed_over(spec):
         (
             {
                 "operating_points": [
-                    {"name": "default", "threshold": 0.5, "recall_lower_bound": 1.1}
+                    {"name": "default", "threshold": 0.5, "recall_interval": [0.9, 1.1]}
                 ]
             },
-            "lower bound of recall of operating point 'default'",
+            "recall interval of operating point 'default'",
+        ),
+        (
+            {"operating_points": [{"name": "default", "threshold": 0.5, "recall_interval": 0.9}]},
+            "wrong type",
         ),
         (
             {"operating_points": [{"name": "default", "threshold": 0.5, "rationale": 3}]},

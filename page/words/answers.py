@@ -70,12 +70,12 @@ def point_name(point: OperatingPoint) -> str:
     )
 
 
-def promised(point: OperatingPoint) -> str:
-    """What was promised of a point on new patients; empty where nothing was."""
-    if point.recall_lower_bound is None:
+def held_out_recall(point: OperatingPoint) -> str:
+    """What held-out patients say of a point's recall; empty where none were asked."""
+    if point.recall_interval is None or point.recall_target is None:
         return ""
-    margin = f" ({point.rationale.rstrip('.')})" if point.rationale else ""
+    low, high = point.recall_interval
     return (
-        "Promised on new patients of the same hospital: a recall of"
-        f" {point.recall_lower_bound * 100:.1f}% or more{margin}."
+        f"Chosen to find {point.recall_target:.0%} of the pneumonias of patients held out of"
+        f" training (95% interval of the recall {low:.1%} to {high:.1%})."
     )

@@ -46,7 +46,6 @@ CAPTIONS = {
     "calibration": "Calibration: how often a probability comes true",
     "robustness": "Under robustness: lungs or borders hidden, other framing, exposure and encoding",
     "seeds": "Other random seeds",
-    "folds": "Who would be missed at which threshold, by the networks of all folds",
 }
 STRESS = "{title} under robustness: the same test X-rays, altered"
 STRESS_HEAD = ("Pictures", "AUC", "Accuracy", "Recall", "Specificity")
