@@ -124,7 +124,6 @@ def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny
         batch_size=8,
         warmup=0.5,
         nuisance_reweighting=False,
-        balanced=True,
     )
     with pytest.raises(RunError, match="--pool"):
         fit(recipe, tiny_scan, tmp_path / "without")

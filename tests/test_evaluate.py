@@ -20,8 +20,8 @@ from pneumonia.model_spec import Metrics, OperatingPoint
 from train import recipes
 from train.__main__ import main
 from train.data.chest_xray import Dataset
-from train.data.folds import groups_of, items_of
-from train.evaluation import calibration, details, evaluate, fold_answers
+from train.data.folds import items_of
+from train.evaluation import details, evaluate
 from train.evaluation.metrics import confusion
 from train.reports import compare
 from train.training import fit
@@ -89,32 +89,24 @@ def test_a_recipe_that_holds_patients_out_is_calibrated_on_them(
         "recall-0.95",
         "recall-0.98",
         "recall-0.99",
-        "recall-1.00",
     ]
-    # So few patients promise next to nothing, and the model spec says so: .1^(1/n) is all that the
-    # lowest of n promises.
-    ill = len({item.patient for item in held_out if item.label == 1})
-    assert spec.default.recall_lower_bound == pytest.approx(0.1 ** (1 / ill), abs=1e-3)
-    assert "no more, from so few" in str(spec.default.rationale)
+    # All of so few are found, and the interval says how little that means.
+    ill = sum(item.label for item in held_out)
+    assert spec.default.recall_interval == pytest.approx(evidence.wilson(ill, ill), abs=1e-4)
     assert spec.recipe["validation"] == "held-out" and "threshold" not in spec.recipe
     assert classifier.metrics["validation"].split == "held-out" and classifier.metrics[
         "validation"
     ].images == len(held_out)
-    # None of the pneumonias held out is below any of the thresholds, as promised.
     assert classifier.metrics["validation"].counts["false_negative"] == 0
     assert not (best / "last-epoch").exists()
 
 
 def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_scan: Dataset) -> None:
-    names, labels, raw = details.read_copies(best / "bundle")
+    names, _, raw = details.read_copies(best / "bundle")
     assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
     assert list(raw) == ["clean", *CORRUPTIONS]
     spec = bundle.read_model_spec(best / "bundle")
-    again = calibration.calibrated_spec(
-        dataclasses.replace(spec, temperature=1.0),
-        calibration.Answers(labels, groups_of(tiny_scan, "held-out"), raw),
-    )
-    assert again == spec
+    assert evaluate.placed(best / "bundle", evaluate.identical(tiny_scan)) == spec
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
     assert np.allclose(calibrated(raw["clean"], spec.temperature), probabilities, atol=1e-6)
@@ -323,10 +315,7 @@ def test_the_published_contract_recomputes_from_the_published_answers(variant: s
             1.0,
         )
         return
-    own, *others = fold_answers.read(folder, compare.duplicates(assets / "results"))
-    assert (
-        calibration.calibrated_spec(dataclasses.replace(spec, temperature=1.0), own, others) == spec
-    )
+    assert evaluate.placed(folder, compare.duplicates(assets / "results")) == spec
 
 
 @pytest.mark.data

@@ -31,7 +31,6 @@ def recipe():
         learning_rate=0.001,
         warmup=0.5,
         nuisance_reweighting=False,
-        balanced=True,
     )
 
 
@@ -76,21 +75,6 @@ def test_the_rate_rises_and_falls_as_the_schedule_says(recipe):
     np.testing.assert_allclose(values, [0.0, 0.001, 0.00001], atol=1e-8)
     # Half-way down a cosine is the mean of its ends.
     assert float(schedule(12.5)) == pytest.approx((0.001 + 0.00001) / 2, rel=1e-3)
-
-
-def test_balanced_epochs_show_each_class_as_often(recipe, tiny_scan):
-    labels = np.array([1] * 30 + [0] * 10)
-    batches = Batches(
-        np.zeros((40, 8, 8), np.uint8),
-        labels,
-        replace(recipe, augmentation=None, training_size=None),
-        epoch=1,
-    )
-    shown = np.concatenate([batches[index][1] for index in range(len(batches))])[:, 0]
-    assert (len(shown), shown.sum()) == (40, 20)
-    # Every image of the rarer class comes twice, of the commoner none twice.
-    assert sorted(np.bincount(batches._order, minlength=40)[30:].tolist()) == [2] * 10
-    assert np.bincount(batches._order, minlength=40)[:30].max() == 1
 
 
 def test_a_recipe_against_nuisances_notes_what_they_told(tiny_scan, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.data.chest_xray import DataError, scan
-from train.data.folds import ENDS, FITTED, HELD_OUT, MIDDLE, groups_of, items_of
+from train.data.folds import FITTED, HELD_OUT, groups_of, items_of, joined
 
 
 def test_the_two_sides_are_the_train_folder(tiny_scan):
@@ -49,52 +49,12 @@ def test_a_folder_of_too_few_patients_is_refused(own_dataset):
         items_of(scan(own_dataset), HELD_OUT)
 
 
-def test_the_ends_are_the_lowest_and_highest_patients_of_each_series(own_dataset):
-    for folder in ("NORMAL", "PNEUMONIA"):
-        for path in sorted((own_dataset / "train" / folder).iterdir()):
-            stem = {"NORMAL": "IM-{:04d}-0001", "PNEUMONIA": "person{}_virus_1"}[folder]
-            path.rename(path.with_name("moved-" + path.name))
-        # Numbers, not letters, are put in order: person9 comes before person10.
-        for number, path in enumerate(sorted((own_dataset / "train" / folder).iterdir()), start=5):
-            path.rename(path.with_name(stem.format(number) + path.suffix))
-    dataset = scan(own_dataset)
-    middle, ends = items_of(dataset, MIDDLE), items_of(dataset, ENDS)
-    assert sorted([*middle, *ends], key=str) == sorted(dataset.split("train"), key=str)
-    for label in (0, 1):
-        numbers = sorted(
-            int("".join(filter(str.isdigit, item.patient)))
-            for item in dataset.split("train")
-            if item.label == label
-        )
-        held = sorted(
-            int("".join(filter(str.isdigit, item.patient))) for item in ends if item.label == label
-        )
-        count = -(-len(numbers) // 14)
-        assert held == [*numbers[:count], *numbers[-count:]]
-
-
-def test_what_is_joined_to_an_end_goes_with_it(own_dataset):
-    files = sorted((own_dataset / "train" / "NORMAL").iterdir())
-    ends = {item.path.name for item in items_of(scan(own_dataset), ENDS)}
-    inner = next(path for path in files if path.name not in ends)
-    # A file of the middle, copied under the name of a child with the highest number of all.
-    shutil.copy(
-        inner, own_dataset / "train" / "NORMAL" / f"{inner.name.rsplit('-', 2)[0]}-99999-0001.jpeg"
-    )
-    dataset = scan(own_dataset)
-    held = {item.path.name for item in items_of(dataset, ENDS)}
-    assert inner.name in held
-    digest = dict(zip(dataset.items, dataset.digests, strict=True))
-    assert not {digest[item] for item in items_of(dataset, MIDDLE)} & {
-        digest[item] for item in items_of(dataset, ENDS)
-    }
-
-
-def test_series_without_a_middle_are_refused(own_dataset):
-    for path in sorted((own_dataset / "train" / "NORMAL").iterdir())[2:]:
-        path.unlink()
-    with pytest.raises(DataError, match="NORMAL would be on one side only"):
-        items_of(scan(own_dataset), ENDS)
+def test_images_are_joined_through_however_many_links():
+    # The second and third share a file, the third and fourth a patient; numbers follow the order.
+    assert joined([("x", 3), ("p", 1), ("q", 1), ("q", 2)]).tolist() == [0, 1, 1, 1]
+    assert joined([("p",), ("q",), ("p",)]).tolist() == [0, 1, 0]
+    assert joined([(), ()]).tolist() == [0, 1]
+    assert joined([]).tolist() == []
 
 
 def test_on_the_real_data_no_patient_stands_on_both_sides(cxr_root):

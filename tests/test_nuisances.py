@@ -4,14 +4,11 @@ epochs that keep to the weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from train.augmentation import framing, nuisances
-from train.recipes import get
 
 
 def test_nuisances_are_what_they_say():
@@ -82,11 +79,6 @@ def test_an_epoch_keeps_to_the_weights():
     )
     np.testing.assert_allclose(many, found, atol=0.05)
     assert nuisances.drawn(found, np.random.default_rng(3)).tolist() == order.tolist()
-
-
-def test_two_rules_for_one_draw_are_refused():
-    with pytest.raises(ValueError, match="drop balanced or nuisance_reweighting"):
-        replace(get("xception", "improved"), balanced=True, nuisance_reweighting=True)
 
 
 def test_an_audit_names_the_class_that_has_more(told):

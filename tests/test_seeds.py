@@ -129,22 +129,3 @@ def test_seeds_of_other_weights_are_refused(run) -> None:
     (one / "seeds.json").write_text(json.dumps({"runs": 3}))
     with pytest.raises(bundle.BundleError, match="cannot be read"):
         seeds.read(one)
-
-
-def test_a_mean_of_runs_can_be_kept_but_has_no_part_in_the_spread(run) -> None:
-    one, other = (
-        run(1, "a", ORDERED, ONE_WRONG, ORDERED),
-        run(2, "b", ORDERED, ONE_WRONG, ONE_WRONG),
-    )
-    mixed = run(1, "c", ORDERED, ORDERED, ONE_WRONG, averaged=[1, 2])
-    assert seeds.write([one, other, mixed]) == mixed
-    values = seeds.read(mixed)
-    assert values is not None and [entry["seed"] for entry in values["runs"]] == [1, 2, "1 + 2"]
-    assert values["mean"]["accuracy"] == pytest.approx(0.875)
-    assert [label.get_text() for label in seeds.picture(values).axes[0].get_yticklabels()] == [
-        "seed 1",
-        "seed 2",
-        "mean of 1 + 2",
-    ]
-    with pytest.raises(bundle.BundleError, match="two runs or more, got 1"):
-        seeds.write([one, mixed])

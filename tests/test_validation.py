@@ -4,7 +4,6 @@ are chosen by.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -137,87 +136,6 @@ def test_the_fixed_set_comes_out_as_pictures_and_clean_comes_first(tiny_scan: Da
     )
 
 
-def stretched(name: str, pixels: np.ndarray) -> np.ndarray:
-    """A dark bar, narrow for the taller and broad for the wider."""
-    bar = np.full_like(pixels, 200)
-    bar[:, : {"taller": 20, "wider": 120}.get(name, 60)] = 0
-    return bar
-
-
-def test_a_network_that_goes_by_detail_has_a_gap_and_one_that_goes_by_brightness_has_none(
-    tiny_scan: Dataset, monkeypatch
-) -> None:
-    def softness(images: np.ndarray) -> np.ndarray:
-        return 1 / (1 + np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(1, 2)))
-
-    def truth(images: np.ndarray) -> np.ndarray:
-        return (
-            np.array([item.label for item in items_of(tiny_scan, "held-out")])[: len(images)] * 0.8
-            + 0.1
-        )
-
-    assert validation.style_gap(truth, tiny_scan, size=(64, 64)) == dict.fromkeys(
-        (
-            "soft_specificity",
-            "sharp_recall",
-            "tall_specificity",
-            "letter_specificity",
-            "shut_specificity",
-            "wide_recall",
-            "shape_swapped_auc",
-            "artefact_auc",
-        ),
-        1.0,
-    )
-
-    # A network that goes by width alone: the ill, made wider, all lie below the healthy, made
-    # taller.
-    def narrowness(images: np.ndarray) -> np.ndarray:
-        return np.array(
-            [1 / (1 + np.ptp(np.flatnonzero((image < 70).any(axis=0)))) for image in images]
-        )
-
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            validation,
-            "STYLES",
-            {
-                name: partial(stretched, name)
-                for name in ("softened", "sharpened", "taller", "wider", "lettered", "shut")
-            },
-        )
-        assert (
-            validation.style_gap(narrowness, tiny_scan, size=(64, 64))["shape_swapped_auc"] == 0.0
-        )
-
-    # One that takes black margins for disease: every healthy child shut in is called ill.
-    def shut_in(images: np.ndarray) -> np.ndarray:
-        return 0.1 + 0.2 * truth(images) + 0.6 * (images[:, :4].max(axis=(1, 2)) == 0)
-
-    found = validation.style_gap(shut_in, tiny_scan, size=(64, 64))
-    assert found["shut_specificity"] == 0.0 and found["letter_specificity"] == 1.0
-    # Ill as they are, with a letter, shut in: .28, .28, .88; healthy: .12, .12, .72. Of the nine
-    # pairs, two are the wrong way round.
-    assert found["artefact_auc"] == pytest.approx(7 / 9)
-    # The sharpened ill all fall below what the ill reach as they are.
-    assert validation.style_gap(softness, tiny_scan, size=(64, 64))["sharp_recall"] == 0.0
-
-
-def test_levelled_figures_are_of_the_levelled_pictures_alone(
-    tiny_scan: Dataset, monkeypatch
-) -> None:
-    # Cut so, every picture of the ill is plain white and of the healthy black; as they are, nothing
-    # is.
-    ill = iter([item.label for item in items_of(tiny_scan, "held-out")])
-    monkeypatch.setattr(
-        validation.framing, "levelled", lambda pixels: np.full_like(pixels, 255 * next(ill, 0))
-    )
-    found = validation.levelled(
-        lambda images: images.mean(axis=(1, 2)) / 255, tiny_scan, size=(48, 48)
-    )
-    assert found == {"level_auc": 1.0, "level_specificity": 1.0}
-
-
 def test_detail_by_hand() -> None:
     stripes = np.tile(np.array([100, 120], np.uint8), (40, 20))
     # Finer than anything a blur of 6% of 40 pixels lets through: what is left is the mean, and half
@@ -225,30 +143,3 @@ def test_detail_by_hand() -> None:
     inner = (slice(None), slice(10, -10))
     assert sorted(set(detail(stripes, 0.5)[inner].ravel().tolist())) == [105, 115]
     assert np.array_equal(detail(stripes, 1.0), stripes)
-
-
-def test_even_handed_figures_weigh_each_image_as_nuisances_have_it(
-    tiny_scan: Dataset, monkeypatch
-) -> None:
-    items = items_of(tiny_scan, "train")
-    ill = np.array([item.label for item in items]) == 1
-    # The network misses one of twelve ill and calls two of twelve healthy ill.
-    said = np.where(ill, 0.8, 0.2)
-    said[np.flatnonzero(ill)[0]], said[np.flatnonzero(~ill)[:2]] = 0.1, 0.9
-    weights = np.ones(len(items))
-    weights[np.flatnonzero(ill)[0]], weights[np.flatnonzero(~ill)[0]] = 4.0, 3.0
-    monkeypatch.setattr(validation.balance, "weights", lambda pixels, labels: (weights, 0.9))
-    found = validation.reweighted(
-        lambda images: said[: len(images)], tiny_scan, "train", size=(48, 48)
-    )
-    # 98% of twelve is all twelve: the threshold is the missed one's .1, which none lies below, and
-    # no healthy one does.
-    assert (found["reweighted_recall"], found["reweighted_specificity"]) == (1.0, 0.0)
-    # Of 15 weights of the ill and 14 of the healthy: the eleven at .8 beat the ten at .2,
-    # everything at .1 loses, and nothing beats .9.
-    assert found["reweighted_auc"] == pytest.approx(11 * 10 / (15 * 14))
-    # Where a fold has too few of a class, nothing is said rather than something made up.
-    assert (
-        validation.reweighted(lambda images: said[: len(images)], tiny_scan, "test", size=(48, 48))
-        == {}
-    )

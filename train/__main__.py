@@ -169,39 +169,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.distil_views)
 
     command = subparsers.add_parser(
-        "try",
-        help=(
-            "train a changed recipe, judge it on held-out patients under corruption, and write it"
-            " into the log of tries"
-        ),
-    )
-    command.add_argument("name", help="of the try")
-    command.add_argument("variant", choices=CATALOGUE)
-    command.add_argument(
-        "--change",
-        action="append",
-        default=[],
-        metavar="FIELD=JSON",
-        help="a field of the recipe, or augmentation.FIELD; may be repeated",
-    )
-    command.add_argument("--expect", default="", help="what is expected of it")
-    command.add_argument(
-        "--conclude", help="train nothing; write down what was made of the try of that name"
-    )
-    _add_data(command)
-    command.add_argument("--precision", choices=fit.PRECISIONS, default="float32")
-    command.add_argument("--imagenet-weights", metavar="FILE", help="local Xception weights")
-    command.add_argument("--pool", type=Path, metavar="DIR", help="a teacher's views and answers")
-    command.add_argument("--limit", type=int, help="so many held-out images at most")
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=Path("assets/results"),
-        help="where the log is (default: %(default)s)",
-    )
-    command.set_defaults(run=commands.try_recipe)
-
-    command = subparsers.add_parser(
         "input check",
         help="fit and measure the input check that refuses what is no frontal chest X-ray",
     )
@@ -242,6 +209,24 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     command.set_defaults(run=commands.evaluate_bundle)
+
+    command = subparsers.add_parser(
+        "calibrate",
+        help=(
+            "place a bundle's temperature and thresholds by its answers on held-out patients, and"
+            " measure it with them"
+        ),
+    )
+    command.add_argument(
+        "bundles", type=Path, nargs="+", metavar="bundle", help="a bundle's folder; it is renewed"
+    )
+    _add_data(command)
+    command.add_argument(
+        "--ask",
+        action="store_true",
+        help="ask the network again, instead of reading validation_copies.csv in the bundle",
+    )
+    command.set_defaults(run=commands.calibrate_bundles)
 
     command = subparsers.add_parser(
         "robustness",
@@ -295,56 +280,6 @@ def _parser() -> argparse.ArgumentParser:
         "bundles", type=Path, nargs="+", metavar="bundle", help="a finished run's bundle"
     )
     command.set_defaults(run=commands.choose_seed)
-
-    command = subparsers.add_parser(
-        "folds",
-        help=(
-            "train a network for each other fold as a bundle was, and place its thresholds on the"
-            " patients of all folds"
-        ),
-    )
-    command.add_argument(
-        "bundle", type=Path, help="the bundle's folder; its model spec and figures are renewed"
-    )
-    _add_data(command)
-    command.add_argument(
-        "--only",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="train these folds, 2 to 7, and leave the bundle as it is",
-    )
-    command.add_argument(
-        "--teachers",
-        type=Path,
-        metavar="DIR",
-        help="for a network that had a teacher: the folder of the teacher's folds",
-    )
-    command.add_argument(
-        "--out", type=Path, help="where the runs go, or go on (default: runs/VARIANT-folds)"
-    )
-    command.add_argument(
-        "--imagenet-weights",
-        metavar="FILE",
-        help="local Xception weights (default: XCEPTION_WEIGHTS, else Keras downloads them)",
-    )
-    command.set_defaults(run=commands.cross_folds)
-
-    command = subparsers.add_parser(
-        "soup",
-        help=(
-            "average the weights of several runs of a recipe into one network, and make its bundle"
-        ),
-    )
-    command.add_argument(
-        "runs", type=Path, nargs="+", metavar="run", help="a finished run's folder"
-    )
-    _add_data(command)
-    command.add_argument(
-        "--out", type=Path, help="the new run's folder (default: runs/VARIANT-RECIPE-soup)"
-    )
-    command.set_defaults(run=commands.average_runs)
 
     command = subparsers.add_parser(
         "compare",

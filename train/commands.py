@@ -13,12 +13,12 @@ from pneumonia.hub import HubError, is_repo_name
 from pneumonia.release import ReleaseError
 from tools import lung_atlas
 from tools.input_check import fit as input_check_fit
-from train import recipes, soup, tries
+from train import recipes
 from train.data import audit, chest_xray
-from train.evaluation import cross_fold, evaluate, robustness, seeds
+from train.evaluation import details, evaluate, robustness, seeds
 from train.reports import card, compare, publish, robustness_report
 from train.training import distillation, fit
-from train.training.run_folder import RunError, run_facts
+from train.training.run_folder import RunError
 
 
 def count(options: argparse.Namespace) -> int:
@@ -117,18 +117,6 @@ def _finished(
     return made
 
 
-def average_runs(options: argparse.Namespace) -> int:
-    """Averages runs and makes the bundle of their mean."""
-    facts = [run_facts(folder) for folder in options.runs]
-    recipe = recipes.get(facts[0]["recipe"]["variant"], facts[0]["recipe"]["name"])
-    folder = options.out or Path("runs") / f"{recipe.variant}-{recipe.name}-soup"
-    averaged = soup.average(recipe, options.runs, folder)
-    _finished(
-        averaged, folder, chest_xray.scan(chest_xray.locate(options.data)), options.skip_corrupt
-    )
-    return 0
-
-
 def distil_views(options: argparse.Namespace) -> int:
     """Makes a teacher's pool."""
     if not 0 <= options.marked <= 1:
@@ -145,38 +133,8 @@ def distil_views(options: argparse.Namespace) -> int:
         views=options.views,
         size=recipes.VIEW_SIZE,
         precision=options.precision,
+        skip_corrupt=options.skip_corrupt,
     )
-    return 0
-
-
-def try_recipe(options: argparse.Namespace) -> int:
-    """Trains and judges a changed recipe, or writes down what was made of one."""
-    if options.conclude is not None:
-        tries.conclude(options.results, options.name, options.conclude)
-        return 0
-    changes = {}
-    for change in options.change:
-        field, _, value = change.partition("=")
-        try:
-            changes[field] = json.loads(value)
-        except ValueError:
-            raise RunError(
-                f"--change takes FIELD=JSON, such as epochs=1; got {change!r}."
-            ) from None
-    record = tries.attempt(
-        options.name,
-        recipes.get(options.variant, "improved"),
-        changes,
-        options.expect,
-        chest_xray.scan(chest_xray.locate(options.data)),
-        Path("runs") / f"try-{options.name}",
-        options.results,
-        precision=options.precision,
-        imagenet_weights=options.imagenet_weights,
-        pool=options.pool,
-        limit=options.limit,
-    )
-    print(json.dumps(record["summary"], indent=1))
     return 0
 
 
@@ -254,6 +212,30 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def calibrate_bundles(options: argparse.Namespace) -> int:
+    """Places temperature and thresholds anew and measures the bundles with them."""
+    dataset = chest_xray.scan(chest_xray.locate(options.data))
+    cache, same = Path("runs/cache"), evaluate.identical(dataset)
+    for folder in options.bundles:
+        before = bundle.read_model_spec(folder).temperature
+        if options.ask or not (folder / details.COPIES).is_file():
+            spec = evaluate.calibrate(
+                folder, dataset, cache=cache, skip_corrupt=options.skip_corrupt
+            )
+        else:
+            spec = evaluate.place(folder, same)
+        # At the temperature that the tables of predictions were written with they say it all.
+        measured = (
+            evaluate.measured(folder, folder, same)
+            if spec.temperature == before and not options.ask
+            else evaluate.evaluate(
+                folder, dataset, folder, cache=cache, skip_corrupt=options.skip_corrupt
+            )
+        )
+        print(f"{folder}\n{evaluate.table(measured)}")
+    return 0
+
+
 def robustness_bundles(options: argparse.Namespace) -> int:
     """Measures bundles under robustness."""
     if options.limit is not None and options.limit < 2:
@@ -283,44 +265,6 @@ def fit_lungs(options: argparse.Namespace) -> int:
         json.dumps(
             lung_atlas.report(dataset, Path("assets/examples"), options.out, cache), indent=1
         )
-    )
-    return 0
-
-
-def cross_folds(options: argparse.Namespace) -> int:
-    """Trains the other folds' networks and places a bundle's thresholds on the answers of all."""
-    dataset, out = (
-        chest_xray.scan(chest_xray.locate(options.data)),
-        options.out or Path("runs") / f"{bundle.read_model_spec(options.bundle).variant}-folds",
-    )
-    made = cross_fold.train(
-        options.bundle,
-        dataset,
-        out,
-        only=options.only,
-        teachers=options.teachers,
-        imagenet_weights=options.imagenet_weights,
-        skip_corrupt=options.skip_corrupt,
-    )
-    if options.only:
-        print("\n".join(map(str, made)))
-        return 0
-    cross_fold.gather(options.bundle, dataset, out)
-    print(
-        evaluate.table(
-            evaluate.evaluate(
-                options.bundle,
-                dataset,
-                options.bundle,
-                cache=Path("runs/cache"),
-                skip_corrupt=options.skip_corrupt,
-            )
-        )
-    )
-    print(
-        f"Thresholds and figures of {options.bundle} are renewed; run python -m train robustness,"
-        " compare and card.",
-        file=sys.stderr,
     )
     return 0
 

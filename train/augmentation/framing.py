@@ -1,5 +1,4 @@
-"""How wide, high and large the lungs of each training image lie in its picture, so that views can
-be framed alike.
+"""How wide, high and large the lungs of each training image lie in its picture.
 
 The published files were squeezed square, each by as much as its own picture was wide. In the train
 folder the pictures of ill children were wider, so their lungs look taller: the outline's width over
@@ -14,15 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from pneumonia import lungs
 from train.training.run_folder import write_atomically
 
 FRAMING = ("lungs' width over height", "lungs' size")
-# Sides of a levelled cut over those of the lungs, where the picture is large enough.
-AROUND = 1.2
 
 
 def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
@@ -51,45 +47,6 @@ def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
         stored.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(stored, partial(_save, frames=frames))
     return frames
-
-
-def apart(frames: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How far each picture's framing is from the middle between the classes, as
-    :meth:`train.augmentation.policy.Policy.apply` takes it.
-
-    Args:
-        frames: ``(N, 2)`` of :func:`lung_frames`.
-        labels: ``(N,)``, 0 and 1, both present.
-
-    Returns:
-        float64 ``(N, 2)``: less the mean of the two classes' medians.
-    """
-    return frames - np.mean(
-        [np.median(frames[labels == label], axis=0) for label in (0, 1)], axis=0
-    )
-
-
-def levelled(pixels: np.ndarray) -> np.ndarray:
-    """A picture cut so that its lungs are as wide as high, and :data:`AROUND` lies around them as
-    far as the picture reaches: what says nothing of framing.
-
-    Args:
-        pixels: uint8 ``(H, W)``.
-
-    Returns:
-        uint8 ``(H, W)``: the cut, stretched to the picture's size; it never reaches over the edge.
-    """
-    across, down, wide, high = lungs.place(pixels)[:4]
-    shares = np.exp([wide, high])
-    half = shares * min(AROUND, *(0.5 / shares))
-    middle = np.clip([across, down], half, 1 - half)
-    left, top = np.maximum(middle - half, 0)
-    right, bottom = np.minimum(middle + half, 1)
-    height, width = pixels.shape
-    box = (left * width, top * height, right * width, bottom * height)
-    return np.asarray(
-        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box)
-    )
 
 
 def _save(path: Path, frames: np.ndarray) -> None:

@@ -46,12 +46,7 @@ class Policy:
             ±contrast.
         brightness: shift, share of 255, uniform in ±brightness.
         blur: chance of a Gaussian blur with a deviation up to 1.2% of the side.
-        equalize: chance that local contrast is evened out by CLAHE (Zuiderveld 1994), by tiles of a
-            fourth to an eighth of the side and histograms clipped at 0.5 to 2.5% of a tile: from a
-            little to all that machines do which show the spine through the heart, where others
-            leave both white.
         jpeg: chance of JPEG encoding at a quality between 15 and 80.
-        erase: chance that a rectangle of 2 to 20% of the area becomes plain grey.
         detail: fine and middle detail (finer than 1.2% and 6% of the side) are each multiplied by e
             to the power of a uniform draw in ±detail, as machines that sharpen or soften would have
             them.
@@ -60,10 +55,6 @@ class Policy:
         collimate: chance that each side is blacked by up to ``margin`` of the view, as a collimator
             shuts out arms, chin and belly.
         margin: the most that one side loses, as a share of the view's height or width.
-        framed_alike: crops are drawn so that the lungs' width over height, and as far as a picture
-            reaches their size, come out alike whatever picture a view is of: ``aspect`` is then
-            about the middle between the classes' lungs, and ``smallest_area`` that of a picture
-            whose lungs are of middling size.
     """
 
     smallest_area: float = 0.35
@@ -76,20 +67,13 @@ class Policy:
     brightness: float = 0.15
     blur: float = 0.0
     jpeg: float = 0.0
-    erase: float = 0.0
     detail: float = 0.0
-    equalize: float = 0.0
     letters: float = 0.0
     collimate: float = 0.0
     margin: float = 0.12
-    framed_alike: bool = False
 
     def apply(
-        self,
-        images: np.ndarray,
-        size: tuple[int, int],
-        rng: np.random.Generator,
-        framing: np.ndarray | None = None,
+        self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
         """Draws one view of each image.
 
@@ -97,37 +81,24 @@ class Policy:
             images: uint8 ``(N, H, W)``.
             size: ``(height, width)`` of the views in pixels.
             rng: every draw comes from it.
-            framing: ``(N, 2)`` of :func:`train.augmentation.framing.apart`, for a policy that frames alike.
 
         Returns:
             uint8 ``(N, height, width)``.
-
-        Raises:
-            ValueError: the policy frames alike and was not told how the images are framed.
         """
-        if self.framed_alike and framing is None:
-            raise ValueError(
-                "This policy frames alike and needs framing=, how the lungs lie in each image; see"
-                " train.augmentation.framing.apart."
-            )
-        views = self._framed(images, size, rng, framing if self.framed_alike else None)
-        if self.equalize:
-            views = self._equalized(views, rng)
+        views = self._framed(images, size, rng)
         if self.detail:
             views = self._processed(views, rng)
         views = self._exposed(views, rng)
         for index in range(len(views)):
             # Drawn whether used or not, so that one chance more or less leaves all other draws as
-            # they were.
-            chances, amounts = rng.random(3), rng.random(8)
-            if chances[0] < self.erase:
-                _erase(views[index], amounts[:5])
-            if chances[1] < self.blur:
+            # they were. The first chance and amounts were those of an alteration that is gone.
+            (_, blur, jpeg), amounts = rng.random(3), rng.random(8)
+            if blur < self.blur:
                 radius = 0.012 * min(size) * float(amounts[5])
                 views[index] = np.asarray(
                     Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius))
                 )
-            if chances[2] < self.jpeg:
+            if jpeg < self.jpeg:
                 views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
         return self.marked(views, rng)
 
@@ -151,21 +122,11 @@ class Policy:
         return views
 
     def _framed(
-        self,
-        images: np.ndarray,
-        size: tuple[int, int],
-        rng: np.random.Generator,
-        framing: np.ndarray | None,
+        self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
         count, (height, width) = len(images), images.shape[1:3]
         area = rng.uniform(self.smallest_area, 1.0, count)
         ratio = np.exp(rng.uniform(-self.aspect, self.aspect, count))
-        if framing is not None:
-            # The stretch that a crop's ratio brings is undone as far as the picture came with it; a
-            # crop that would reach over the edge becomes smaller as a whole, for cut off on one
-            # side only it would let the picture's own shape through again.
-            ratio = ratio * np.exp(framing[:, 0])
-            area = np.minimum(area * np.exp(2 * framing[:, 1]), np.minimum(ratio, 1 / ratio))
         # Shares of the picture's sides that a view shows; a crop does not reach over the edge, a
         # picture zoomed out does on all sides.
         wide, high = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
@@ -213,16 +174,6 @@ class Policy:
                 fill_mode="CONSTANT" if black else "NEAREST",
             )
         return views.numpy()[..., 0]
-
-    def _equalized(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        chosen, tiles = rng.random(len(views)) < self.equalize, rng.integers(4, 9, len(views))
-        clips = np.exp(rng.uniform(np.log(0.005), np.log(0.025), len(views)))
-        equalized = views.copy()
-        for index in np.flatnonzero(chosen):
-            equalized[index] = clahe(
-                np.rint(views[index]).astype(np.uint8), int(tiles[index]), float(clips[index])
-            )
-        return equalized
 
     def _processed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         gains = np.exp(rng.uniform(-self.detail, self.detail, (len(views), 2))).astype(np.float32)
@@ -275,68 +226,6 @@ def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             place, MARKERS[rng.integers(len(MARKERS))], fill=int(rng.integers(120, 256)), font=font
         )
     return np.asarray(picture)
-
-
-def clahe(picture: np.ndarray, tiles: int, clip: float) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994): grey
-    values by rank within each tile, interpolated between tiles.
-
-    Args:
-        picture: uint8 ``(H, W)``.
-        tiles: on each side, 2 or more.
-        clip: the highest share of a tile that one grey value may count, 1/256 to 1: at 1/256
-            nothing is equalized, and what is cut off goes to all values.
-
-    Returns:
-        uint8 ``(H, W)``.
-    """
-    height, width = picture.shape
-    high, wide = -(-height // tiles), -(-width // tiles)
-    padded = np.pad(picture, ((0, high * tiles - height), (0, wide * tiles - width)), mode="edge")
-    cells = (
-        padded.reshape(tiles, high, tiles, wide)
-        .swapaxes(1, 2)
-        .reshape(tiles * tiles, -1)
-        .astype(np.int64)
-    )
-    counts = np.bincount(
-        (cells + 256 * np.arange(tiles * tiles)[:, np.newaxis]).ravel(),
-        minlength=256 * tiles * tiles,
-    )
-    shares = counts.reshape(tiles * tiles, 256) / cells.shape[1]
-    kept = np.minimum(shares, clip)
-    tables = 255 * np.cumsum(kept + (1 - kept.sum(axis=1, keepdims=True)) / 256, axis=1).astype(
-        np.float32
-    )
-    # Where each pixel lies between the centres of the tiles around it, as rows and columns of tiles
-    # and the share of the second.
-    (top, down), (left, right) = _between(height, high, tiles), _between(width, wide, tiles)
-    corner = (top[:, np.newaxis] * tiles + left) * 256 + picture
-    flat = tables.ravel()
-    upper = (1 - right) * flat[corner] + right * flat[corner + 256]
-    lower = (1 - right) * flat[corner + 256 * tiles] + right * flat[corner + 256 * (tiles + 1)]
-    return (
-        np.rint((1 - down[:, np.newaxis]) * upper + down[:, np.newaxis] * lower)
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
-
-
-def _between(length: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarray]:
-    places = np.clip((np.arange(length) + 0.5) / tile - 0.5, 0, tiles - 1)
-    first = np.minimum(places.astype(np.int64), tiles - 2)
-    return first, (places - first).astype(np.float32)
-
-
-def _erase(view: np.ndarray, amounts: np.ndarray) -> None:
-    height, width = view.shape
-    area, ratio = 0.02 + 0.18 * amounts[0], np.exp((amounts[1] - 0.5) * 1.6)
-    tall, wide = (
-        min(height, round(height * np.sqrt(area / ratio))),
-        min(width, round(width * np.sqrt(area * ratio))),
-    )
-    top, left = int(amounts[2] * (height - tall + 1)), int(amounts[3] * (width - wide + 1))
-    view[top : top + tall, left : left + wide] = round(255 * amounts[4])
 
 
 def _encoded(view: np.ndarray, quality: int) -> np.ndarray:

@@ -4,12 +4,13 @@ without duplicates, by patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
 from pneumonia.model_spec import Metrics
 from train.data.chest_xray import named
+from train.data.folds import joined
 from train.evaluation.metrics import RESAMPLES, measure
 
 BACTERIA, VIRUS, DISTINCT, PATIENTS = "bacteria", "virus", "without duplicates", "by patient"
@@ -68,9 +69,8 @@ def patients_of(names: Sequence[str], duplicates: Iterable[Sequence[str]] = ()) 
     """A number for each name, int64 ``(N,)``, from 0 on: equal where two are of one patient, or of
     two that share a file.
     """
-    keys = {name: named(name).patient for name in names}
-    for group in duplicates:
-        shared = {keys[name] for name in group if name in keys}
-        keys = {name: min(shared) if key in shared else key for name, key in keys.items()}
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
-    return np.array([numbers[keys[name]] for name in names], np.int64)
+    shared: dict[str, list[Hashable]] = {name: [] for name in names}
+    for number, group in enumerate(duplicates):
+        for name in shared.keys() & set(group):
+            shared[name].append(number)
+    return joined([(named(name).patient, *shared[name]) for name in names])

@@ -1,18 +1,14 @@
-"""From validation to what a model spec promises: a temperature, an operating point for each recall
-target, and how near a threshold an answer is uncertain.
+"""From a network's answers on held-out patients to what its model spec says: a temperature, an
+operating point for each recall target, and how near a threshold an answer is uncertain.
 
-Three decisions, taken before any test figure was there to take them by:
+The rule for thresholds is one line: ``recall-0.98`` is the highest threshold at which at least 98%
+of the held-out patients' pneumonia X-rays are found, as they are. Nothing is added to it.
 
-- **Patients, not images, are counted.** X-rays of one child resemble each other, so thirty of them
-  are not thirty pieces of evidence: each patient has weight 1, shared among its images.
 - **The temperature is fitted on the X-rays as they are and on their corrupted copies together.**
   Held-out patients come from the wards that were learned from, where a network is surest and most
   often right; what a stranger sends looks more like a copy, and confidence is to be believed there
-  too.
-- **A threshold meets two demands, the lower of the two counts.** On the X-rays as they are it keeps
-  a margin for the chance in which patients were held out, so that new ones are found as promised;
-  and on the average corruption the target itself is still kept, because a promise that holds only
-  for the framing and exposure of one ward is worth little.
+  too. Each patient has weight 1, shared among its images: X-rays of one child resemble each other.
+- **Beside a threshold stands the 95% interval of the recall**, that of a plain binomial.
 """
 
 from __future__ import annotations
@@ -25,15 +21,12 @@ from functools import cached_property
 import numpy as np
 
 from pneumonia.classifier import calibrated
+from pneumonia.evidence import wilson
 from pneumonia.model_spec import ModelSpec, OperatingPoint
-from train.evaluation.promise import CONFIDENCE, confidence_in, promise, rank, supported
 from train.evaluation.validation import CLEAN
 
-TARGETS = (0.95, 0.98, 0.99, 1.0)
-# The default is the cautious target where it clears this share of the healthy, on the average of
-# clean and corrupted validation; else the ordinary one. A setting that calls back more than one
-# healthy child in ten, where it was made, is one that people learn to ignore.
-CAUTIOUS, ORDINARY, SPECIFICITY_WANTED = 0.99, 0.98, 0.90
+TARGETS = (0.95, 0.98, 0.99)
+DEFAULT = 0.98
 # Temperatures beyond these are those of a network that errs nowhere on validation, or everywhere:
 # there the likelihood has no optimum.
 COOLEST, HOTTEST = 0.2, 10.0
@@ -85,43 +78,21 @@ class Answers:
         return {name: calibrated(values, self.temperature) for name, values in self.raw.items()}
 
 
-def calibrated_spec(spec: ModelSpec, answers: Answers, others: Sequence[Answers] = ()) -> ModelSpec:
-    """Gives a model spec the temperature, operating points and uncertainty that validation supports.
+def calibrated_spec(spec: ModelSpec, answers: Answers) -> ModelSpec:
+    """Gives a model spec the temperature, operating points and uncertainty that held-out patients
+    support.
 
     Args:
         spec: of the network that answered; those three fields of it are replaced.
-        answers: of that network, on patients it did not learn from. Temperature and uncertainty are
-            read from these alone, for they are its own.
-        others: of networks of the same recipe, each on other patients and itself calibrated on
-            them. The operating points then rest on the patients of all.
-
-    Raises:
-        ValueError: networks were not asked under the same names.
+        answers: of that network, on patients it did not learn from.
     """
-    if any(other.raw.keys() != answers.raw.keys() for other in others):
-        raise ValueError(
-            f"All networks must have answered under the same names, {', '.join(answers.raw)}."
-        )
-    everyone = (answers, *others)
-    labels = np.concatenate([one.labels for one in everyone])
-    networks = np.repeat(np.arange(len(everyone)), [len(one.labels) for one in everyone])
-    # No patient has two networks, so a number that two of them use is of two patients.
-    groups = np.unique(
-        np.stack([networks, np.concatenate([one.groups for one in everyone])]),
-        axis=1,
-        return_inverse=True,
-    )[1].ravel()
-    found = {
-        name: np.concatenate([one.calibrated[name] for one in everyone]) for name in answers.raw
-    }
-    points = operating_points(labels, groups, found, networks=networks)
-    default = chosen_default(labels, points, found)
-    width = uncertainty(answers.calibrated, default.threshold)
+    points = operating_points(answers.labels, answers.calibrated[CLEAN])
+    default = next(point for point in points if point.recall_target == DEFAULT)
     return replace(
         spec,
         temperature=answers.temperature,
         operating_points=(replace(default, name="default"), *points),
-        uncertainty=width,
+        uncertainty=uncertainty(answers.calibrated, default.threshold),
     )
 
 
@@ -163,136 +134,36 @@ def temperature(labels: np.ndarray, groups: np.ndarray, raw: Mapping[str, np.nda
     return float(f"{1 / low:.4g}")
 
 
-def threshold_keeping(values: np.ndarray, weights: np.ndarray, allowance: float) -> float:
-    """The highest of ``values`` with no more than ``allowance`` of weight strictly below it."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    below = np.cumsum(np.bincount(inverse, weights)) - np.bincount(inverse, weights)
-    return float(distinct[below <= allowance + 1e-9][-1])
-
-
 def operating_points(
-    labels: np.ndarray,
-    groups: np.ndarray,
-    found: Mapping[str, np.ndarray],
-    targets: Sequence[float] = TARGETS,
-    confidence: float = CONFIDENCE,
-    networks: np.ndarray | None = None,
+    labels: np.ndarray, probabilities: np.ndarray, targets: Sequence[float] = TARGETS
 ) -> tuple[OperatingPoint, ...]:
-    """A threshold for each recall target, named ``recall-0.95`` and so on.
-
-    A patient's pneumonia counts as missed by the share of its X-rays that lie below. The promise is
-    exact where each patient has one X-ray; shares vary less than whole misses do, so it errs to the
-    safe side where some have several.
+    """A threshold for each recall target, named ``recall-0.95`` and so on: the highest that at
+    least so large a share of the pneumonia X-rays reaches.
 
     Args:
-        labels, groups: ``(N,)``.
-        found: calibrated probabilities under each name, ``clean`` among them.
-        targets: of recall.
-        confidence: of the promise.
-        networks: int ``(N,)``, which network answered, 0 for the one that the points are for; None
-            where it answered for all.
+        labels: ``(N,)``, 1 is PNEUMONIA, some of which there are.
+        probabilities: ``(N,)``, calibrated, of the X-rays as they are.
+        targets: of recall, above 0 and up to 1.
     """
-    ill = labels == 1
-    weights = patient_weights(groups[ill])
-    patients = len(np.unique(groups[ill]))
-    copies = [values[ill] for name, values in found.items() if name != CLEAN]
-    asked = None if networks is None else networks[ill]
+    ill = np.sort(probabilities[labels == 1])
     points = []
     for target in targets:
-        if asked is not None and asked.any():
-            threshold, promised, says = _of_several(
-                found[CLEAN][ill], weights, asked, target, confidence
-            )
-        else:
-            k = rank(patients, target, confidence)
-            threshold = threshold_keeping(found[CLEAN][ill], weights, max(k, 1) - 1)
-            promised = target if k else math.floor(promise(patients, 1, confidence) * 1000) / 1000
-            says = (
-                f"{'none' if k < 2 else f'at most {k - 1}'} of {patients} validation patients below"
-                " it, which"
-            )
-        lowered = ""
-        if copies:
-            # No margin for chance on top: the corruptions are no sample of anything that a new
-            # patient could be drawn from.
-            kept = threshold_keeping(
-                np.concatenate(copies),
-                np.tile(weights / len(copies), len(copies)),
-                patients * (1 - target),
-            )
-            if kept < threshold:
-                threshold, lowered = (
-                    kept,
-                    (
-                        f"; lowered further, to keep {target:.0%} on the average of {len(copies)}"
-                        " corruptions as well"
-                    ),
-                )
-        margin = (
-            f"{says} promises {promised:.4g} on new ones with {confidence:.0%}"
-            f" confidence{'' if promised >= target else ' and no more, from so few'}{lowered}"
-        )
+        # A hair less than the product: .95 of 100 must not become 96 by its rounding.
+        needed = max(1, math.ceil(target * len(ill) - 1e-9))
+        threshold = _rounded_down(float(ill[len(ill) - needed]))
+        found = int(np.sum(ill >= threshold))
+        low, high = wilson(found, len(ill))
         points.append(
-            OperatingPoint(f"recall-{target:.2f}", _below(threshold), target, promised, margin)
+            OperatingPoint(
+                f"recall-{target:.2f}",
+                threshold,
+                target,
+                (float(f"{low:.4f}"), float(f"{high:.4f}")),
+                f"the highest threshold that finds {target:.0%} of the {len(ill)} pneumonia X-rays"
+                f" of held-out patients; it finds {found}",
+            )
         )
     return tuple(points)
-
-
-def _of_several(
-    scores: np.ndarray, weights: np.ndarray, networks: np.ndarray, target: float, confidence: float
-) -> tuple[float, float, str]:
-    """The threshold up to which the first network keeps ``target``, given what all miss; what it
-    promises; and a sentence on whom it rests.
-
-    Args:
-        scores, weights, networks: ``(M,)``, of the images with pneumonia.
-    """
-    numbers = np.unique(networks)
-    patients = [round(weights[networks == number].sum()) for number in numbers]
-
-    def missed(threshold: float) -> list[float]:
-        return [
-            float(weights[(networks == number) & (scores < threshold)].sum()) for number in numbers
-        ]
-
-    candidates = np.unique(scores)
-    chosen = candidates[0]
-    for candidate in candidates:
-        if confidence_in(target, missed(candidate), patients) < confidence:
-            break
-        chosen = candidate
-    out = missed(chosen)
-    promised = (
-        target
-        if confidence_in(target, out, patients) >= confidence
-        else supported(out, patients, confidence)
-    )
-    # Shares of patients are counted; more than were missed may be said, and fewer not.
-    total, own = (
-        f"at most {math.ceil(number - 1e-9)}" if number else "none" for number in (sum(out), out[0])
-    )
-    says = (
-        f"{total} of {sum(patients)} patients with pneumonia below it, those of {len(numbers)}"
-        f" folds, each as answered by the network that did not learn from it, and {own} of the"
-        f" {patients[0]} that this one was asked about; with how far the networks differ allowed"
-        " for, that"
-    )
-    return float(chosen), promised, says
-
-
-def chosen_default(
-    labels: np.ndarray, points: Sequence[OperatingPoint], found: Mapping[str, np.ndarray]
-) -> OperatingPoint:
-    """The cautious point if it keeps its promise and clears :data:`SPECIFICITY_WANTED` of the
-    healthy on the average of all names; else the ordinary one.
-    """
-    by_target = {point.recall_target: point for point in points}
-    cautious = by_target[CAUTIOUS]
-    cleared = np.mean(
-        [np.mean(values[labels == 0] < cautious.threshold) for values in found.values()]
-    )
-    kept = (cautious.recall_lower_bound or 0) >= CAUTIOUS
-    return cautious if kept and cleared >= SPECIFICITY_WANTED else by_target[ORDINARY]
 
 
 def uncertainty(found: Mapping[str, np.ndarray], threshold: float, nearest: int = NEAREST) -> float:
@@ -319,9 +190,9 @@ def uncertainty(found: Mapping[str, np.ndarray], threshold: float, nearest: int 
     return float(f"{np.median(moved):.3g}") if moved else 0.0
 
 
-def _below(threshold: float) -> float:
-    """The next lower threshold whose logit is a multiple of .01: the same image must not fall on
-    the other side when another batch rounds otherwise.
+def _rounded_down(threshold: float) -> float:
+    """Four digits of it, down: the image that it was read from must not fall below it when another
+    batch rounds otherwise.
     """
-    logit = math.floor(float(logits(np.array(threshold))) * 100 - 1e-3) / 100
-    return float(f"{1 / (1 + math.exp(-logit)):.6g}")
+    digits = 4 - 1 - math.floor(math.log10(threshold)) if threshold > 0 else 0
+    return math.floor(threshold * 10**digits) / 10**digits

@@ -7,8 +7,8 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,18 @@ from tqdm import tqdm
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.evidence import read_predictions
 from pneumonia.model_spec import Metrics, ModelSpec, OperatingPoint
 from train.data.chest_xray import DataError, Dataset, Item, load
-from train.data.folds import HELD_OUT, HELD_OUTS, items_of
-from train.evaluation import details, fold_answers, plots, validation
+from train.data.folds import HELD_OUT, items_of
+from train.evaluation import details, plots, validation
+from train.evaluation.breakdown import patients_of
 from train.evaluation.calibration import Answers, calibrated_spec
 from train.evaluation.metrics import measure
 from train.recipes import Recipe
 from train.training import fit, network
 from train.training import run_folder as run_folders
+from train.training.run_folder import write_atomically
 
 HISTORY = "history.csv"
 # Images that the float16 rounding of the weights is measured on.
@@ -37,23 +40,18 @@ def evaluate(
     dataset: Dataset,
     out: Path,
     *,
-    validation: str | None = None,
     cache: Path | None = None,
     skip_corrupt: bool = False,
 ) -> dict[str, Metrics]:
-    """Measures a bundle on the test folder and on its validation split: at its default operating
-    point, and in brief at all others.
+    """Asks a bundle about the test folder and its validation split, and measures what it says.
 
-    Writes ``metrics.json`` (for what is in it beside two entries see
-    :func:`pneumonia.bundle.read_details`), ``predictions_test.csv`` and
-    ``predictions_validation.csv``, ``roc.png``, ``precision_recall.png``, ``confusion.png``,
-    ``calibration.png`` and, where the bundle has a history, ``training_curves.png``.
+    Writes ``predictions_test.csv`` and ``predictions_validation.csv``, and what :func:`measured`
+    writes.
 
     Args:
         folder: the bundle.
         dataset: what to measure it on.
         out: where to write; may be the bundle itself.
-        validation: the split reported as validation; the one the model spec's recipe names if None.
         cache: folder for decoded images.
         skip_corrupt: leave undecodable images out instead of stopping.
 
@@ -63,42 +61,49 @@ def evaluate(
     """
     classifier = PneumoniaClassifier.from_pretrained(folder)
     out.mkdir(parents=True, exist_ok=True)
-    threshold = classifier.spec.default.threshold
-    splits = {
-        "validation": validation or classifier.spec.recipe.get("validation", "val"),
-        "test": "test",
-    }
-    metrics: dict[str, Metrics] = {}
-    tables: dict[str, details.Table] = {}
-    variant = classifier.spec.variant
-    title = CATALOGUE[variant].title if variant in CATALOGUE else variant
-    for entry, split in splits.items():
-        items, labels, probabilities = predict_split(
-            classifier, dataset, split, cache, skip_corrupt
-        )
+    for entry, split in _splits(classifier.spec).items():
+        items, _, probabilities = predict_split(classifier, dataset, split, cache, skip_corrupt)
         write_predictions(out / f"predictions_{entry}.csv", items, probabilities)
-        metrics[entry] = measure(labels, probabilities, threshold, split)
-        tables[entry] = ([item.relative for item in items], labels, probabilities)
-        if entry == "test":
-            plots.draw_all(
-                out, title, labels, probabilities, metrics[entry], read_history(folder / HISTORY)
-            )
-    same = identical(dataset)
-    found = details.of(
-        classifier.spec,
-        splits,
-        tables,
-        same,
-        details.read_copies(folder) if (folder / details.COPIES).is_file() else None,
-    )
-    if (folder / fold_answers.OTHERS).is_file():
-        folds = fold_answers.read(folder, same)
-        found["folds"] = fold_answers.shares(folds, threshold)
-        found["were_it_like_the_others"] = fold_answers.were_it_like_the_others(
-            folds, classifier.spec.operating_points
-        )
-    bundle.write_metrics(out, metrics, classifier.spec, found)
+    return measured(folder, out, identical(dataset))
+
+
+def measured(
+    folder: Path, out: Path, duplicates: Iterable[Sequence[str]] = ()
+) -> dict[str, Metrics]:
+    """Measures what a bundle said, at its default operating point and in brief at all others; no
+    image is looked at.
+
+    Writes ``metrics.json`` (for what is in it beside two entries see
+    :func:`pneumonia.bundle.read_details`), ``roc.png``, ``precision_recall.png``,
+    ``confusion.png``, ``calibration.png`` and, where the bundle has a history,
+    ``training_curves.png``.
+
+    Args:
+        folder: the bundle.
+        out: where its two tables of predictions are, and where to write; may be the bundle itself.
+        duplicates: groups of names whose files are the same, byte for byte.
+
+    Raises:
+        FileNotFoundError: a table is missing.
+        BundleError, ModelSpecError: the bundle or a table cannot be read.
+    """
+    spec = bundle.read_model_spec(folder)
+    splits, threshold = _splits(spec), spec.default.threshold
+    tables = {entry: read_predictions(out / f"predictions_{entry}.csv") for entry in splits}
+    metrics = {
+        entry: measure(*tables[entry][1:], threshold, split) for entry, split in splits.items()
+    }
+    title = CATALOGUE[spec.variant].title if spec.variant in CATALOGUE else spec.variant
+    history = read_history(folder / HISTORY)
+    plots.draw_all(out, title, *tables["test"][1:], metrics["test"], history)
+    copies = details.read_copies(folder) if (folder / details.COPIES).is_file() else None
+    found = details.of(spec, splits, tables, duplicates, copies)
+    bundle.write_metrics(out, metrics, spec, found)
     return metrics
+
+
+def _splits(spec: ModelSpec) -> dict[str, str]:
+    return {"validation": spec.recipe.get("validation", "val"), "test": "test"}
 
 
 def predict_split(
@@ -163,7 +168,7 @@ def assemble(
     history, cache = run_folders.history_of(run_folder), run_folder.parent / "cache"
     target = unmeasured(recipe, run_folder, dataset, skip_corrupt=skip_corrupt)
     evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
-    if recipe.validation not in HELD_OUTS and recipe.epochs > recipe.keep_epoch:
+    if recipe.validation != HELD_OUT and recipe.epochs > recipe.keep_epoch:
         with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
             last = Path(scratch) / "bundle"
             _write_bundle(recipe, run_folder, dataset, recipe.epochs, history, last)
@@ -185,14 +190,10 @@ def unmeasured(
         RunError, DataError: see :func:`assemble`.
     """
     target = run_folder / "bundle"
-    # Answers that were lent to a bundle once belong to the model spec that was placed on them, and
-    # that is replaced.
-    for name in (fold_answers.OTHERS, fold_answers.PICTURE):
-        (target / name).unlink(missing_ok=True)
     _write_bundle(
         recipe, run_folder, dataset, recipe.keep_epoch, run_folders.history_of(run_folder), target
     )
-    if recipe.validation in HELD_OUTS:
+    if recipe.validation == HELD_OUT:
         calibrate(target, dataset, cache=run_folder.parent / "cache", skip_corrupt=skip_corrupt)
     return target
 
@@ -217,7 +218,6 @@ def calibrate(
         DataError: images are missing or damaged, or the patients held out are all of one class.
     """
     classifier = PneumoniaClassifier.from_pretrained(folder)
-    classifier.spec = replace(classifier.spec, temperature=1.0)
     split = classifier.spec.recipe.get("validation", HELD_OUT)
     prepared = validation.copies(
         dataset, classifier.spec.input_size, split, cache=cache, skip_corrupt=skip_corrupt
@@ -231,9 +231,33 @@ def calibrate(
     ask = network.compiled(classifier.model)
     found = validation.answers(lambda images: ask(radiograph.to_input(images)), prepared)
     details.write_copies(folder, [item.relative for item in prepared.items], found)
-    _, labels, raw = details.read_copies(folder)
-    spec = calibrated_spec(classifier.spec, Answers(labels, prepared.groups, raw))
-    (folder / bundle.MODEL_SPEC).write_text(spec.to_json())
+    return place(folder, identical(dataset))
+
+
+def placed(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
+    """A bundle's model spec with what the answers in its ``validation_copies.csv`` support.
+
+    Args:
+        folder: the bundle, which stays as it is.
+        duplicates: groups of names whose files are the same; their patients are taken for one.
+
+    Raises:
+        FileNotFoundError: it holds no such answers.
+        BundleError, ModelSpecError: the bundle cannot be read.
+    """
+    names, labels, raw = details.read_copies(folder)
+    answers = Answers(labels, patients_of(names, duplicates), raw)
+    return calibrated_spec(bundle.read_model_spec(folder), answers)
+
+
+def place(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
+    """Writes what :func:`placed` gives into the bundle. Its metrics then speak of another
+    threshold; measure it again with :func:`evaluate`.
+    """
+    spec = placed(folder, duplicates)
+    write_atomically(
+        folder / bundle.MODEL_SPEC, lambda file: file.write_text(spec.to_json(), encoding="utf-8")
+    )
     return spec
 
 
@@ -265,7 +289,7 @@ def _write_bundle(
     settings = {
         name: value
         for name, value in asdict(recipe).items()
-        if name != "threshold" or recipe.validation not in HELD_OUTS
+        if name != "threshold" or recipe.validation != HELD_OUT
     }
     spec = ModelSpec(
         variant=variant.name,

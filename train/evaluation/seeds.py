@@ -16,7 +16,7 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
 from pneumonia.release import FIGURES
-from train.evaluation import details, fold_answers, validation
+from train.evaluation import details, validation
 from train.evaluation.plots import BLUE, GREY, ORANGE
 from train.training.run_folder import write_atomically
 
@@ -39,9 +39,6 @@ def write(bundles: Sequence[Path]) -> Path:
     """Writes ``seeds.json`` into the bundle with the best validation, and returns that bundle's
     folder.
 
-    A mean of runs' weights (:mod:`train.soup`) may stand among them: it can become the bundle, but
-    has no part in mean and spread.
-
     Best is the highest mean of two figures: the mean AUC over the corruptions, and the AUC under
     the worst of them. The test figures are written down beside, and have no part in it.
 
@@ -55,9 +52,9 @@ def write(bundles: Sequence[Path]) -> Path:
         ModelSpecError: a model spec or metrics file cannot be read.
     """
     runs = [_run(folder) for folder in bundles]
-    single = [run["test"] for run in runs if not run["averaged"]]
-    if len(single) < 2:
-        raise bundle.BundleError(f"A spread needs two runs or more, got {len(single)}.")
+    if len(runs) < 2:
+        raise bundle.BundleError(f"A spread needs two runs or more, got {len(runs)}.")
+    tests = [run["test"] for run in runs]
     if len({(run["variant"], json.dumps(run["settings"], sort_keys=True)) for run in runs}) > 1:
         raise bundle.BundleError(
             "The bundles are not runs of one recipe: more differs than the seed."
@@ -77,9 +74,9 @@ def write(bundles: Sequence[Path]) -> Path:
             {key: run[key] for key in keys} | {"chosen": index == best}
             for index, run in enumerate(runs)
         ],
-        "mean": {name: float(np.mean([test[name] for test in single])) for name in FIGURES},
+        "mean": {name: float(np.mean([test[name] for test in tests])) for name in FIGURES},
         "standard_deviation": {
-            name: float(np.std([test[name] for test in single], ddof=1)) for name in FIGURES
+            name: float(np.std([test[name] for test in tests], ddof=1)) for name in FIGURES
         },
     }
     write_atomically(
@@ -110,7 +107,7 @@ def picture(values: Mapping[str, Any]) -> Figure:
             for run in runs
         ]
         axes.axvline(
-            np.mean([value for value, run in zip(found, runs, strict=True) if not is_mean(run)]),
+            np.mean(found),
             color=GREY,
             linewidth=1,
             linestyle=":",
@@ -135,7 +132,7 @@ def picture(values: Mapping[str, Any]) -> Figure:
         middle, reach = (max(found) + min(found)) / 2, max(max(found) - min(found), 0.01)
         axes.set(
             yticks=list(places),
-            yticklabels=[f"{'mean of' if is_mean(run) else 'seed'} {run['seed']}" for run in runs],
+            yticklabels=[f"seed {run['seed']}" for run in runs],
             ylim=(len(runs) - 0.5, -0.7),
             xlim=(middle - reach, middle + reach),
         )
@@ -148,9 +145,8 @@ def picture(values: Mapping[str, Any]) -> Figure:
     title = (
         CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
     )
-    seeds = sum(not is_mean(run) for run in runs)
     drawn.suptitle(
-        f"{title}, recipe {values['recipe']}: {seeds} seeds; filled: the bundle, chosen on held-out"
+        f"{title}, recipe {values['recipe']}: {len(runs)} seeds; filled: the bundle, chosen on held-out"
         " patients; dotted: the mean",
         fontsize=10,
     )
@@ -186,13 +182,6 @@ def selection_score(validation: Mapping[str, Any]) -> float:
     return (validation["mean_auc"] + validation["worst_auc"]) / 2
 
 
-def is_mean(run: Mapping[str, Any]) -> bool:
-    """Whether an entry of ``seeds.json`` is a mean of runs' weights: it is named by all their
-    seeds, not by one number.
-    """
-    return isinstance(run["seed"], str)
-
-
 def _run(folder: Path) -> dict[str, Any]:
     spec, metrics = bundle.read_model_spec(folder), bundle.read_metrics(folder)
     if "test" not in metrics or not (folder / details.COPIES).is_file():
@@ -200,22 +189,16 @@ def _run(folder: Path) -> dict[str, Any]:
             f"{folder} has no {details.COPIES} or no test metrics; only finished runs that held"
             " patients out can be compared."
         )
-    if (folder / fold_answers.OTHERS).is_file():
-        raise bundle.BundleError(
-            f"The thresholds of {folder} rest on all folds, those of runs on their own; compare the"
-            " run's own bundle."
-        )
     _, labels, raw = details.read_copies(folder)
     summary = validation.summary(
         labels, {name: calibrated(values, spec.temperature) for name, values in raw.items()}
     )
-    # The clock and the seed are what may differ, and how many runs' weights it is the mean of.
+    # The clock and the seed are what may differ.
     settings = {
         name: value
         for name, value in spec.recipe.items()
-        if name not in ("seed", "training_seconds", "averaged")
+        if name not in ("seed", "training_seconds")
     }
-    averaged = spec.recipe.get("averaged") or ()
     test = {
         name: metrics["test"].figures[name].value
         for name in FIGURES
@@ -229,8 +212,7 @@ def _run(folder: Path) -> dict[str, Any]:
     return {
         "variant": spec.variant,
         "settings": settings,
-        "seed": " + ".join(map(str, averaged)) or spec.recipe.get("seed"),
-        "averaged": bool(averaged),
+        "seed": spec.recipe.get("seed"),
         "weights_sha256": spec.weights_sha256,
         "validation": summary,
         "test": test,

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.classifier import PneumoniaClassifier
-from pneumonia.corruptions import CORRUPTIONS, STYLES, Corruption
-from train.augmentation import framing, nuisances
+from pneumonia.corruptions import CORRUPTIONS, Corruption
 from train.data.chest_xray import Dataset, Item, load
 from train.data.folds import HELD_OUT, groups_of, items_of
 from train.evaluation import metrics
@@ -30,7 +28,7 @@ from train.training.run_folder import write_atomically
 
 # uint8 (N, H, W) of the input size to a probability of PNEUMONIA each, (N,).
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
-CLEAN, LEVELLED = "clean", "levelled"
+CLEAN = "clean"
 # At this recall the specificities of a summary are read: between the operating points that a bundle
 # may have as its default.
 _RECALL = 0.98
@@ -207,108 +205,6 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         if CLEAN in found
         else float("nan"),
         "pooled_specificity": specificity_at(heap_labels, heap, _RECALL),
-    }
-
-
-def style_gap(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    cache: Path | None = None,
-) -> dict[str, float]:
-    """Whether a network takes soft, tall or marked pictures for ill ones: the healthy with detail
-    or shape of the ill, with a large R or with their margins shut out, and the ill with detail or
-    shape of the healthy, at one threshold.
-
-    In the train folder the classes are processed and framed differently, so that a network may
-    learn that; where the healthy are soft or tall too, it is then wrong about them, and no plain
-    validation shows it (shortcuts: Geirhos et al., Nature Machine Intelligence 2020).
-
-    Returns:
-        ``soft_specificity``, ``tall_specificity``, ``letter_specificity`` and ``shut_specificity``:
-        the share of the softened, taller, with a large R burnt in, or with the outer 12% blacked,
-        healthy below the threshold that 98% of the ill reach as they are; ``sharp_recall`` and
-        ``wide_recall``: the share of the sharpened, or wider, ill at or above it; ``shape_swapped_auc``:
-            AUC of the wider ill against the taller healthy, in whom the shape of the lungs speaks
-            for the other class; ``artefact_auc``: of all as they are, with the R, and shut in, in one
-            heap, which
-        falls whichever class a marker or black margins are taken for. All 0 to 1.
-    """
-    prepared = copies(dataset, size, split, STYLES, cache=cache)
-    found = answers(predict, prepared)
-    ill = prepared.labels == 1
-    threshold = _threshold(found[CLEAN][ill], _RECALL)
-    return {
-        "soft_specificity": float(np.mean(found["softened"][~ill] < threshold)),
-        "sharp_recall": float(np.mean(found["sharpened"][ill] >= threshold)),
-        "tall_specificity": float(np.mean(found["taller"][~ill] < threshold)),
-        "letter_specificity": float(np.mean(found["lettered"][~ill] < threshold)),
-        "shut_specificity": float(np.mean(found["shut"][~ill] < threshold)),
-        "wide_recall": float(np.mean(found["wider"][ill] >= threshold)),
-        "shape_swapped_auc": auc(prepared.labels, np.where(ill, found["wider"], found["taller"])),
-        "artefact_auc": auc(
-            np.tile(prepared.labels, 3),
-            np.concatenate([found[name] for name in (CLEAN, "lettered", "shut")]),
-        ),
-    }
-
-
-def reweighted(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    cache: Path | None = None,
-) -> dict[str, float]:
-    """A network's validation as it would be if exposure, sharpness and margins said nothing of the
-    class: each image weighs as :func:`train.augmentation.nuisances.weights` has it, so that the healthy who look
-    like the ill, and the ill who look like the healthy, count for as much as they are few.
-
-    Returns:
-        ``reweighted_auc``, and ``reweighted_recall`` and ``reweighted_specificity`` at the threshold that 98% of the
-        ill reach when all weigh alike: what is left of that setting where the machines are others.
-        All 0 to 1; nothing where a class has fewer than five images.
-    """
-    prepared = copies(dataset, size, split, {}, cache=cache)
-    pixels, labels = prepared.pixels[CLEAN], prepared.labels
-    if np.bincount(labels, minlength=2).min() < nuisances.FOLDS:
-        return {}
-    weights, _ = nuisances.weights(pixels, labels)
-    found = answers(predict, prepared)[CLEAN]
-    ill = labels == 1
-    threshold = _threshold(found[ill], _RECALL)
-    return {
-        "reweighted_auc": float(roc_auc_score(labels, found, sample_weight=weights)),
-        "reweighted_recall": float(np.average(found[ill] >= threshold, weights=weights[ill])),
-        "reweighted_specificity": float(np.average(found[~ill] < threshold, weights=weights[~ill])),
-    }
-
-
-def levelled(
-    predict: Predict | PneumoniaClassifier,
-    dataset: Dataset,
-    split: str = HELD_OUT,
-    *,
-    size: tuple[int, int],
-    cache: Path | None = None,
-) -> dict[str, float]:
-    """A network's validation with every X-ray cut so that the lungs lie alike
-    (:func:`train.augmentation.framing.levelled`): what it knows when framing says nothing.
-
-    Returns:
-        ``level_auc``, and ``level_specificity`` at the threshold that 98% of the ill so cut reach.
-        Both 0 to 1.
-    """
-    prepared = copies(dataset, size, split, {LEVELLED: framing.levelled}, cache=cache)
-    found = answers(predict, replace(prepared, pixels={LEVELLED: prepared.pixels[LEVELLED]}))[
-        LEVELLED
-    ]
-    return {
-        "level_auc": auc(prepared.labels, found),
-        "level_specificity": specificity_at(prepared.labels, found, _RECALL),
     }
 
 

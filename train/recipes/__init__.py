@@ -21,7 +21,7 @@ SCHEDULES = ("constant", "cosine")
 # wrong about every healthy child of a softer machine. Three of ten have letters burnt in and three
 # of ten their margins shut out: without these all three networks called nearly every healthy child
 # ill whose X-ray had its outer 12% blacked. Over one epoch so much alteration made validation
-# worse, over sixteen it made it better (assets/results/tries.md).
+# worse, over sixteen it made it better (docs/experiments.md).
 STRONG = Policy(
     rotation=8.0,
     zoom_out=0.2,
@@ -61,8 +61,8 @@ class Recipe:
         threshold: the operating point the source used: a probability of PNEUMONIA at or above it is
             called PNEUMONIA.
         validation: the split whose curves are drawn and choices are made on; ``val`` is the
-            source's folder of 16 images, ``held-out`` a fold of the train folder and ``ends`` both
-            ends of its series of patients, which are then not learned from.
+            original notebook's folder of 16 images, ``held-out`` a fold of the train folder, which
+            is then not learned from.
         note: what to know about it, in a sentence.
         pretrained: start from ImageNet weights and train all of them.
         frozen_normalisation: but for the batch normalisations, which keep their scales, offsets and
@@ -76,14 +76,11 @@ class Recipe:
         warmup: epochs in which a cosine schedule rises from 0.
         weight_decay: of an optimizer that has one, such as adamw.
         label_smoothing: targets are moved by half of it towards one half.
-        balanced: as many NORMAL as PNEUMONIA images an epoch, by repeating the rarer.
         nuisance_reweighting: images are drawn so that exposure, sharpness and margins say less of the class
             (:mod:`train.augmentation.nuisances`); the classes keep their shares.
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the
             run learns from a pool of views that ``python -m train distil`` made.
-        averaged: seeds of the runs whose weights the network is the mean of (``python -m train
-            soup``); empty for a single run.
     """
 
     variant: str
@@ -107,11 +104,9 @@ class Recipe:
     warmup: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    balanced: bool = False
     nuisance_reweighting: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
-    averaged: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
@@ -125,8 +120,6 @@ class Recipe:
             raise ValueError(
                 f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}."
             )
-        if self.balanced and self.nuisance_reweighting:
-            raise ValueError("Images are drawn by one rule: drop balanced or nuisance_reweighting.")
         if self.training_size and not isinstance(self.augmentation, Policy):
             raise ValueError(
                 "Another training_size needs a Policy as augmentation: only its crops come in a"

@@ -52,18 +52,12 @@ _THE_DRAW_IS_NOT = (
     " written when one Xception so trained had been measured there, and was worse than the one"
     " before. The rule used the train folder alone, and kept the draw."
 )
-_NOR_ARE_THE_FOLDS = (
-    " Nor is it blind that the thresholds rest on all folds instead of one: when that was begun, it"
-    " was known how many healthy children of the test folder the thresholds of one fold call back."
-    " The rule, written before the folds' networks had answered, was that theirs count whatever"
-    " they come to."
-)
 # High and short of certain: where a reader would take a probability at its word.
 _BAND = (0.8, 0.95)
 
 
 def this_model(spec: ModelSpec) -> str:
-    """What it is, takes, gives and promises."""
+    """What it is, takes and gives."""
     variant, (height, width) = CATALOGUE[spec.variant], spec.input_size
     points = [
         (point.name, f"{point.threshold:g}", _chosen_for(point)) for point in spec.operating_points
@@ -101,15 +95,7 @@ def this_model(spec: ModelSpec) -> str:
 def _chosen_for(point: OperatingPoint) -> str:
     if point.recall_target is None:
         return "fixed beforehand"
-    if point.recall_lower_bound is None:
-        return f"recall {point.recall_target:g} on validation"
-    # A few hundred patients held out cannot support a promise for every new one.
-    less = (
-        ""
-        if point.recall_lower_bound >= point.recall_target
-        else f"recall {point.recall_target:g} on validation, which supports "
-    )
-    return f"{less}recall {point.recall_lower_bound:g} or more on new patients"
+    return f"recall {point.recall_target:g} on held-out patients"
 
 
 def how_to_use(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None) -> str:
@@ -259,12 +245,8 @@ def training(spec: ModelSpec) -> str:
     return "\n\n".join(filter(None, ("## Training", note, repeated, settings))) + data
 
 
-def results(
-    spec: ModelSpec, metrics: Mapping[str, Metrics], folder: Path, *, on_all_folds: bool = False
-) -> str:
-    """Figures of both splits with their intervals, and the pictures that are there; and whether the
-    thresholds were placed on the patients of all folds.
-    """
+def results(spec: ModelSpec, metrics: Mapping[str, Metrics], folder: Path) -> str:
+    """Figures of both splits with their intervals, and the pictures that are there."""
     test, validation = metrics["test"], metrics["validation"]
     counts = test.counts
     ill, well = (
@@ -293,7 +275,6 @@ def results(
         if spec.recipe.get("name") == "original"
         else _WHAT_IS_BLIND + _THE_DRAW_IS_NOT * bool(spec.recipe.get("nuisance_reweighting"))
     )
-    blind += _NOR_ARE_THE_FOLDS * on_all_folds
     target, kept = spec.default.recall_target, test.figures["recall"].value
     if target is None:
         chosen = (
@@ -301,19 +282,9 @@ def results(
             " what it happens to give."
         )
     else:
-        promised, seen = spec.default.recall_lower_bound, validation.figures["recall"].value
-        meant = (
-            f"a recall of {target:g}"
-            if promised is None
-            else (
-                f"a recall of {promised:g} or more on new patients (it is {seen:.3f} on validation"
-                " itself)"
-            )
-        )
-        where = "the patients of all folds of the train folder" if on_all_folds else "validation"
         chosen = (
-            f"The threshold was chosen on {where} for {meant}; on the test folder {kept:.3f} was"
-            " kept."
+            f"The threshold was chosen on validation for a recall of {target:g}; on the test folder"
+            f" {kept:.3f} was kept."
         )
     return f"""## Results
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pneumonia.evidence import outcome, rate
 from pneumonia.model_spec import Estimate, Metrics
 from train.evaluation.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, breakdown, patients_of
-from train.evaluation.calibration import CONFIDENCE
 from train.evaluation.metrics import paired_differences
 from train.reports.card_sections import table
 
@@ -36,8 +35,8 @@ def markdown(
     if rest := [result for result in found if not result.foremost]:
         parts.append(_folded("Earlier rounds of a recipe, and runs that went on", measured(rest)))
     with_tables = [result for result in found if result.table is not None]
-    if promised := settings([result for result in with_tables if result.bundled]):
-        parts.append(_folded("Each setting for recall: what it promised, kept and costs", promised))
+    if offered := settings([result for result in with_tables if result.bundled]):
+        parts.append(_folded("Each setting for recall: what it keeps and costs", offered))
     if pairs := pairs_of(with_tables):
         parts.append(_folded("Paired differences between models", differences(pairs, duplicates)))
     if with_tables:
@@ -121,14 +120,14 @@ def published(others: Sequence[Published], test: Metrics) -> str:
 
 
 def settings(found: Sequence[Result]) -> str:
-    """What each setting for recall promised, and what the test folder then saw of it; empty where
-    no model promises anything.
+    """Each setting for recall, and what held-out patients and then the test folder saw of it; empty
+    where no model has any.
     """
     rows, some_say_little = [], False
     for result in found:
         assert result.table is not None
         for point in result.spec.operating_points:
-            if point.name == "default" or point.recall_lower_bound is None:
+            if point.name == "default" or point.recall_interval is None:
                 continue
             seen = outcome(result.table[1], result.table[2], point.threshold)
             some_say_little |= seen.tells_little
@@ -147,7 +146,7 @@ def settings(found: Sequence[Result]) -> str:
                     (
                         f"{point.recall_target:.0%}{' (default)' if point.threshold == result.spec.default.threshold else ''}"
                     ),
-                    f"{point.recall_lower_bound:.1%}",
+                    " to ".join(f"{end:.1%}" for end in point.recall_interval),
                     *(
                         "" if figure is None else f"{_text(figure, name)} ({_ends(figure, name)})"
                         for name, figure in figures.items()
@@ -161,7 +160,7 @@ def settings(found: Sequence[Result]) -> str:
     head = (
         "model",
         "setting for a recall of",
-        "promised",
+        "held out, 95%",
         "recall",
         "specificity",
         "accuracy",
@@ -169,9 +168,9 @@ def settings(found: Sequence[Result]) -> str:
         "called back",
     )
     note = (
-        "The settings that the app offers. Promised is the recall on new patients of the same"
-        f" hospital, with {CONFIDENCE:.0%} confidence; the rest is what the test folder, which"
-        " chose none of them, then saw, with Wilson's 95% intervals."
+        "The settings that the app offers, each chosen on patients held out of training (held out:"
+        " the 95% interval of the recall there); the rest is what the test folder, which chose none"
+        " of them, then saw, with Wilson's 95% intervals."
     )
     if some_say_little:
         note += (

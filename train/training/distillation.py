@@ -24,7 +24,6 @@ from tqdm import tqdm
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
-from train.augmentation import framing
 from train.augmentation.policy import Policy
 from train.data import folds
 from train.data.chest_xray import Dataset, load
@@ -88,11 +87,9 @@ def make(
     size: tuple[int, int],
     seed: int = 0,
     precision: str = "float32",
+    skip_corrupt: bool = False,
 ) -> None:
-    """Draws views of every image that the teacher learned from and has it answer for each, so that
-    its students hold out the same patients.
-
-    Of a teacher that held no fold out they are views of the ``fitted`` side.
+    """Draws views of every image of the ``fitted`` side and has the teacher answer for each.
 
     A view's file is written when it is whole, so a killed run goes on with the next.
 
@@ -108,6 +105,7 @@ def make(
         size: ``(height, width)`` of the views kept.
         seed: of the draws.
         precision: in which the teacher answers.
+        skip_corrupt: leave undecodable images out instead of stopping.
 
     Raises:
         RunError: the folder holds another pool.
@@ -115,14 +113,11 @@ def make(
     """
     classifier = PneumoniaClassifier.from_pretrained(teacher)
     cache = out.parent / "cache"
-    learned = folds.LEARNED.get(classifier.spec.recipe.get("validation", ""), folds.FITTED)
-    images, labels, items = load(
-        folds.items_of(dataset, learned), classifier.spec.input_size, cache=cache
-    )
-    frames = (
-        framing.apart(framing.lung_frames(images, cache=cache), labels)
-        if policy.framed_alike
-        else None
+    images, _, items = load(
+        folds.items_of(dataset, folds.FITTED),
+        classifier.spec.input_size,
+        cache=cache,
+        skip_corrupt=skip_corrupt,
     )
     facts = {
         "teacher": classifier.spec.weights_sha256,
@@ -161,12 +156,7 @@ def make(
             drawn, answers = [], []
             for start in range(0, len(items), batch):
                 rng = np.random.default_rng([seed, view, start])
-                part = unmarked.apply(
-                    images[start : start + batch],
-                    size,
-                    rng,
-                    None if frames is None else frames[start : start + batch],
-                )
+                part = unmarked.apply(images[start : start + batch], size, rng)
                 answers.append(answer(radiograph.to_input(_resized(part, asked_at))))
                 drawn.append(policy.marked(part, rng))
                 bar.update(len(part))

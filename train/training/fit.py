@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
-from train.augmentation import framing, nuisances
+from train.augmentation import nuisances
 from train.augmentation.policy import Policy
 from train.data import folds
 from train.data.chest_xray import DataError, Dataset, load
@@ -114,7 +114,7 @@ def fit(
         pool=taught.fingerprint if taught else None,
     )
     cache = run_folder.parent / "cache"
-    learned = folds.items_of(dataset, folds.LEARNED.get(recipe.validation, "train"))
+    learned = folds.items_of(dataset, folds.learned(recipe.validation))
     images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
     note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
     if taught:
@@ -152,9 +152,6 @@ def fit(
     if recipe.nuisance_reweighting:
         shares, told = nuisances.weights(images, labels)
         note(run_folder, nuisance_auc=round(told, 4))
-    frames = None
-    if isinstance(recipe.augmentation, Policy) and recipe.augmentation.framed_alike:
-        frames = framing.apart(framing.lung_frames(images, cache=cache), labels)
     history: list[dict[str, float]] = []
     state = run_folder / STATE
     if resume and state.is_file():
@@ -181,7 +178,7 @@ def fit(
     ) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch, taught, shares, frames)
+            batches = Batches(inputs, labels, recipe, epoch, taught, shares)
             result = trained.fit(
                 batches,
                 initial_epoch=epoch - 1,
@@ -254,7 +251,6 @@ class Batches(keras.utils.PyDataset):
         epoch: int,
         taught: distillation.Pool | None = None,
         shares: np.ndarray | None = None,
-        frames: np.ndarray | None = None,
     ) -> None:
         # Two threads draw, and Keras keeps their order. With one it leaves the queue to tf.data's
         # autotuner, whose thread an iterator's end waits for while it sleeps 10 ms, 20 ms, and so
@@ -268,14 +264,10 @@ class Batches(keras.utils.PyDataset):
             epoch,
             taught,
         )
-        self._frames = frames
         rng = np.random.default_rng([recipe.seed, epoch])
-        if shares is not None:
-            self._order = nuisances.drawn(shares, rng)
-        else:
-            self._order = (
-                _balanced(labels, rng) if recipe.balanced else rng.permutation(len(labels))
-            )
+        self._order = (
+            rng.permutation(len(labels)) if shares is None else nuisances.drawn(shares, rng)
+        )
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._recipe.batch_size)
@@ -293,30 +285,11 @@ class Batches(keras.utils.PyDataset):
         else:
             batch = self._inputs[chosen]
         if isinstance(recipe.augmentation, Policy):
-            size = recipe.training_size or recipe.input_size
-            batch = recipe.augmentation.apply(
-                batch, size, rng, None if self._frames is None else self._frames[chosen]
-            )
+            batch = recipe.augmentation.apply(batch, recipe.training_size or recipe.input_size, rng)
         elif recipe.augmentation:
             batch = recipe.augmentation.apply(batch, recipe.input_size, rng)
         # Features of a frozen body are (N, C) already; images are (N, H, W).
         return (radiograph.to_input(batch) if batch.ndim == 3 else batch), labels
-
-
-def _balanced(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions of as many images of one class as of the other, ``(N,)`` for N labels: the rarer
-    class comes again, the commoner in part.
-    """
-    half = len(labels) // 2
-    sides = []
-    for label, count in ((0, half), (1, len(labels) - half)):
-        positions = np.flatnonzero(labels == label)
-        sides.append(
-            np.concatenate(
-                [rng.permutation(positions) for _ in range(math.ceil(count / len(positions)))]
-            )[:count]
-        )
-    return rng.permutation(np.concatenate(sides))
 
 
 class _Advance(keras.callbacks.Callback):
