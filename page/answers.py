@@ -65,17 +65,17 @@ class Reading:
 
 class Cost(TypedDict):
     """Of ``ill`` X-rays with pneumonia on the test set ``missed`` were called NORMAL, and
-    ``called_back`` of ``healthy`` without it PNEUMONIA. Ends of the 95% Wilson intervals are
+    ``false_alarms`` of ``healthy`` without it PNEUMONIA. Ends of the 95% Wilson intervals are
     shares, 0 to 1."""
 
     missed: int
     ill: int
     missed_low: float
     missed_high: float
-    called_back: int
+    false_alarms: int
     healthy: int
-    called_back_low: float
-    called_back_high: float
+    false_alarms_low: float
+    false_alarms_high: float
 
 
 class Answer(TypedDict):
@@ -219,14 +219,7 @@ def cost(
     test = classifier.metrics.get("test")
     if test is None or test.threshold != threshold:
         return None
-    missed, called_back = test.counts["false_negative"], test.counts["false_positive"]
-    return Outcome(
-        threshold,
-        missed,
-        missed + test.counts["true_positive"],
-        called_back,
-        called_back + test.counts["true_negative"],
-    )
+    return Outcome.of_counts(threshold, test.counts)
 
 
 def typed(reading: Reading) -> Answer:
@@ -237,17 +230,17 @@ def typed(reading: Reading) -> Answer:
     if counted is not None:
         (missed_low, missed_high), (back_low, back_high) = (
             counted.missed_interval,
-            counted.called_back_interval,
+            counted.false_alarms_interval,
         )
         people = Cost(
             missed=counted.missed,
             ill=counted.ill,
             missed_low=missed_low,
             missed_high=missed_high,
-            called_back=counted.called_back,
+            false_alarms=counted.false_alarms,
             healthy=counted.healthy,
-            called_back_low=back_low,
-            called_back_high=back_high,
+            false_alarms_low=back_low,
+            false_alarms_high=back_high,
         )
     return Answer(
         label=prediction.label,

@@ -4,8 +4,6 @@ them, and a ROC curve to walk along.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,12 +18,17 @@ from page.words import answers as said
 from page.words import results as words
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
-from pneumonia.evidence import read_predictions, rounds
-from pneumonia.model_spec import Estimate, Metrics, ModelSpec, ModelSpecError
+from pneumonia.evidence import (
+    COLUMNS,
+    PREDICTIONS,
+    read_further,
+    read_predictions,
+    read_published,
+    read_robustness,
+)
+from pneumonia.model_spec import Metrics, ModelSpec
 
 RESULTS = ASSETS / "results"
-PREDICTIONS, STRESS, PUBLISHED = "predictions_test.csv", "robustness.json", "published.csv"
-_COLUMNS = ("accuracy", "recall", "specificity", "auc")
 
 
 def build(view: View) -> None:
@@ -39,7 +42,7 @@ def build(view: View) -> None:
 
     def show(variant: str) -> tuple[str, str, str]:
         return (
-            f"{compared(models)}{published(RESULTS / PUBLISHED)}",
+            f"{compared(models)}{published(RESULTS)}",
             walk(models, variant),
             robustness(models, variant) + pictures(models, variant),
         )
@@ -57,46 +60,26 @@ def compared(models: Models) -> str:
         )
         for name in models.names
     ]
-    on_duty = {spec.weights_sha256 for _, spec, _ in listed}
-    folders = {
-        file.parent: bundle.read_model_spec(file.parent)
-        for file in sorted(RESULTS.glob(f"*/{bundle.MODEL_SPEC}"))
-    }
-    further = {
-        folder: spec for folder, spec in folders.items() if spec.weights_sha256 not in on_duty
-    }
-    suffixes = rounds([spec for _, spec, _ in listed], list(further.values()))
+    further = read_further(RESULTS, [spec for _, spec, _ in listed])
     # What repeats the source stands straight below what answers, earlier rounds come last.
-    order = list(CATALOGUE)
-    placed = sorted(
-        zip(further.items(), suffixes, strict=True),
-        key=lambda entry: (bool(entry[1]), order.index(entry[0][1].variant)),
-    )
-    for (folder, spec), suffix in placed:
-        listed.append(
-            (
-                f"{CATALOGUE[spec.variant].title}{suffix}",
-                spec,
-                bundle.read_metrics(folder).get("test"),
-            )
-        )
+    further.sort(key=lambda result: result.earlier)
+    listed += [(result.title, result.spec, result.test) for result in further]
     rows = [_measured(title, spec, test) for title, spec, test in listed]
     return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
 
 
-def published(file: Path) -> str:
+def published(results: Path) -> str:
     """What others published; nothing where the table of it is not here."""
-    if not file.is_file():
-        return ""
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [
-            [
-                _linked(row["name"], row.get("link")),
-                *(_share(row[name], name) for name in _COLUMNS),
-                f"<span class='remarks'>{panels.escaped(row['note'])}</span>",
-            ]
-            for row in csv.DictReader(stream)
+    rows = [
+        [
+            _linked(entry.name, entry.link),
+            *(_share(entry.figures[name], name) for name in COLUMNS),
+            f"<span class='remarks'>{panels.escaped(entry.note)}</span>",
         ]
+        for entry in read_published(results)
+    ]
+    if not rows:
+        return ""
     return f"<h2 class='minor'>{words.PUBLISHED}</h2>{_table(words.PUBLISHED, words.PUBLISHED_HEAD, rows)}{words.PUBLISHED_NOTE}"
 
 
@@ -130,36 +113,19 @@ def robustness(models: Models, variant: str) -> str:
     very threshold.
     """
     folder = _evidence_folder(models, variant)
-    if folder is None or not (folder / STRESS).is_file():
+    found = read_robustness(folder) if folder else None
+    if found is None or not found.is_of(models.evidence(variant).spec):
         return ""
-    try:
-        values = json.loads((folder / STRESS).read_text(encoding="utf-8"))
-        measured = {
-            name: {key: Estimate(**figure) for key, figure in figures.items()}
-            for name, figures in values["figures"]["test"].items()
-        }
-        titles = [(condition["name"], condition["title"]) for condition in values["conditions"]]
-        note = words.STRESS_NOTE.format(
-            threshold=f"{values['threshold']:.3g}", images=values["images"]["test"]
-        )
-        spec = models.evidence(variant).spec
-        if (values["weights_sha256"], values["threshold"]) != (
-            spec.weights_sha256,
-            spec.default.threshold,
-        ):
-            return ""
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ModelSpecError(
-            f"{STRESS} of {variant} cannot be read; write it again with python -m train robustness."
-        ) from None
+    measured = found.figures["test"]
+    note = words.STRESS_NOTE.format(threshold=f"{found.threshold:.3g}", images=found.images["test"])
     columns = ("auc", "accuracy", "recall", "specificity")
     rows = [
         [
-            panels.escaped(text),
-            *(panels.cell(measured[name].get(column), column) for column in columns),
+            panels.escaped(condition.title),
+            *(panels.cell(measured[condition.name].get(column), column) for column in columns),
         ]
-        for name, text in titles
-        if name in measured
+        for condition in found.conditions
+        if condition.name in measured
     ]
     title = words.STRESS.format(title=models.title(variant))
     return f"<h2 class='minor'>{panels.escaped(title)}</h2>{_table(title, words.STRESS_HEAD, rows)}{note}"
@@ -215,7 +181,7 @@ def _measured(title: str, spec: ModelSpec, test: Metrics | None) -> list[str]:
     variant = CATALOGUE.get(spec.variant)
     claim = variant.claim(spec.recipe) if variant else None
     claimed = f"{claim:.0%}" if claim else ""
-    cells = [panels.cell(test.figures.get(name) if test else None, name) for name in _COLUMNS]
+    cells = [panels.cell(test.figures.get(name) if test else None, name) for name in COLUMNS]
     counts = test.counts if test else {}
     missed = (
         f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}"
@@ -239,10 +205,10 @@ def _linked(name: str, address: str | None) -> str:
     )
 
 
-def _share(text: str, name: str) -> str:
-    if not text:
+def _share(value: float | None, name: str) -> str:
+    if value is None:
         return "<span class='interval'>not reported</span>"
-    return f"{float(text):.3f}" if name == "auc" else f"{float(text):.1%}"
+    return f"{value:.3f}" if name == "auc" else f"{value:.1%}"
 
 
 def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

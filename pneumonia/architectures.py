@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-from keras import layers
+if TYPE_CHECKING:
+    import keras
 
 
 # --- baseline: three plain convolutions
@@ -22,6 +22,9 @@ def baseline(input_size: tuple[int, int] = (100, 100)) -> keras.Model:
     """Conv 50, 50, 75 (3x3, valid, ReLU), each with 2x2 max pooling; Dense 75; Dense 1. About 0.6
     million weights.
     """
+    from pneumonia.backend import keras
+
+    layers = keras.layers
     x = image = keras.Input((*input_size, 3), name="image")
     x = layers.Rescaling(1 / 255, name="scale")(x)
     for number, filters in enumerate((50, 50, 75), start=1):
@@ -38,6 +41,9 @@ def augmented(input_size: tuple[int, int] = (128, 128)) -> keras.Model:
     """Conv 64, 128, 256 (3x3, same, ReLU, He, L2), each with 2x2 max pooling; Dense 64 (He, L2);
     Dense 1. About 4.6 million weights.
     """
+    from pneumonia.backend import keras
+
+    layers = keras.layers
     he_l2 = {"kernel_initializer": "he_normal", "kernel_regularizer": "l2"}
     x = image = keras.Input((*input_size, 3), name="image")
     x = layers.Rescaling(1 / 255, name="scale")(x)
@@ -71,6 +77,9 @@ def xception(
     Raises:
         FileNotFoundError: the weights file is missing.
     """
+    from pneumonia.backend import keras
+
+    layers = keras.layers
     if weights is not None and str(weights) != "imagenet" and not Path(weights).is_file():
         raise FileNotFoundError(
             f"There is no weights file {weights}; give that of"
@@ -98,12 +107,17 @@ def xception(
 
 
 def _probability(x: keras.KerasTensor) -> keras.KerasTensor:
+    from pneumonia.backend import keras
+
     # float32 whatever the precision policy: a bfloat16 sigmoid has three digits, too few for a
     # threshold.
-    return layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
 
 
 def _block_names(body: keras.Model) -> dict[str, str]:
+    from pneumonia.backend import keras
+
+    layers = keras.layers
     shortcut_blocks = iter((2, 3, 4, 13))
     add_blocks = iter(range(2, 14))
     names: dict[str, str] = {}
@@ -130,6 +144,8 @@ def _block_names(body: keras.Model) -> dict[str, str]:
 
 
 def _load_imagenet(model: keras.Model, weights: str | os.PathLike[str]) -> None:
+    from pneumonia.backend import keras
+
     if str(weights) == "imagenet":
         source = keras.applications.Xception(include_top=False, weights="imagenet")
     else:

@@ -194,7 +194,7 @@ def test_an_operating_point_is_asked_for_by_name(client):
     assert (
         answer["cost"]["missed"],
         answer["cost"]["ill"],
-        answer["cost"]["called_back"],
+        answer["cost"]["false_alarms"],
         answer["cost"]["healthy"],
     ) == (10, 100, 10, 50)
 

@@ -123,7 +123,7 @@ def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
         measured = Metrics.from_dict(found["operating_points"][point.name]["test"])
         assert (
             measured.counts["false_negative"] == counted.missed
-            and measured.counts["false_positive"] == counted.called_back
+            and measured.counts["false_positive"] == counted.false_alarms
         )
         assert (
             measured.figures["recall"] == counted.recall

@@ -9,6 +9,7 @@ import pytest
 
 from page import results, roc
 from page.served import ASSETS, Models
+from pneumonia import evidence
 from pneumonia.model_spec import OperatingPoint
 
 # Two healthy at .1 and .6, two ill at .4 and .9.
@@ -104,8 +105,11 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
     figure = {"value": 0.8, "low": 0.7, "high": 0.9, "interval": "bootstrap"}
     spec = json.loads((folder / "model_spec.json").read_text())
     written = {
+        "variant": "baseline",
         "weights_sha256": spec["weights_sha256"],
         "threshold": 0.5,
+        "limit": None,
+        "originals": {"images": 0},
         "images": {"test": 624},
         "conditions": [
             {"name": "original", "title": "as they are", "kind": ""},
@@ -115,7 +119,7 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
             "test": {"original": {"auc": figure}, "hidden": {"auc": figure | {"value": 0.612}}}
         },
     }
-    (folder / results.STRESS).write_text(json.dumps(written))
+    (folder / evidence.ROBUSTNESS).write_text(json.dumps(written))
     text = results.robustness(models, "baseline")
     assert (
         "as they are" in text
@@ -123,18 +127,18 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
         and "0.612" in text
         and "624 test X-rays" in text
     )
-    (folder / results.STRESS).write_text(json.dumps(written | {"weights_sha256": "0" * 64}))
+    (folder / evidence.ROBUSTNESS).write_text(json.dumps(written | {"weights_sha256": "0" * 64}))
     assert results.robustness(models, "baseline") == "" == results.robustness(models, "xception")
 
 
 def test_what_others_published_is_read_from_its_table():
-    text = results.published(ASSETS / "results" / "published.csv")
+    text = results.published(ASSETS / "results")
     assert (
         "Kermany" in text
         and "not reported" in text
         and "<a href='https://doi.org/10.1016/j.cell.2018.02.010'" in text
     )
-    assert results.published(ASSETS / "results" / "none.csv") == ""
+    assert results.published(ASSETS / "results" / "none") == ""
 
 
 def test_an_earlier_round_of_a_recipe_is_called_so_and_comes_after_what_repeats_the_source(

@@ -18,12 +18,12 @@ from PIL import Image
 from pneumonia import bundle, probes, radiograph, release
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS
+from pneumonia.evidence import Condition, Robustness, read_robustness
 from pneumonia.model_spec import Estimate, ModelSpec
 from pneumonia.radiograph import Radiograph
 from train.data.chest_xray import Dataset, Item
 from train.evaluation import details, evaluate, robustness
 from train.reports import robustness_report
-from train.reports.robustness_report import Condition, Robustness
 
 
 def figures(auc: float) -> dict[str, Estimate]:
@@ -102,7 +102,7 @@ class TestMeasure:
 
     def test_what_is_written_is_read_again(self, measured: tuple[Robustness, Path]) -> None:
         report, folder = measured
-        assert robustness_report.read(folder / "robustness.json") == report
+        assert read_robustness(folder) == report
         with Image.open(folder / "robustness.png") as picture:
             assert picture.format == "PNG" and picture.width > 800
         assert str(folder.parent) not in (folder / "robustness.json").read_text()
@@ -176,7 +176,7 @@ class TestRecordedAnswers:
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "robustness.json").write_text(json.dumps({"schema": 1, "variant": "xception"}))
     with pytest.raises(bundle.BundleError, match="python -m train robustness"):
-        robustness_report.read(tmp_path / "robustness.json")
+        read_robustness(tmp_path)
 
 
 class TestWords:

@@ -8,13 +8,13 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from pneumonia import bundle
 from pneumonia.classifier import calibrated
-from pneumonia.evidence import outcome
+from pneumonia.evidence import Table, outcome
 from pneumonia.model_spec import ModelSpec
 from train.data.chest_xray import named
 from train.evaluation import validation
@@ -23,8 +23,6 @@ from train.evaluation.calibration import logits
 from train.evaluation.metrics import measure
 from train.training.run_folder import write_atomically
 
-# Names, labels and probabilities of a split.
-Table: TypeAlias = tuple[list[str], np.ndarray, np.ndarray]
 # The raw answers, before any temperature, on validation as it is and under each corruption: the
 # model spec's every number recomputes from it.
 COPIES = "validation_copies.csv"
@@ -149,5 +147,5 @@ def _under(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> d
     return {
         "auc": validation.auc(labels, probabilities),
         "recall": (counted.ill - counted.missed) / counted.ill,
-        "specificity": (counted.healthy - counted.called_back) / counted.healthy,
+        "specificity": (counted.healthy - counted.false_alarms) / counted.healthy,
     }

@@ -77,8 +77,8 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -
     return {
         "true_positive": found.ill - found.missed,
         "false_negative": found.missed,
-        "true_negative": found.healthy - found.called_back,
-        "false_positive": found.called_back,
+        "true_negative": found.healthy - found.false_alarms,
+        "false_positive": found.false_alarms,
     }
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,20 +20,14 @@ from PIL import Image
 from pneumonia import probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier, calibrated
 from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption
+from pneumonia.evidence import ROBUSTNESS, Condition, Movement, Originals, Robustness
 from pneumonia.model_spec import Estimate, ModelSpec
 from pneumonia.probes import Probe
 from pneumonia.radiograph import Radiograph
 from train.data.chest_xray import Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
 from train.evaluation import details, metrics, validation
-from train.reports.robustness_report import (
-    FIGURES,
-    JSON_NAME,
-    PICTURE_NAME,
-    Condition,
-    Robustness,
-    picture,
-)
+from train.reports.robustness_report import FIGURES, PICTURE_NAME, picture
 from train.training import network
 
 SPLITS = (HELD_OUT, "test")
@@ -143,16 +136,14 @@ def measure(
         spec.recipe.get("validation") == HELD_OUT,
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / JSON_NAME).write_text(
+    (out / ROBUSTNESS).write_text(
         json.dumps({"schema": 1, **asdict(robustness)}, indent=1) + "\n", encoding="utf-8"
     )
     picture(robustness).savefig(out / PICTURE_NAME, dpi=110, metadata={"Software": None})
     return robustness
 
 
-def originals_against_copies(
-    classifier: PneumoniaClassifier, items: Sequence[Item]
-) -> dict[str, Any]:
+def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[Item]) -> Originals:
     """How far the probability moves between an original and a copy of it such as the published
     ones.
 
@@ -190,20 +181,22 @@ def originals_against_copies(
         for made in _OTHER_COPIES
     ]
     threshold = classifier.spec.default.threshold
-    found: dict[str, Any] = {"images": len(pictures)}
-    for name, readings in (
-        ("with_copy_step", [classifier.resized(pictures)]),
-        ("without_copy_step", [direct]),
-        ("other_copies", others),
-    ):
+
+    def held(readings: list[np.ndarray]) -> Movement:
         answers = np.stack([classifier.probabilities(inputs) for inputs in readings])
         moved, change = np.abs(answers - copied), (answers >= threshold) != (copied >= threshold)
-        found[name] = {
+        return {
             "max": float(moved.max()),
             "mean": float(moved.mean()),
             "change": int(change.any(axis=0).sum()),
         }
-    return found
+
+    return {
+        "images": len(pictures),
+        "with_copy_step": held([classifier.resized(pictures)]),
+        "without_copy_step": held([direct]),
+        "other_copies": held(others),
+    }
 
 
 def _recorded(

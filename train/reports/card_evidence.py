@@ -12,7 +12,7 @@ from typing import Any
 
 from pneumonia.bundle import BundleError
 from pneumonia.corruptions import TITLES
-from pneumonia.evidence import Outcome
+from pneumonia.evidence import ROBUSTNESS, Outcome, read_robustness
 from pneumonia.model_spec import Metrics, ModelSpec
 from train.data.folds import HELD_OUT
 from train.evaluation import seeds as seed_runs
@@ -60,12 +60,12 @@ def operating_points(spec: ModelSpec, details: Mapping[str, Any]) -> str:
                 interval(validation.figures["recall"]),
                 *(interval(test.figures[name]) for name in ("recall", "specificity", "accuracy")),
                 f"{cost.missed} of {cost.ill}",
-                f"{cost.called_back} of {cost.healthy}",
+                f"{cost.false_alarms} of {cost.healthy}",
             )
         )
         if cost.tells_little:
             say_little.append(f"`{point.name}`")
-            call_all = call_all and cost.missed == 0 and cost.called_back == cost.healthy
+            call_all = call_all and cost.missed == 0 and cost.false_alarms == cost.healthy
     head = (
         "Setting",
         "Threshold",
@@ -154,11 +154,10 @@ def robustness(spec: ModelSpec, details: Mapping[str, Any], folder: Path) -> str
             " delivered them, at the default threshold. Model and temperature were chosen on all of"
             f" these, thresholds on the first.\n\n{table(('Validation', 'AUC', 'Recall', 'Specificity'), rows)}"
         )
-    if (folder / robustness_report.JSON_NAME).is_file():
-        measured = robustness_report.read(folder / robustness_report.JSON_NAME)
+    if measured := read_robustness(folder):
         if measured.weights_sha256 != spec.weights_sha256:
             raise BundleError(
-                f"{folder / robustness_report.JSON_NAME} was measured on other weights; run python"
+                f"{folder / ROBUSTNESS} was measured on other weights; run python"
                 f" -m train robustness {folder}."
             )
         if measured.threshold != spec.default.threshold:

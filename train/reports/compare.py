@@ -4,144 +4,40 @@ written from the bundles and never by hand.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
-from pneumonia.evidence import rate, read_predictions, rounds
-from pneumonia.model_spec import Estimate, Metrics, ModelSpec
+from pneumonia.evidence import (
+    COLUMNS,
+    Published,
+    Result,
+    read_further,
+    read_published,
+    read_result,
+)
+from pneumonia.model_spec import Estimate
 from train.data.audit import JSON_NAME
-from train.evaluation.details import Table
 from train.evaluation.plots import BLUE, GREEN, GREY, ORANGE
 from train.reports import compare_tables as tables
 
 BEGIN, END = "<!-- results: written by python -m train compare -->", "<!-- end of results -->"
-# Figures that others published on the same 624 images, with where they stand; typed from there, as
-# nobody can compute them here.
-PUBLISHED = "published.csv"
-COLUMNS = ("accuracy", "recall", "specificity", "auc")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured model.
-
-    Attributes:
-        title: its network's, and the epoch where it is not the recipe's own.
-        claimed: test accuracy that the source reports of its network, whatever the recipe; None for
-            a run that went on past its own epoch.
-        model spec, test: what the folder says.
-        table: names, labels and calibrated probabilities of the test folder, where the folder has
-            them.
-        bundled: whether it is one of the models that the project carries.
-        earlier: whether a bundled model has its recipe and other weights.
-    """
-
-    title: str
-    claimed: float | None
-    spec: ModelSpec
-    test: Metrics
-    table: Table | None = None
-    bundled: bool = True
-    earlier: bool = False
-
-    @property
-    def foremost(self) -> bool:
-        """Whether a reader should see it first: what is bundled and what repeats the source, not an
-        earlier round or a run that went on.
-        """
-        return self.bundled or (not self.earlier and self.claimed is not None)
-
-    @property
-    def claim(self) -> float | None:
-        """What the source claims of this very run; see
-        :meth:`pneumonia.architectures.Variant.claim`.
-        """
-        return CATALOGUE[self.spec.variant].claim(self.spec.recipe)
-
-    @property
-    def recipe(self) -> str:
-        """The recipe's name as tables print it: ORIGINAL, IMPROVED."""
-        return str(self.spec.recipe["name"]).upper()
-
-
-@dataclass(frozen=True)
-class Published:
-    """Figures that somebody else reports of the same test folder, and where; what they do not
-    report is None.
-    """
-
-    name: str
-    figures: dict[str, float | None]
-    note: str
-    link: str = ""
-
-    def measured(self, name: str, images: dict[str, int]) -> Estimate | None:
-        """A rate with the Wilson interval of the counts it implies; an AUC alone, for its interval
-        cannot be had.
-        """
-        value = self.figures[name]
-        if value is None or name == "auc":
-            return None if value is None else Estimate(value, value, value, "none")
-        interval = rate(round(value * images[name]), images[name])
-        assert interval is not None
-        return Estimate(value, interval.low, interval.high, "wilson")
 
 
 def collect(models: Path, results: Path) -> list[Result]:
-    """The bundles under ``models`` in the catalogue's order, then further evaluated runs (folders
-    with a model spec and metrics) under ``results``.
-
-    A run under ``results`` whose weights are bundled is passed over: it is there already. Those of
-    a bundled model's recipe with other weights are called earlier, and numbered by their folders'
-    names where there are several.
+    """The bundles under ``models`` in the catalogue's order, then further evaluated runs under
+    ``results`` (:func:`pneumonia.evidence.read_further`).
 
     Raises:
         BundleError, ModelSpecError: a folder lacks its model spec or cannot be read.
     """
-    found = [_result(models / name, bundled=True) for name in CATALOGUE if (models / name).is_dir()]
-    bundled = {result.spec.weights_sha256 for result in found}
-    further = [
-        _result(file.parent, bundled=False)
-        for file in sorted(results.glob(f"*/{bundle.MODEL_SPEC}"))
-    ]
-    further = [result for result in further if result.spec.weights_sha256 not in bundled]
-    suffixes = rounds([result.spec for result in found], [result.spec for result in further])
-    titled = [
-        replace(result, title=f"{result.title}{suffix}", earlier=bool(suffix))
-        for result, suffix in zip(further, suffixes, strict=True)
-    ]
-    order = list(CATALOGUE)
-    titled.sort(
-        key=lambda result: (
-            order.index(result.spec.variant),
-            result.spec.recipe.get("epoch", 0),
-        )
-    )
-    return found + titled
-
-
-def published(results: Path) -> list[Published]:
-    """The rows of ``published.csv``; none where there is no such file."""
-    file = results / PUBLISHED
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as stream:
-        return [
-            Published(
-                row["name"],
-                {name: float(row[name]) if row[name] else None for name in COLUMNS},
-                row["note"] or "",
-                row.get("link") or "",
-            )
-            for row in csv.DictReader(stream)
-        ]
+    folders = [models / name for name in CATALOGUE if (models / name).is_dir()]
+    found = [read_result(folder, bundled=True) for folder in folders]
+    return found + read_further(results, [result.spec for result in found])
 
 
 def duplicates(results: Path) -> list[list[str]]:
@@ -171,7 +67,7 @@ def compare(models: Path, results: Path, readme: Path, *, check: bool = False) -
     Raises:
         BundleError: nothing was measured, or the file lacks the markers.
     """
-    found, others = collect(models, results), published(results)
+    found, others = collect(models, results), read_published(results)
     if not found:
         raise bundle.BundleError(
             f"{models} holds no bundles with metrics; train and evaluate one first."
@@ -211,7 +107,7 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
         (
             other.name.replace(", ", ",\n", 1),
             GREY,
-            {name: other.measured(name, images) for name in COLUMNS},
+            {name: other.estimate(name, images) for name in COLUMNS},
             None,
         )
         for other in others
@@ -268,24 +164,3 @@ def picture(found: Sequence[Result], others: Sequence[Published] = ()) -> Figure
                 handles.values(), handles.keys(), frameon=False, loc="outside upper center", ncols=4
             )
     return figure
-
-
-def _result(folder: Path, *, bundled: bool) -> Result:
-    metrics, spec = bundle.read_metrics(folder), bundle.read_model_spec(folder)
-    if "test" not in metrics:
-        raise bundle.BundleError(
-            f"{folder} has no test metrics; run python -m train evaluate {folder} --out {folder}."
-        )
-    variant, recipe = CATALOGUE[spec.variant], spec.recipe
-    # The source's claim belongs to its own epoch, not to a run that went on.
-    own = "epoch" not in recipe or recipe["epoch"] == recipe.get("keep_epoch", recipe["epoch"])
-    title = variant.title if own else f"{variant.title}, epoch {recipe['epoch']}"
-    file = folder / "predictions_test.csv"
-    return Result(
-        title,
-        variant.claimed if own else None,
-        spec,
-        metrics["test"],
-        read_predictions(file) if file.is_file() else None,
-        bundled,
-    )

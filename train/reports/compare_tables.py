@@ -6,16 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
-from pneumonia.evidence import outcome, rate
+from pneumonia.evidence import Published, Result, outcome, rate
 from pneumonia.model_spec import Estimate, Metrics
 from train.evaluation.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, breakdown, patients_of
 from train.evaluation.metrics import paired_differences
 from train.reports.card_sections import table
-
-if TYPE_CHECKING:
-    from train.reports.compare import Published, Result
 
 _TITLES = {"accuracy": "accuracy", "recall": "recall", "specificity": "specificity", "auc": "AUC"}
 
@@ -100,7 +96,7 @@ def published(others: Sequence[Published], test: Metrics) -> str:
     for other in others:
         cells = []
         for name in _TITLES:
-            figure = other.measured(name, images_of(test))
+            figure = other.estimate(name, images_of(test))
             cells.append(
                 ""
                 if figure is None
@@ -133,7 +129,7 @@ def settings(found: Sequence[Result]) -> str:
             some_say_little |= seen.tells_little
             right = {
                 "recall": (seen.ill - seen.missed, seen.ill),
-                "specificity": (seen.healthy - seen.called_back, seen.healthy),
+                "specificity": (seen.healthy - seen.false_alarms, seen.healthy),
             }
             right["accuracy"] = (
                 right["recall"][0] + right["specificity"][0],
@@ -152,7 +148,7 @@ def settings(found: Sequence[Result]) -> str:
                         for name, figure in figures.items()
                     ),
                     f"{seen.missed} of {seen.ill}",
-                    f"{seen.called_back} of {seen.healthy}",
+                    f"{seen.false_alarms} of {seen.healthy}",
                 )
             )
     if not rows:
@@ -185,7 +181,7 @@ def pairs_of(found: Sequence[Result]) -> list[tuple[Result, Result]]:
     recipe's own epoch, and the bundled ones among each other.
     """
     bundled = [result for result in found if result.bundled]
-    earlier = [result for result in found if not result.bundled and result.claimed is not None]
+    earlier = [result for result in found if not (result.bundled or result.went_on)]
     own = [(new, old) for new in bundled for old in earlier if new.spec.variant == old.spec.variant]
     return own + [(second, first) for first, second in combinations(bundled, 2)]
 

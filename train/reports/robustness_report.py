@@ -4,93 +4,20 @@ here.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 from matplotlib.figure import Figure
 
-from pneumonia import bundle, probes
+from pneumonia import probes
 from pneumonia.architectures import CATALOGUE
+from pneumonia.evidence import Condition, Robustness
 from pneumonia.model_spec import Estimate
 from pneumonia.probes import LUNGS_HIDDEN, LUNGS_ONLY
 from train.data.folds import HELD_OUT
 from train.evaluation.plots import BLUE, GREEN, GREY, ORANGE
 
-JSON_NAME, PICTURE_NAME = "robustness.json", "robustness.png"
+PICTURE_NAME = "robustness.png"
 FIGURES = ("auc", "accuracy", "recall", "specificity")
 # A loss of AUC below this is hardly one: the interval of an AUC on 624 images is about as wide.
 HARDLY = 0.02
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What was done to the pictures: a name, words for it, and the kind of probe or ``corruption``."""
-
-    name: str
-    title: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """What ``robustness.json`` holds.
-
-    Attributes:
-        variant, weights_sha256: of the bundle.
-        threshold: the bundle's default; a probability at or above it was called PNEUMONIA.
-        limit: how many images a split were taken; None for all. A limited measurement is a quick
-            look and no result.
-        images: how many of each split.
-        conditions: in the order of every table, the untouched pictures first.
-        figures: by split, then condition, then ``auc``, ``accuracy``, ``recall``, ``specificity``.
-        originals: how far probabilities move between originals and their copies, see
-            :func:`originals_against_copies`.
-        unseen: whether the recipe kept the held-out patients from training; ORIGINAL did not.
-    """
-
-    variant: str
-    weights_sha256: str
-    threshold: float
-    limit: int | None
-    images: Mapping[str, int]
-    conditions: tuple[Condition, ...]
-    figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
-    originals: Mapping[str, Any]
-    unseen: bool = True
-
-
-def read(file: Path) -> Robustness:
-    """Reads what :func:`measure` wrote.
-
-    Raises:
-        FileNotFoundError: the bundle was not put under robustness.
-        BundleError: the file is there, but not what it should be.
-    """
-    values = json.loads(file.read_text(encoding="utf-8"))
-    try:
-        figures = {
-            split: {
-                name: {figure: Estimate(**entry) for figure, entry in entries.items()}
-                for name, entries in named.items()
-            }
-            for split, named in values["figures"].items()
-        }
-        listed = tuple(Condition(**entry) for entry in values["conditions"])
-        plain = {
-            name: values[name]
-            for name in ("variant", "weights_sha256", "threshold", "limit", "images", "originals")
-        }
-        return Robustness(
-            **plain, conditions=listed, figures=figures, unseen=values.get("unseen", True)
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise bundle.BundleError(
-            f"{file} cannot be read ({type(error).__name__} {error}); write it again with python -m"
-            " train robustness."
-        ) from None
 
 
 def lines(robustness: Robustness) -> list[str]:
