@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pneumonia import limits
+from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
 
 # Brought where a network is built or asked: what only reads a bundle's tables starts at once.
@@ -380,16 +381,9 @@ def probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 32) 
     """The network's own probability of PNEUMONIA, float64 ``(N,)``, for float32 ``(N, H, W, 3)``, 0
     to 255.
 
-    Called in batches of one size without Keras's predict loop, which rebuilds its graph a call and
-    is not safe to enter from two threads.
+    Compiled anew a call: whoever asks more than once keeps a :class:`pneumonia.forward.Network`.
     """
-    from pneumonia.backend import keras
-
-    parts = [
-        keras.ops.convert_to_numpy(model(images[start : start + batch_size], training=False))[:, 0]
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+    return Network(model)(images, batch_size)
 
 
 def sha256(file: Path) -> str:

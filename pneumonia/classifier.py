@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from pneumonia import bundle, hub, input_check, locations, radiograph, release
+from pneumonia.forward import Network
 from pneumonia.model_spec import LABELS, Metrics, ModelSpec, uncertain_between
 from pneumonia.prediction import (
     ON_INVALID,
@@ -41,6 +42,7 @@ class PneumoniaClassifier:
     Attributes:
         model: the Keras network: float32 ``(N, H, W, 3)``, 0 to 255, to the uncalibrated
             probability ``(N, 1)``.
+        network: its compiled forward pass, uint8 ``(N, H, W)`` to float64 ``(N,)``.
         spec: what the bundle promises.
         metrics: entries ``validation`` and ``test`` of the bundle's ``metrics.json``; empty where
             it has none.
@@ -60,6 +62,7 @@ class PneumoniaClassifier:
         commit: str | None = None,
     ) -> None:
         self.model = model
+        self.network = Network(model)
         self.spec = spec
         self.metrics = dict(metrics or {})
         self.folder = folder
@@ -410,15 +413,12 @@ class PneumoniaClassifier:
 
     def probabilities(self, resized: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of images that :meth:`resized`
-        or a cache of it gave, in one batch.
+        or a cache of it gave.
 
         Raises:
             InvalidProbability: the network answers what is no probability.
         """
-        return calibrated(
-            bundle.probabilities(self.model, radiograph.to_input(resized), max(1, len(resized))),
-            self.spec.temperature,
-        )
+        return calibrated(self.network(resized), self.spec.temperature)
 
     def _of_bundle(self) -> Path:
         if self.folder is None:
