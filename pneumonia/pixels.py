@@ -1,18 +1,18 @@
-"""Pillow images and arrays to grey pixels, and the facts a input check may ask for;
+"""Pillow images and arrays to grey pixels, and the facts an input check may ask for;
 :mod:`pneumonia.radiograph` is the way in.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 # A digital chest radiograph has 4 to 15 megapixels. A few hundred bytes of PNG can unpack to
 # gigabytes, so the header is asked before a pixel is decoded.
@@ -25,6 +25,26 @@ READABLE = f"{', '.join(FORMATS)} or DICOM"
 _COLOUR_SIDE = 96
 _COLOURED = 20.0
 _LUMA = np.array([0.299, 0.587, 0.114])
+# Values that are worked on at once: a large film is never copied whole into a wider type.
+_AT_ONCE = 1 << 20
+# A picture whose middle 99% lie in less than this share of its range shows next to nothing: 12 bits
+# stored as 16, or one marker far brighter than the film.
+_NARROW = 1 / 8
+# An 8-bit picture of fewer grey levels than this is blank rather than dark.
+_LEAST_LEVELS = 12
+# An alpha channel that nowhere exceeds this (of 255) hides the whole picture: nobody filled it in.
+_UNUSED_ALPHA = 15
+_LONGEST_NAME = 60
+# How Pillow turns a picture of each orientation (TIFF 6, EXIF 2.3) upright.
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnreadableImage(ValueError):
@@ -49,6 +69,8 @@ class Facts:
         body_part: DICOM's BodyPartExamined, such as ``CHEST``; None where it is not said.
         view: DICOM's ViewPosition, such as ``PA``, ``AP``, ``LL``, or ``LATERAL`` where only the
             view code says so; None where it is not said.
+        narrow: whether an 8-bit picture lay in less than an eighth of black to white and was
+            stretched: most of its grey levels were lost before it came here.
     """
 
     format: str | None = None
@@ -58,29 +80,28 @@ class Facts:
     modality: str | None = None
     body_part: str | None = None
     view: str | None = None
+    narrow: bool = False
 
 
-@contextmanager
-def opened(stream: io.BytesIO, name: str) -> Iterator[Image.Image]:
-    """Opens a file of one of FORMATS lazily; whatever goes wrong until the block ends becomes an
-    UnreadableImage.
+def shown(name: str) -> str:
+    """A name or value that a file claims, harmless and short enough to be repeated in a sentence, a
+    table or a log: printable characters of one line, at most 60, the end kept.
     """
-    if not stream.getbuffer().nbytes:
-        raise UnreadableImage(f"{name} is empty (0 bytes); export the X-ray again.")
-    with explained(name), warnings.catch_warnings():
-        # Pillow only warns between its own limit and twice that; ours is checked from the header
-        # below.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(stream, formats=FORMATS) as image:
-            check_pixels(image.size, name)
-            yield image
+    text = " ".join("".join(c if c.isprintable() else " " for c in name[:4096]).split())
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[: _LONGEST_NAME - 21]}…{text[-20:]}"
+    return text or "file"
 
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises into an UnreadableImage with one sentence."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # Decoders' warnings quote values, tell a person nothing and belong in no log. Pillow
+            # only warns between its own limit and twice that; ours is checked from the header.
+            warnings.simplefilter("ignore")
+            yield
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
@@ -88,7 +109,12 @@ def explained(name: str) -> Iterator[None]:
             f"{name} is no picture that can be read here; use {READABLE}."
         ) from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(_too_large(name, "far more")) from None
+        raise UnreadableImage(too_large(name, "far more")) from None
+    except MemoryError:
+        raise UnreadableImage(
+            f"{name} needs more memory to be read than there is; save it smaller, 2000 pixels a"
+            " side are plenty."
+        ) from None
     # Pillow's plugins and pydicom raise almost anything on damaged data (SyntaxError, struct.error,
     # zlib.error and more), and all of it means the same to a person.
     except Exception:
@@ -102,11 +128,11 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
     orientation, laid over black, reduced to luma.
     """
     check_pixels(image.size, name)
-    # Before exif_transpose(), whose copy has forgotten the file.
+    # Before it is turned: that copy has forgotten the file.
     facts = Facts(
         image.format if image.format in FORMATS else None,
         image.mode,
-        int(getattr(image, "n_frames", 1)),
+        frames_of(image),
     )
     image = ImageOps.exif_transpose(image)
     if image.mode == "LAB":
@@ -117,10 +143,9 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
         # Pillow knows no way from premultiplied grey to RGBA but this.
         image = image.convert("LA")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return stretch(np.asarray(image, dtype=np.float64), name), facts
+        return stretch(np.asarray(image), name), facts
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        image = _over_black(image.convert("RGBA"))
     coloured = 0.0
     if image.mode not in ("1", "L"):
         step = max(1, -(-max(image.size) // _COLOUR_SIDE))
@@ -132,7 +157,46 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
                 image.reduce(step).convert("RGB") if averaged else image.convert("RGB").reduce(step)
             )
         )
-    return np.asarray(image.convert("L")), dataclasses.replace(facts, coloured=coloured)
+    grey, narrow = widened(np.asarray(image.convert("L")))
+    return grey, dataclasses.replace(facts, coloured=coloured, narrow=narrow)
+
+
+def frames_of(image: Image.Image) -> int:
+    """How many pictures an image's file holds; 1 where what follows the first cannot be read."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:
+        return 1
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """An RGBA image laid over black, RGB; its alpha is ignored where it hides everything."""
+    low, high = cast("tuple[int, int]", image.getchannel("A").getextrema())
+    if low == 255 or high <= _UNUSED_ALPHA:
+        return image.convert("RGB")
+    laid = Image.new("RGB", image.size)
+    rows = max(1, _AT_ONCE // image.width)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        laid.paste(
+            Image.alpha_composite(Image.new("RGBA", part.size, (0, 0, 0, 255)), part).convert(
+                "RGB"
+            ),
+            (0, top),
+        )
+    return laid
+
+
+def upright(grey: np.ndarray, orientation: int) -> np.ndarray:
+    """Grey pixels turned as the orientation of TIFF and EXIF, 1 to 8, says."""
+    turn = _TURNED.get(orientation)
+    return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(turn))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The orientation an image's EXIF gives, 1 where it gives none that can be used."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in _TURNED else 1
 
 
 def from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, Facts]:
@@ -151,7 +215,7 @@ def from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, Facts]:
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
         raise UnreadableImage(f"Expected an array of numbers, got dtype {array.dtype}.")
     if array.ndim == 2:
-        return stretch(array.astype(np.float64), name), Facts(mode=str(array.dtype))
+        return stretch(array, name), Facts(mode=str(array.dtype))
     colours = array[..., :3].astype(np.float64)
     # The same luma weights as Pillow's convert("L").
     grey = stretch(colours @ _LUMA, name)
@@ -159,6 +223,54 @@ def from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, Facts]:
     return grey, Facts(
         mode=str(array.dtype), coloured=coloured_share(stretch(colours[::step, ::step], name))
     )
+
+
+def from_deep(
+    values: np.ndarray,
+    name: str,
+    *,
+    inverted: bool = False,
+    premultiplied: bool = False,
+    opaque: float = 65535,
+) -> tuple[np.ndarray, float]:
+    """Pixels of more than 8 bits to uint8 ``(H, W)`` and the share of coloured ones: stretched from
+    their own range, all channels alike, so that grey stored as colour is what it is as grey.
+
+    Args:
+        values: ``(H, W)``; ``(H, W, 2)`` and ``(H, W, 4)`` with an alpha as their last channel;
+            ``(H, W, 3)``. Of any dtype.
+        inverted: whether low values are bright.
+        premultiplied: whether the alpha has been applied to the colours already.
+        opaque: the alpha of a pixel that hides what is behind it; of floats, the largest is.
+    """
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        alpha = values[..., -1]
+        values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+        low, high = alpha.min(), alpha.max()
+        # One alpha for all pixels changes nothing that a stretch does not undo.
+        if not premultiplied and low < high:
+            full = opaque if alpha.dtype.kind in "ui" else float(high)
+            values = _faded(values, alpha, full, inverted)
+            inverted = False
+    grey = stretch(values, name)
+    if inverted:
+        grey = 255 - grey
+    if grey.ndim == 2:
+        return grey, 0.0
+    laid, facts = from_image(Image.fromarray(grey), name)
+    return laid, facts.coloured
+
+
+def _faded(values: np.ndarray, alpha: np.ndarray, opaque: float, inverted: bool) -> np.ndarray:
+    """Colours laid over black; where low values are bright, as if they had not been."""
+    laid = np.empty(values.shape, np.float32)
+    top = float(values.max()) if inverted else 0.0
+    for rows in slices(values):
+        share = alpha[rows].astype(np.float64) / opaque
+        part = values[rows].astype(np.float64)
+        part = top - part if inverted else part
+        laid[rows] = part * (share if values.ndim == 2 else share[..., np.newaxis])
+    return laid
 
 
 def coloured_share(colours: np.ndarray) -> float:
@@ -179,28 +291,111 @@ def coloured_share(colours: np.ndarray) -> float:
     return float((np.hypot(differences[:, 0], differences[:, 1]) > _COLOURED).mean())
 
 
-def stretch(values: np.ndarray, name: str) -> np.ndarray:
-    """Float values to uint8, linearly from their own minimum (0) and maximum (255); all 0 where
-    they are equal.
+def stretch(values: np.ndarray, name: str, counts: np.ndarray | None = None) -> np.ndarray:
+    """Values of any dtype to uint8, linearly from their own minimum (0) and maximum (255); all 0
+    where they are equal.
+
+    Where a few pixels far from all others (a marker, a dead pixel, padding nobody declared) would
+    leave an eighth of that range or less to the picture, it is stretched from the rest's. With
+    ``counts``, ``values`` has each once.
     """
-    if not np.isfinite(values).all():
+    low, high = range_of(values, name)
+    inner = narrow_range(values, low, high, counts)
+    return _stretched(values, *(inner or (low, high)))
+
+
+def range_of(values: np.ndarray, name: str) -> tuple[float, float]:
+    """The smallest and the largest value; raises UnreadableImage where one is not finite."""
+    low, high = float(values.min()), float(values.max())
+    # Not a number is neither the least nor the greatest, but numpy's answer to both.
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise UnreadableImage(
             f"{name} has pixels that are not finite numbers; export it again as an 8- or 16-bit"
             " image."
         )
-    low, high = float(values.min()), float(values.max())
+    return low, high
+
+
+def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if high <= low:
         return np.zeros(values.shape, np.uint8)
-    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+
+    def scaled(part: np.ndarray) -> np.ndarray:
+        # By halves where the range is more than the largest number.
+        factor, base, part = 255.0 / (high / 2 - low / 2), low / 2, part.astype(np.float64) / 2
+        return np.rint(np.clip((part - base) * factor, 0, 255)).astype(np.uint8)
+
+    return by_value(scaled, values)
+
+
+def slices(values: np.ndarray) -> Iterator[slice]:
+    """Rows of an array, so many at a time that working on them needs little memory."""
+    rows = max(1, _AT_ONCE // max(1, values[:1].size))
+    return (slice(start, start + rows) for start in range(0, len(values), rows))
+
+
+def by_value(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """``function`` of each value, uint8; where they have 16 bits or less, asked once a value."""
+    result = np.empty(values.shape, np.uint8)
+    table = None
+    if values.dtype.kind in "ui" and values.dtype.itemsize <= 2 and values.size > 1 << 16:
+        limits = np.iinfo(values.dtype)
+        table = function(np.arange(limits.min, limits.max + 1))
+        # A negative index counts from the end of a table.
+        table = np.roll(table, limits.min)
+    for rows in slices(values):
+        result[rows] = function(values[rows]) if table is None else table[values[rows]]
+    return result
+
+
+def narrow_range(
+    values: np.ndarray, low: float, high: float, counts: np.ndarray | None = None
+) -> tuple[float, float] | None:
+    """The range to stretch from, where nearly all values lie in a small share of ``low`` to
+    ``high``; None where they do not, or where they tell nothing else.
+
+    Args:
+        values: the pixels, or, with ``counts``, each value once.
+        low: the value that is black.
+        high: the value that is white.
+        counts: how many pixels have each value.
+    """
+    step = max(1, int(np.sqrt(values.size / 500_000))) if counts is None else 1
+    sample = values[::step, ::step] if values.ndim > 1 else values[:: step**2]
+    # The ends themselves are what stands out: padding, saturation, a burnt-in letter.
+    within = (sample > low) & (sample < high)
+    inner = sample[within].astype(np.float64)
+    weights = np.ones(inner.size) if counts is None else counts[within]
+    total = sample.size if counts is None else counts.sum()
+    if not inner.size or weights.sum() < total / 20:
+        return None
+    order = np.argsort(inner)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    first, last = (float(inner[order[np.searchsorted(shares, end)]]) for end in (0.005, 0.995))
+    if not 0 < last - first < (high - low) * _NARROW:
+        return None
+    margin = (last - first) / 50
+    return max(low, first - margin), min(high, last + margin)
+
+
+def widened(grey: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
+    """8-bit pixels (or, with ``counts``, each value once) as they are, or stretched where they use
+    a sliver of black to white; and whether they were.
+    """
+    inner = narrow_range(grey, 0, 255, counts)
+    if inner is None or inner[1] - inner[0] < _LEAST_LEVELS:
+        return grey, False
+    return _stretched(grey, *inner), True
 
 
 def check_pixels(size: tuple[int, int], name: str) -> None:
     """Raises UnreadableImage where ``size`` (width, height) has more than MAX_PIXELS."""
     if size[0] * size[1] > MAX_PIXELS:
-        raise UnreadableImage(_too_large(name, f"{size[0]}x{size[1]}"))
+        raise UnreadableImage(too_large(name, f"{size[0]}x{size[1]}"))
 
 
-def _too_large(name: str, found: str) -> str:
+def too_large(name: str, found: str) -> str:
+    """The sentence for a picture of too many pixels."""
     return (
         f"{name} has too many pixels ({found}; at most {MAX_PIXELS // 1_000_000} megapixels); save"
         " it smaller, 2000 pixels a side are plenty."

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
-from pneumonia import dicom
+from pneumonia import dicom, pictures
 from pneumonia.pixels import (
     FORMATS,
     MAX_PIXELS,
@@ -25,7 +26,7 @@ from pneumonia.pixels import (
     explained,
     from_array,
     from_image,
-    opened,
+    shown,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "COPY_SIZE",
     "DECODER_VERSION",
     "FORMATS",
+    "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
     "SUFFIXES",
@@ -40,6 +42,8 @@ __all__ = [
     "Radiograph",
     "Source",
     "UnreadableImage",
+    "contents",
+    "decode",
     "describe",
     "header_size",
     "read",
@@ -54,6 +58,9 @@ MIN_SIDE = 32
 # What files that can be read are usually called: for a file dialogue. What a file is, its content
 # says.
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *dicom.SUFFIXES)
+
+# A file of MAX_PIXELS of 16 bits, and its header.
+MAX_BYTES = 2 * MAX_PIXELS + 10_000_000
 
 # What the files of the train and test folders are: squeezed to this size (height, width) and
 # encoded as JPEG of this quality.
@@ -125,18 +132,9 @@ def read(source: Source) -> Radiograph:
         with explained("image"):
             return _checked(from_image(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "upload")
+        return decode(bytes(source), "upload")
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"There is no file {path}; give the path of a {READABLE} image."
-            )
-        if path.is_dir():
-            raise UnreadableImage(
-                f"{path} is a folder, not an image; give the files in it one by one or as a list."
-            )
-        return _decode(path.read_bytes(), path.name)
+        return decode(contents(source), Path(source).name)
     raise UnreadableImage(
         f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}."
     )
@@ -150,16 +148,48 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         UnreadableImage: the header is that of no picture, or of one with over 50 megapixels.
         FileNotFoundError: the path does not exist.
     """
+    content, name = contents(path), shown(Path(path).name)
+    module = dicom if dicom.is_dicom(content) else pictures
+    return module.header_size(content, name)
+
+
+def contents(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file, once it is sure that they can be read to their end: a pipe or a
+    device may never have one, and no radiograph has MAX_BYTES.
+
+    Raises:
+        UnreadableImage: it is no plain file, may not be read, or is too large.
+        FileNotFoundError: the path does not exist.
+    """
     path = Path(path)
-    content = path.read_bytes()
-    if dicom.is_dicom(content):
-        return dicom.header_size(content, path.name)
-    with opened(io.BytesIO(content), path.name) as image:
-        width, height = image.size
-        # EXIF orientations 5 to 8 lay the picture on its side; for TIFF, Pillow has turned the size
-        # already.
-        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-        return (width, height) if turned else (height, width)
+    name = shown(path.name)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableImage(
+                f"{name} is a folder, not an image; give the files in it one by one or as a list."
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImage(f"{name} is a pipe or a device, not a file; give an image file.")
+        if status.st_size > MAX_BYTES:
+            raise UnreadableImage(
+                f"{name} is too large, {status.st_size / 1e6:.0f} MB and at most"
+                f" {MAX_BYTES // 1_000_000} can be read; save it smaller, 2000 pixels a side are"
+                " plenty."
+            )
+        return path.read_bytes()
+    # A null character in the name is a ValueError.
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"There is no file {shown(str(path))}; give the path of a {READABLE} image."
+        ) from error
+    except UnreadableImage:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UnreadableImage(
+            f"{name} cannot be opened ({(reason or 'not a file name').lower()})."
+        ) from None
 
 
 def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
@@ -204,14 +234,13 @@ def to_input(radiographs: np.ndarray) -> np.ndarray:
     return np.repeat(radiographs[..., np.newaxis], 3, axis=-1).astype(np.float32)
 
 
-def _decode(content: bytes, name: str) -> Radiograph:
+def decode(content: bytes, name: str) -> Radiograph:
+    """Decodes the bytes of a file; raises as :func:`read` does, about ``name``."""
     # By what is in it, never by its suffix. DICOM first: its preamble may pose as the header of a
     # TIFF.
-    if dicom.is_dicom(content):
-        return _checked(dicom.decode(content, name), name)
-    with opened(io.BytesIO(content), name) as image:
-        image.load()
-        return _checked(from_image(image, name), name)
+    name = shown(name)
+    module = dicom if dicom.is_dicom(content) else pictures
+    return _checked(module.decode(content, name), name)
 
 
 def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
