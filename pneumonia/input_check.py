@@ -140,7 +140,14 @@ _SENTENCES = {
     ),
     "turned": "It lies on its side or on its head; turn it upright.",
     "pair": "There seem to be two pictures side by side; send one of them.",
-    "screenshot": "It looks like text, a screenshot or a drawing.",
+    "screenshot": (
+        "It looks like text, a screenshot or a drawing; if it is a photo of a screen, crop it to"
+        " the film."
+    ),
+    "narrow": (
+        "It uses a few of 256 grey levels, the others were lost on its way here; export it again"
+        " from where it was taken."
+    ),
     "other": (
         "It does not look like a chest X-ray from the front: another part of the body, a side view,"
         " another kind of scan, or a photograph."
@@ -154,7 +161,7 @@ class Reason:
 
     Attributes:
         code: ``small``, ``modality``, ``body part``, ``lateral``, ``colour``, ``blank``,
-            ``inverted``, ``turned``, ``pair``, ``screenshot`` or ``other``.
+            ``inverted``, ``turned``, ``pair``, ``screenshot``, ``narrow`` or ``other``.
         sentence: the same for a person, one plain sentence.
     """
 
@@ -204,6 +211,8 @@ def examine(source: Source) -> InputCheck:
         reasons.append(
             _reason("small", found=f"{picture.size[1]}x{picture.size[0]}", least=MIN_SIDE)
         )
+    if picture.facts.narrow:
+        reasons.append(_reason("narrow"))
     copy = radiograph.resize(picture, radiograph.COPY_SIZE)
     score = float(scores(copy[np.newaxis])[0])
     if np.ptp(np.percentile(copy, (1, 99))) < MIN_RANGE:
