@@ -117,7 +117,8 @@ def renamed(card: str, spec: ModelSpec, repo: str) -> str:
     names = {f"assets/models/{spec.variant}"} | ({before[1]} if before else set())
     for name in sorted(names, key=len, reverse=True):
         card = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", repo, card)
-    return card
+    # Links out of the bundle into the checkout lead nowhere on the Hub.
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+([^)]+)\)", r"\1 (`\2` of the project)", card)
 
 
 def _variant(content: bytes) -> str | None:

@@ -337,6 +337,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--space", metavar="NAMESPACE/NAME", help="the Space that the card's example calls"
     )
+    command.add_argument(
+        "--code", metavar="URL", help="this project's repository, for the card's links"
+    )
     _add_hub(command)
     command.set_defaults(run=commands.push)
 

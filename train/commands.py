@@ -177,6 +177,7 @@ def push(options: argparse.Namespace) -> int:
             private=options.private,
             revision=options.revision,
             space=options.space,
+            code=options.code,
         )
     )
     return 0
@@ -252,7 +253,7 @@ def robustness_bundles(options: argparse.Namespace) -> int:
             limit=options.limit,
             skip_corrupt=options.skip_corrupt,
         )
-        print("\n".join((f"{spec.variant}: {out}", *robustness_report.lines(measured))))
+        print(f"{spec.variant}: {out}\n{robustness_report.table(measured)}")
     return 0
 
 

@@ -1,36 +1,49 @@
-"""The model card: prose that people wrote, and one block in it that is written from a bundle's
-model spec and metrics.
+"""The model card: the prose of ``model_card.md``, shared by all models, and three blocks in it that
+are written from a bundle.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
+from pneumonia.evidence import PREDICTIONS, read_result
 from pneumonia.model_spec import Metrics, ModelSpec
 from pneumonia.release import FIGURES, check_card, check_metrics
-from train.reports import card_evidence as evidence
-from train.reports import card_sections as sections
+from train.reports import compare, robustness_report, tables
+from train.reports.markdown import figure, fill, per_hundred, table
 
 PROSE = Path(__file__).parents[2] / "model_card.md"
-BEGIN, END = "<!-- begin generated: python -m train card -->", "<!-- end generated -->"
-
-_DATASET, _DATASET_TITLE = (
-    "hf-vision/chest-xray-pneumonia",
-    "Chest X-Ray Images (Pneumonia), test folder",
-)
-# timm's port of the weights that keras.applications loads; Keras's own file has no repository on
-# the Hub.
-_BASE_MODELS = {"xception": "timm/legacy_xception.tf_in1k"}
+TITLES = {
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "accuracy": "Accuracy",
+    "auc": "AUC (ROC)",
+    "precision": "Precision",
+    "f1": "F1",
+    "average_precision": "Average precision",
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+}
+_DATASET = "hf-vision/chest-xray-pneumonia"
 _TAGS = ("keras", "tensorflow", "medical", "chest-x-ray", "radiology", "pneumonia", "pediatrics")
+# Assumptions of the emission estimate, which the card names: two server cores under load, and the
+# world's average electricity of 2023 (Ember).
+_WATTS, _GRAMS_A_KWH = 20, 480
 
 
 def render(
-    folder: Path, repo: str | None = None, *, space: str | None = None, prose: Path = PROSE
+    folder: Path,
+    repo: str | None = None,
+    *,
+    space: str | None = None,
+    code: str | None = None,
+    prose: Path = PROSE,
 ) -> str:
     """The README.md that is published with a bundle.
 
@@ -40,98 +53,201 @@ def render(
             if None.
         space: ``namespace/name`` of a Space that runs the app; the examples call one on this
             machine if None.
-        prose: the text around the generated block.
+        code: address of the project's repository, to which links of a published card lead; without
+            it they are plain names.
+        prose: the shared text.
 
     Raises:
         ReleaseError: a metric is missing, or something is left over in the text.
-        BundleError, ModelSpecError: the bundle cannot be read.
-        ValueError: the prose has not exactly one block to fill.
+        BundleError, ModelSpecError: the bundle cannot be read, or the prose lacks its blocks.
     """
     spec = bundle.read_model_spec(folder)
     metrics = check_metrics(folder, spec)
     name = repo or f"assets/models/{spec.variant}"
-    details = bundle.read_details(folder)
-    block = (
-        sections.this_model(spec),
-        sections.how_to_use(spec, name, on_hub=repo is not None, space=space),
-        sections.training(spec),
-        sections.results(spec, metrics, folder),
-        evidence.operating_points(spec, details),
-        sections.calibration(spec, metrics["test"], folder),
-        evidence.parts(details),
-        evidence.robustness(spec, details, folder),
-        evidence.seeds(folder),
-        evidence.elsewhere(spec),
-        sections.cost(spec),
-    )
-    body = fill(prose.read_text(encoding="utf-8"), "\n\n".join(filter(None, block)))
-    # Straight under the title: the prose speaks of all three, and a reader wants to know which one
-    # this is.
-    title, _, rest = body.partition("\n")
-    body = (
-        f"{title}\n\n*This is the card of the variant `{spec.variant}`"
-        f" ({CATALOGUE[spec.variant].title}).*\n{rest}"
-    )
-    card = f"---\n{_metadata(spec, metrics['test'], name).to_yaml()}\n---\n\n{body}"
+    blocks = {
+        "results": _results(folder, spec, metrics),
+        "usage": _usage(spec, name, on_hub=repo is not None, space=space, code=code),
+        "training": _training(spec),
+    }
+    text = fill(prose.read_text(encoding="utf-8"), blocks, keep_markers=False)
+    heading, _, rest = text.partition("\n")
+    text = f"{heading}: {CATALOGUE[spec.variant].title}\n{rest}"
+    card = f"---\n{_metadata(spec, metrics['test'], name).to_yaml()}\n---\n\n{text}"
+    card = _linked(card, code if repo else "../../..", on_hub=repo is not None)
     check_card(card, metrics, spec)
     return card
 
 
-def overview(models: Path) -> str:
-    """The block of the project's own ``model_card.md``: one row for each bundle under ``models``.
-
-    Raises:
-        ReleaseError: a bundle's metrics are missing.
-        FileNotFoundError: there is no bundle.
-    """
-    rows = []
-    for name in CATALOGUE:
-        if (models / name).is_dir():
-            spec = bundle.read_model_spec(models / name)
-            test = check_metrics(models / name, spec)["test"]
-            cells = (
-                sections.interval(test.figures[figure])
-                for figure in ("accuracy", "recall", "specificity", "auc")
-            )
-            rows.append((f"`{name}`", spec.recipe.get("name", ""), f"{test.threshold:g}", *cells))
-    if not rows:
-        raise FileNotFoundError(f"There is no bundle in {models}; expected {', '.join(CATALOGUE)}.")
-    table = sections.table(
-        ("Variant", "Recipe", "Threshold", "Accuracy", "Recall", "Specificity", "AUC"), rows
-    )
-    return (
-        "## Results\n\nOn the 624 images of the test folder, with 95% intervals. Each model's own"
-        f" card says more.\n\n{table}"
-    )
-
-
 def refresh(models: Path, prose: Path = PROSE, *, check: bool = False) -> bool:
-    """Renews the block of ``model_card.md``; with ``check``, changes nothing and only says whether
-    it is what the bundles say.
+    """Renews the blocks of ``model_card.md`` itself; with ``check``, changes nothing and only says
+    whether they are what the bundles say.
 
     Raises:
-        ReleaseError, FileNotFoundError: see :func:`overview`.
-        ValueError: the file has not exactly one block.
+        BundleError: there is no bundle, or the file lacks its blocks.
     """
+    names = [name for name in CATALOGUE if (models / name).is_dir()]
+    cards = ", ".join(f"[{name}](assets/models/{name}/README.md)" for name in names)
+    blocks = {
+        "results": tables.models(compare.collect(models, models / "none")),
+        "usage": f"Each model's card has lines to copy: {cards}.",
+        "training": f"Each model's card has its recipe and command: {cards}.",
+    }
     old = prose.read_text(encoding="utf-8")
-    new = fill(old, overview(models), keep_markers=True)
+    new = fill(old, blocks)
     if not check and new != old:
         prose.write_text(new, encoding="utf-8")
     return new == old
 
 
-def fill(text: str, block: str, *, keep_markers: bool = False) -> str:
-    """Puts ``block`` where the generated block of ``text`` is.
-
-    Raises:
-        ValueError: there is not exactly one pair of markers.
-    """
-    found = re.findall(f"{re.escape(BEGIN)}.*?{re.escape(END)}", text, re.DOTALL)
-    if len(found) != 1 or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(
-            f"The card must have one block between {BEGIN!r} and {END!r}, found {len(found)}."
+def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
+    test, validation = metrics["test"], metrics["validation"]
+    images, recall, specificity = (
+        tables.images_of(test),
+        test.figures["recall"],
+        test.figures["specificity"],
+    )
+    people = (
+        f"- Of 100 X-rays with pneumonia it misses {per_hundred(1 - recall.value)}"
+        f" (95% interval {per_hundred(1 - recall.high)} to {per_hundred(1 - recall.low)}).\n"
+        f"- Of 100 X-rays without it calls {per_hundred(1 - specificity.value)} PNEUMONIA"
+        f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)})."
+    )
+    rows = [
+        (title, figure(test.figures[name], name), figure(validation.figures[name], name))
+        for name, title in TITLES.items()
+    ]
+    head = ("", f"test folder, {test.images} X-rays", f"validation, {validation.images} X-rays")
+    points = [
+        (
+            f"`{point.name}`",
+            f"{point.threshold:.4g}",
+            "fixed" if point.recall_target is None else f"{point.recall_target:.0%}",
+            "{:.1%} to {:.1%}".format(*point.recall_interval) if point.recall_interval else "",
         )
-    return text.replace(found[0], f"{BEGIN}\n{block}\n{END}" if keep_markers else block)
+        for point in spec.operating_points
+    ]
+    chosen = table(("operating point", "threshold", "recall asked for", "95% interval"), points)
+    found = robustness_report.of_bundle(folder, spec)
+    rest = [
+        f"Measured on {images['recall']} X-rays with pneumonia and {images['specificity']} without,"
+        f" at the threshold {test.threshold:.4g}:",
+        people,
+        _picture(folder, "roc.png", "ROC curve on the test folder"),
+        table(head, rows),
+        "A probability at or above the threshold is called PNEUMONIA. `predict` takes another"
+        " operating point by name:",
+        chosen,
+        _borne_out(folder),
+        robustness_report.lungs(found) if found else "",
+        _picture(folder, robustness_report.PICTURE_NAME, "AUC, recall and specificity when"
+                 " pictures are altered"),
+    ]  # fmt: skip
+    return "\n\n".join(filter(None, rest))
+
+
+def _borne_out(folder: Path) -> str:
+    """How many of the test folder's images with a high probability are PNEUMONIA."""
+    if not (folder / PREDICTIONS).is_file():
+        return ""
+    inside, ill = tables.in_band(read_result(folder, bundled=True))
+    if not inside:
+        return ""
+    low, high = tables.BAND
+    return (
+        f"Read a probability as a score. Of {inside} test X-rays given {low:.0%} to {high:.0%},"
+        f" {ill} show pneumonia."
+    )
+
+
+def _usage(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None, code: str | None) -> str:
+    """Three ways to run it; each snippet runs as printed."""
+    (height, width), threshold, temperature = (
+        spec.input_size,
+        spec.default.threshold,
+        spec.temperature,
+    )
+    keras = spec.versions.get("keras", "3")
+    install = f'pip install "git+{code}"' if on_hub and code else "pip install ."
+    where = "" if on_hub and code else ", in a checkout of the project"
+    # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
+    calibrate = (
+        "probability = min(max(probability, 1e-7), 1 - 1e-7)  # calibrate\n"
+        f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
+        * (temperature != 1)
+    )
+    return f"""**With the library** (`{install}`{where}; trained with Keras {keras}). It checks the
+picture and the weights, prepares the image and calibrates the answer.
+
+```python
+from pneumonia import PneumoniaClassifier
+
+classifier = PneumoniaClassifier.from_pretrained("{name}")
+prediction = classifier.predict("x.jpeg")
+print(*prediction.warnings)  # says so if this is no frontal chest X-ray
+print(prediction.label, prediction.probability, prediction.threshold)
+```
+
+**With Keras alone** (`pip install "keras>={keras}" tensorflow huggingface_hub pillow`).
+There is no input check here.
+
+```python
+import io
+
+import keras
+import numpy as np
+from PIL import Image
+
+model = keras.saving.load_model("{"hf://" if on_hub else ""}{name}")
+image = Image.open("x.jpeg").convert("L")
+if image.size != (224, 224):  # a copy like those of the training data
+    copy = io.BytesIO()
+    image.resize((224, 224), Image.Resampling.BILINEAR).save(copy, "JPEG", quality=75)
+    image = Image.open(copy)
+image = image.resize(({width}, {height}), Image.Resampling.BILINEAR)
+batch = np.repeat(np.asarray(image, "float32")[None, ..., None], 3, axis=-1)  # 0 to 255
+probability = float(model.predict(batch, verbose=0)[0, 0])
+{calibrate}print("PNEUMONIA" if probability >= {threshold!r} else "NORMAL", probability)
+```
+
+**From another program** (`pip install gradio_client`), through
+{"the Space" if space else "the app that `make demo` starts"}:
+
+```python
+from gradio_client import Client, handle_file
+
+client = Client("{space or "http://127.0.0.1:7860"}")
+print(client.predict(handle_file("x.jpeg"), "{spec.variant}", api_name="/predict"))
+```"""
+
+
+def _training(spec: ModelSpec) -> str:
+    variant, recipe = CATALOGUE[spec.variant], spec.recipe
+    (height, width), seconds = spec.input_size, recipe.get("training_seconds")
+    versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
+    learned = recipe.get("note") or f"recipe `{recipe.get('name', 'unnamed')}`"
+    facts = [
+        ("network", f"{variant.title}: {variant.summary}"),
+        ("input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255, grey in three channels"),
+        ("output", f"`(N, 1)`, probability of PNEUMONIA; temperature {spec.temperature:g}"),
+        ("weights", f"{spec.weights_dtype}, sha256 `{spec.weights_sha256}`"),
+        ("recipe", learned),
+        ("epochs, precision", f"{recipe.get('epoch', '')}, {recipe.get('precision', 'float32')}"),
+        ("code and packages", f"commit `{spec.commit}`; {versions}"),
+        ("data", f"fingerprint `{spec.data.get('fingerprint', 'unknown')}`"),
+    ]
+    if seconds is not None:
+        facts += [
+            ("time", f"{_hours(seconds)} for the epochs, on {_hardware(spec)}"),
+            (
+                "CO2, estimated",
+                f"{_grams(seconds):.0f} g: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh",
+            ),
+        ]
+    command = f"python -m train fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
+    return (
+        f"{table(('', ''), facts)}\n\nTo repeat it in a checkout, with the data in `chest_xray`:"
+        f"\n\n```bash\n{command} --data chest_xray\n```"
+    )
 
 
 def _metadata(spec: ModelSpec, test: Metrics, name: str) -> ModelCardData:
@@ -142,25 +258,60 @@ def _metadata(spec: ModelSpec, test: Metrics, name: str) -> ModelCardData:
             task_type="image-classification",
             task_name="Image classification",
             dataset_type=_DATASET,
-            dataset_name=_DATASET_TITLE,
+            dataset_name="Chest X-Ray Images (Pneumonia), test folder",
             dataset_split="test",
-            metric_type=FIGURES[figure],
-            metric_name=sections.TITLES[figure],
+            metric_type=FIGURES[key],
+            metric_name=TITLES[key],
             metric_value=measured.value,
             metric_args={"interval_95": [measured.low, measured.high]}
-            | ({} if figure in ranked else {"threshold": test.threshold}),
+            | ({} if key in ranked else {"threshold": test.threshold}),
         )
-        for figure, measured in ((figure, test.figures[figure]) for figure in FIGURES)
+        for key, measured in ((key, test.figures[key]) for key in FIGURES)
     ]
+    seconds = spec.recipe.get("training_seconds")
+    emissions: dict[str, Any] = {}
+    if seconds is not None:
+        emissions["co2_eq_emissions"] = {
+            "emissions": round(_grams(seconds), 1),
+            "source": f"estimated: training seconds x {_WATTS} W assumed x {_GRAMS_A_KWH} g/kWh",
+            "training_type": "fine-tuning" if spec.recipe.get("pretrained") else "pre-training",
+            "hardware_used": _hardware(spec),
+        }
     return ModelCardData(
         language="en",
         license="apache-2.0",
         library_name="keras",
         pipeline_tag="image-classification",
-        base_model=_BASE_MODELS.get(spec.variant),
         datasets=[_DATASET],
-        metrics=[FIGURES[figure] for figure in FIGURES],
+        metrics=list(FIGURES.values()),
         tags=[*_TAGS, spec.variant],
         model_name=name.rpartition("/")[2],
         eval_results=results,
+        **emissions,
     )
+
+
+def _linked(card: str, base: str | None, *, on_hub: bool) -> str:
+    """The prose's links into the project, made right for where the card stands."""
+    if base is None:
+        # Nobody said where the code is: names remain, links would lead nowhere.
+        return re.sub(r"\[([^\]]+)\]\(((?:docs|assets)/[^)]+)\)", r"\1 (`\2` of the project)", card)
+    root = f"{base.rstrip('/')}/blob/main" if on_hub else base
+    return re.sub(r"\]\(((?:docs|assets)/[^)]+)\)", rf"]({root}/\1)", card)
+
+
+def _picture(folder: Path, name: str, title: str) -> str:
+    return f"![{title}]({name})" if (folder / name).is_file() else ""
+
+
+def _hardware(spec: ModelSpec) -> str:
+    return str(spec.recipe.get("hardware", "two CPU cores"))
+
+
+def _grams(seconds: float) -> float:
+    return seconds / 3.6e6 * _WATTS * _GRAMS_A_KWH
+
+
+def _hours(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{seconds / 3600:.1f} hours" if minutes >= 90 else f"{minutes} minutes"

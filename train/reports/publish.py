@@ -57,6 +57,7 @@ def push(
     revision: str | None = None,
     token: str | None = None,
     space: str | None = None,
+    code: str | None = None,
 ) -> Published:
     """Writes a bundle's card and pushes the whole bundle in one commit; nothing is sent before
     everything is checked.
@@ -74,13 +75,14 @@ def push(
         token: the saved one if None.
         space: ``namespace/name`` of the Space that the card's third example calls; one on the
             reader's machine if None.
+        code: address of this project's repository, for the card's links; none if None.
 
     Returns:
         The addresses of repository and commit; as text, one line for a terminal.
 
     Raises:
-        ReleaseError, BundleError, ModelSpecError: the bundle is not fit to be published; nothing was
-            sent.
+        ReleaseError, BundleError, ModelSpecError: the bundle is not fit to be published; nothing
+            was sent.
         HubError: the Hub cannot be reached or does not accept it; the repository's files are as
             they were.
     """
@@ -90,7 +92,7 @@ def push(
             " me/pneumonia-xray-xception.",
             "name",
         )
-    text = card.render(folder, repo, space=space)
+    text = card.render(folder, repo, space=space, code=code)
     return release.publish(
         folder,
         repo,
