@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pneumonia import limits
+from pneumonia.architectures import CATALOGUE
 from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
 
@@ -362,13 +363,54 @@ def read_details(folder: Path) -> dict[str, Any]:
         raise ModelSpecError(f"{folder / METRICS} is no metrics file: {error}") from None
 
 
+def check_agreement(folder: Path, spec: ModelSpec) -> None:
+    """Checks that a bundle's model spec is the one its figures were measured with and its network
+    was built for: an edited one would answer otherwise than the card says.
+
+    Raises:
+        BundleError: they differ in variant, weights or a threshold; the message says where.
+        ModelSpecError: ``metrics.json`` cannot be read.
+    """
+    built = read_config(folder).get("config", {}).get("name")
+    if built in CATALOGUE and spec.variant in CATALOGUE and built != spec.variant:
+        raise BundleError(
+            f"{folder}: the model spec says that the network is {spec.variant}, {CONFIG} that it is"
+            f" {built}; they belong to two bundles."
+        )
+    values = _metrics_file(folder)
+    said = {
+        "variant": (values.get("variant", spec.variant), spec.variant),
+        "weights_sha256": (values.get("weights_sha256", spec.weights_sha256), spec.weights_sha256),
+    }
+    for name, entry in read_metrics(folder).items():
+        said[f"default threshold ({name})"] = (entry.threshold, spec.default.threshold)
+    try:
+        points = values.get("details", {}).get("operating_points", {})
+        for point in spec.operating_points:
+            for name, figures in points.get(point.name, {}).items():
+                said[f"{point.name} threshold ({name})"] = figures["threshold"], point.threshold
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelSpecError(
+            f"{folder / METRICS} is no metrics file: {type(error).__name__} {error}"
+        ) from None
+    if wrong := [
+        f"{name} {there} in {METRICS} and {here} in the model spec"
+        for name, (there, here) in said.items()
+        if there != here
+    ]:
+        raise BundleError(
+            f"{folder} contradicts itself: {', '.join(wrong)}. Either was edited; take the bundle"
+            " anew, or measure it again with python -m train evaluate."
+        )
+
+
 def _metrics_file(folder: Path) -> dict[str, Any]:
     file = folder / METRICS
     if not file.is_file():
         return {}
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelSpecError(f"{file} is no metrics file: {error}") from None
     if not isinstance(values, dict):
         raise ModelSpecError(

@@ -109,7 +109,7 @@ class PneumoniaClassifier:
         Raises:
             FileNotFoundError: there is no such folder, and the source is no repository name.
             HubError: the repository cannot be had, or is refused; its ``reason`` says which.
-            BundleError: the folder is no whole, unaltered bundle.
+            BundleError: the folder is no whole, unaltered bundle, or contradicts itself.
             ModelSpecError: its model spec is not valid.
             ValueError: ``revision`` differs from that of the address.
         """
@@ -118,8 +118,7 @@ class PneumoniaClassifier:
         if not folder.is_dir() and str(source) in known:
             folder = known[str(source)]
         if folder.is_dir():
-            model, spec = bundle.load(folder)
-            return cls(model, spec, bundle.read_metrics(folder), folder)
+            return cls._loaded(folder)
         named = hub.parse_name(source)
         if named is None:
             raise FileNotFoundError(
@@ -148,15 +147,15 @@ class PneumoniaClassifier:
             raise hub.HubError(
                 f"There is no folder {folder} here, and as a repository: {error}", error.reason
             ) from error
-        model, spec = bundle.load(snapshot.folder)
-        return cls(
-            model,
-            spec,
-            bundle.read_metrics(snapshot.folder),
-            snapshot.folder,
-            repo=snapshot.repo,
-            commit=snapshot.commit,
-        )
+        classifier = cls._loaded(snapshot.folder)
+        classifier.repo, classifier.commit = snapshot.repo, snapshot.commit
+        return classifier
+
+    @classmethod
+    def _loaded(cls, folder: Path) -> PneumoniaClassifier:
+        model, spec = bundle.load(folder)
+        bundle.check_agreement(folder, spec)
+        return cls(model, spec, bundle.read_metrics(folder), folder)
 
     def save_pretrained(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -49,7 +50,7 @@ class OperatingPoint:
     rationale: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
+        if not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
             raise ModelSpecError(
                 f"The threshold of operating point {self.name!r} must lie in 0..1, got"
                 f" {self.threshold}."
@@ -174,9 +175,11 @@ class ModelSpec:
     def __post_init__(self) -> None:
         problems = {
             f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
-            f"temperature must be above 0, got {self.temperature}": not self.temperature > 0,
+            f"temperature must be a number above 0, got {self.temperature}": (
+                not (_is_number(self.temperature) and self.temperature > 0)
+            ),
             f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": (
-                not 0 <= self.uncertainty < float("inf")
+                not (_is_number(self.uncertainty) and self.uncertainty >= 0)
             ),
             f"input_size must be two positive integers, got {self.input_size}": (
                 len(self.input_size) != 2
@@ -299,6 +302,10 @@ def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:
     if known.get("recall_interval") is not None:
         known["recall_interval"] = tuple(known["recall_interval"])
     return OperatingPoint(**known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_hex(text: Any, length: int) -> bool:

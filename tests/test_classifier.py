@@ -4,6 +4,8 @@ variant.
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +28,7 @@ from pneumonia import (
 )
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
-from pneumonia.model_spec import OperatingPoint
+from pneumonia.model_spec import ModelSpecError, OperatingPoint
 
 
 def sigmoid(logit: float) -> float:
@@ -340,6 +342,48 @@ def test_publishing_what_was_saved_needs_a_name(untrained, tmp_path):
     assert not (tmp_path / "copy").exists()
     with pytest.raises(TypeError):
         untrained["baseline"].save_pretrained(tmp_path / "copy", private=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"operating_points": [{"name": "default", "threshold": 0.9}]},
+        {"variant": "xception"},
+    ],
+    ids=str,
+)
+def test_an_edited_model_spec_is_not_loaded(models_folder, tmp_path, change):
+    folder = shutil.copytree(models_folder / "baseline", tmp_path / "edited")
+    (folder / bundle.CHECKSUMS).unlink(missing_ok=True)
+    spec = json.loads((folder / bundle.MODEL_SPEC).read_text())
+    (folder / bundle.MODEL_SPEC).write_text(json.dumps(spec | change))
+    with pytest.raises(bundle.BundleError):
+        PneumoniaClassifier.from_pretrained(folder)
+    # What does not contradict the figures is no edit that matters.
+    (folder / bundle.MODEL_SPEC).write_text(json.dumps(spec | {"commit": "a" * 40}))
+    assert PneumoniaClassifier.from_pretrained(folder).spec.commit == "a" * 40
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"weights_sha256": "1" * 64}, bundle.BundleError),
+        (
+            {"details": {"operating_points": {"recall-0.98": {"test": {"threshold": 0.3}}}}},
+            bundle.BundleError,
+        ),
+        ({"details": {"operating_points": ["recall-0.98"]}}, ModelSpecError),
+        ({"details": 3}, ModelSpecError),
+    ],
+    ids=str,
+)
+def test_metrics_of_another_model_are_not_taken_for_its_own(models_folder, tmp_path, change, error):
+    folder = shutil.copytree(models_folder / "baseline", tmp_path / "edited")
+    (folder / bundle.CHECKSUMS).unlink(missing_ok=True)
+    metrics = json.loads((folder / bundle.METRICS).read_text())
+    (folder / bundle.METRICS).write_text(json.dumps(metrics | change))
+    with pytest.raises(error):
+        PneumoniaClassifier.from_pretrained(folder)
 
 
 def test_without_a_name_the_bundled_xception_is_loaded(models_folder, tmp_path, monkeypatch):
