@@ -378,7 +378,7 @@ def check_agreement(folder: Path, spec: ModelSpec) -> None:
             f" {built}; they belong to two bundles."
         )
     values = _metrics_file(folder)
-    said = {
+    said: dict[str, tuple[Any, Any]] = {
         "variant": (values.get("variant", spec.variant), spec.variant),
         "weights_sha256": (values.get("weights_sha256", spec.weights_sha256), spec.weights_sha256),
     }
