@@ -17,6 +17,8 @@ from page.uploads import Uploads
 
 UNEXPECTED = "Something went wrong here, and it is not your fault; please try once more."
 NO_UPLOAD = "That is no uploaded file; upload the X-ray with the request."
+# How often others may be served before a request that came earlier.
+MOST_OVERTAKEN = 8
 NO_ADDRESS = "Addresses are not fetched; upload the X-ray with the request."
 
 
@@ -105,25 +107,36 @@ class FairQueue(Queue):
 
 class Line(list[Event]):
     """Events that wait, in the order in which they are served: each visitor's first, then each one's
-    second, and so on; nobody who has waited is overtaken by more than one request of another.
+    second, and so on; and none is overtaken more than :data:`MOST_OVERTAKEN` times.
     """
 
     def __init__(self, events: list[Event]) -> None:
         super().__init__()
-        self.turn = 0
+        self._turns: dict[Event, tuple[int, int]] = {}
         for event in events:
             self.append(event)
 
     def append(self, event: Event) -> None:
-        mine = [other.turn for other in self if _visitor(other) == _visitor(event)]  # type: ignore[attr-defined]
-        event.turn = max(mine, default=self.turn - 1) + 1  # type: ignore[attr-defined]
-        behind = (place for place, other in enumerate(self) if other.turn > event.turn)  # type: ignore[attr-defined]
-        self.insert(next(behind, len(self)), event)
+        """The event's place is behind all of an earlier turn, and of its own."""
+        turn, place = sum(_visitor(other) == _visitor(event) for other in self), len(self)
+        while place:
+            other = self[place - 1]
+            others, overtaken = self._turns[other]
+            if others <= turn or overtaken >= MOST_OVERTAKEN:
+                break
+            self._turns[other] = others, overtaken + 1
+            place -= 1
+        self._turns[event] = turn, 0
+        self.insert(place, event)
 
     def remove(self, event: Event) -> None:
-        if self and self[0] is event:
-            self.turn = event.turn  # type: ignore[attr-defined]
         super().remove(event)
+        self._turns.pop(event, None)
+        # Those behind it of the same visitor move up by a turn.
+        for other in self:
+            if _visitor(other) == _visitor(event):
+                turn, overtaken = self._turns[other]
+                self._turns[other] = max(0, turn - 1), overtaken
 
 
 def _visitor(event: Event) -> str:

@@ -113,8 +113,10 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path") or "")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1")
-                   for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
         mcp = path.startswith(f"{API}/mcp")
         if (mcp or self.strict) and not self._known(headers.get("host", "")):
             raise HTTPException(403, "This server is not reached by that name.")
