@@ -22,7 +22,6 @@ from pneumonia.quiet import stderr_aside
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 with stderr_aside():
     import gradio as gr
-
     from starlette.middleware import Middleware
 
     from page import look, words

@@ -98,11 +98,11 @@ def _count(_: Models, name: str, value: Any, __: dict[str, Any]) -> int:
 
 
 def _layer(models: Models, _: str, value: Any, given: dict[str, Any]) -> str:
-    layers = explain.spatial_layers(models[given["variant"]])
-    if value not in layers:
+    classifier = models[given["variant"]]
+    if value not in explain.spatial_layers(classifier):
         _refuse(
             f"There is no layer {_shown(value)} with maps in {given['variant']}; choose one of"
-            f" {', '.join(layers)}."
+            f" {', '.join(classifier.spec.gallery_layers)}."
         )
     return str(value)
 

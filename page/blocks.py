@@ -33,6 +33,7 @@ class Page(gr.Blocks):
     uploads: Uploads
 
     async def process_api(self, block_fn: BlockFunction | int, *args: Any, **named: Any) -> Any:
+        """As Gradio's; whatever fails, fails with a sentence."""
         try:
             return await super().process_api(block_fn, *args, **named)
         except gr.Error as error:
@@ -48,6 +49,7 @@ class Page(gr.Blocks):
             raise gr.Error(UNEXPECTED, print_exception=False) from None
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        """As Gradio's, but an endpoint's last arguments may be left out where they have defaults."""
         if len(inputs) < len(block_fn.inputs):
             asked = inspect.signature(block_fn.fn).parameters if block_fn.fn else {}
             names, left = list(asked), list(asked.values())[len(inputs) :]
@@ -66,6 +68,7 @@ class Page(gr.Blocks):
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **named: Any
     ) -> Any:
+        """As Gradio's, which would also fetch whatever address it is handed."""
         if any(path.startswith(("http://", "https://")) for path in _paths(inputs)):
             raise gr.Error(NO_ADDRESS, print_exception=False)
         return await super().preprocess_data(block_fn, inputs, *args, **named)
@@ -77,6 +80,7 @@ class Page(gr.Blocks):
         return queue.visitors if isinstance(queue, FairQueue) else []
 
     def queue(self, *args: Any, **named: Any) -> Page:
+        """As Gradio's, with a line in which visitors take turns."""
         super().queue(*args, **named)
         self._queue.__class__ = FairQueue
         return self
@@ -86,13 +90,14 @@ class FairQueue(Queue):
     """Gradio's, with a line in which visitors take turns."""
 
     def create_event_queue_for_fn(self, block_fn: BlockFunction) -> None:
+        """Each group of events that may not run together has such a line."""
         super().create_event_queue_for_fn(block_fn)
         line: EventQueue = self.event_queue_per_concurrency_id[block_fn.concurrency_id]
         if not isinstance(line.queue, Line):
             line.queue = Line(line.queue)
 
     def compute_analytics_summary(self, records: Any) -> dict[str, Any]:
-        # Nobody reads it, and with every failed request it would be computed anew.
+        """None: nobody reads it, and with every failed request it would be computed anew."""
         return {"functions": {}}
 
     @property
@@ -106,8 +111,8 @@ class FairQueue(Queue):
 
 
 class Line(list[Event]):
-    """Events that wait, in the order in which they are served: each visitor's first, then each one's
-    second, and so on; and none is overtaken more than :data:`MOST_OVERTAKEN` times.
+    """Events that wait, in the order in which they are served: each visitor's first, then each
+    one's second, and so on; and none is overtaken more than :data:`MOST_OVERTAKEN` times.
     """
 
     def __init__(self, events: list[Event]) -> None:
@@ -130,6 +135,7 @@ class Line(list[Event]):
         self.insert(place, event)
 
     def remove(self, event: Event) -> None:
+        """The event's turn has come, or nobody waits for it any more."""
         super().remove(event)
         self._turns.pop(event, None)
         # Those behind it of the same visitor move up by a turn.

@@ -87,6 +87,7 @@ class Gate:
         self.owners: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request in, or says why not."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 try:
     import fcntl
@@ -66,7 +66,7 @@ class Uploads:
             with all that is in it when the process ends.
     """
 
-    _all: dict[Path, Uploads] = {}
+    _all: ClassVar[dict[Path, Uploads]] = {}
 
     def __init__(self, base: Path | None = None) -> None:
         base = base or _base()
