@@ -49,7 +49,7 @@ class Page(gr.Blocks):
             raise gr.Error(UNEXPECTED, print_exception=False) from None
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
-        """As Gradio's, but an endpoint's last arguments may be left out where they have defaults."""
+        """As Gradio's, but an endpoint's last arguments may be left out."""
         if len(inputs) < len(block_fn.inputs):
             asked = inspect.signature(block_fn.fn).parameters if block_fn.fn else {}
             names, left = list(asked), list(asked.values())[len(inputs) :]
