@@ -141,7 +141,7 @@ def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
     except ValueError:
         # A visitor's own network may end otherwise; its answer stands without a map.
         return reading
-    fit = lungs.fit(radiograph.resize(reading.shown.picture, radiograph.COPY_SIZE))
+    fit = lungs.find(reading.shown.picture)
     return replace(
         reading,
         heat=heat,

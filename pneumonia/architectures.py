@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 # --- baseline: three plain convolutions
-# -------------------------------------------------------------------------------------------------
 def baseline(input_size: tuple[int, int] = (100, 100)) -> keras.Model:
     """Conv 50, 50, 75 (3x3, valid, ReLU), each with 2x2 max pooling; Dense 75; Dense 1. About 0.6
     million weights.
@@ -36,7 +35,6 @@ def baseline(input_size: tuple[int, int] = (100, 100)) -> keras.Model:
 
 
 # --- augmented: wider, regularised, meant for augmented images
-# --------------------------------------------------------------------------
 def augmented(input_size: tuple[int, int] = (128, 128)) -> keras.Model:
     """Conv 64, 128, 256 (3x3, same, ReLU, He, L2), each with 2x2 max pooling; Dense 64 (He, L2);
     Dense 1. About 4.6 million weights.
@@ -58,7 +56,6 @@ def augmented(input_size: tuple[int, int] = (128, 128)) -> keras.Model:
 
 
 # --- xception: ImageNet features, frozen, under a small head
-# ----------------------------------------------------------------------------
 def xception(
     input_size: tuple[int, int] = (224, 224), weights: str | os.PathLike[str] | None = None
 ) -> keras.Model:
@@ -162,7 +159,6 @@ def _load_imagenet(model: keras.Model, weights: str | os.PathLike[str]) -> None:
 
 
 # --- the catalogue
-# ----------------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Variant:
     """One line of the catalogue.

@@ -314,30 +314,34 @@ class PneumoniaClassifier:
         predictions: list[Prediction] = []
         for start in range(0, len(sources), int(batch_size)):
             started = time.perf_counter()
-            pictures = [radiograph.read(source) for source in sources[start : start + batch_size]]
-            found = [input_check.examine(picture).sentences for picture in pictures]
-            for picture, sentences in zip(pictures, found, strict=True):
-                if sentences and on_invalid == "raise":
-                    raise InputCheckError(picture.name, sentences)
-                if sentences and on_invalid == "warn":
+            names, found, resized = [], [], []
+            for source in sources[start : start + batch_size]:
+                # Only what the network is shown is kept: an original has a hundred times as much.
+                picture = radiograph.read(source)
+                names.append(picture.name)
+                found.append(input_check.examine(picture).sentences)
+                resized.append(radiograph.resize(picture, self.spec.input_size))
+                if found[-1] and on_invalid == "raise":
+                    raise InputCheckError(picture.name, found[-1])
+                if found[-1] and on_invalid == "warn":
                     warnings.warn(
                         f"{picture.name} does not look like a frontal chest X-ray, so its answer"
-                        f" means nothing. {' '.join(sentences)}",
+                        f" means nothing. {' '.join(found[-1])}",
                         InputCheckWarning,
                         stacklevel=3,
                     )
-            values = self.probabilities(self.resized(pictures))
-            milliseconds = (time.perf_counter() - started) * 1000 / len(pictures)
+            values = self.probabilities(np.stack(resized))
+            milliseconds = (time.perf_counter() - started) * 1000 / len(names)
             predictions += [
                 self.judge(
                     float(value),
                     operating_point=operating_point,
                     threshold=threshold,
                     warnings=sentences,
-                    name=picture.name,
+                    name=name,
                     milliseconds=milliseconds,
                 )
-                for picture, value, sentences in zip(pictures, values, found, strict=True)
+                for name, value, sentences in zip(names, values, found, strict=True)
             ]
         return predictions[0] if single else predictions
 

@@ -183,8 +183,8 @@ TITLES = {
 
 # What the train folder's classes differ in beside disease: its healthy have half as much detail
 # again as its ill, and lungs a sixth wider for their height; and a marker or shut margins, which
-# some networks take for disease (see train.evaluation.validation.style_gap). Not among the fixed set above,
-# which was settled before this was known.
+# some networks take for disease (see train.evaluation.validation.style_gap). Not among the fixed
+# set above, which was settled before this was known.
 STYLES: dict[str, Corruption] = {
     "softened": lambda pixels: detail(pixels, 0.6),
     "sharpened": lambda pixels: detail(pixels, 1.6),

@@ -7,18 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
-import keras
 import numpy as np
 
-from pneumonia import radiograph
+from pneumonia import forward, radiograph
+from pneumonia.backend import keras, tf
 from pneumonia.classifier import PneumoniaClassifier
 
-# A network cut off at a layer costs a walk through its graph (0.1 s in Xception), so it is made
-# once; it goes when its classifier goes.
-_CUT: WeakKeyDictionary[PneumoniaClassifier, dict[str, keras.Model]] = WeakKeyDictionary()
+# A network cut off at a layer takes up to a second to compile, so it is made once; it goes when its
+# classifier goes.
+_CUT: WeakKeyDictionary[PneumoniaClassifier, dict[str, Callable[..., Any]]] = WeakKeyDictionary()
 
 
 def activations(
@@ -44,11 +45,11 @@ def activations(
     """
     if not pictures:
         raise ValueError("Expected one picture or more, got none.")
-    cut = _cut(classifier, layer)
-    return np.asarray(
-        cut(classifier.inputs([radiograph.read(picture) for picture in pictures]), training=False),
-        dtype=np.float32,
-    )
+    known = _CUT.setdefault(classifier, {})
+    if layer not in known:
+        known[layer] = _cut(classifier, _layer(classifier, layer).output)
+    read = [radiograph.read(picture) for picture in pictures]
+    return np.asarray(known[layer](tf.constant(classifier.inputs(read))), dtype=np.float32)
 
 
 def spatial_layers(classifier: PneumoniaClassifier) -> list[str]:
@@ -85,10 +86,8 @@ def depth(
     # No layer's name has a comma, so this key is no layer's.
     key = f",{','.join(names)}"
     if key not in known:
-        known[key] = keras.Model(
-            classifier.model.input, {name: _layer(classifier, name).output for name in names}
-        )
-    answers = known[key](classifier.inputs([radiograph.read(picture)]), training=False)
+        known[key] = _cut(classifier, {name: _layer(classifier, name).output for name in names})
+    answers = known[key](tf.constant(classifier.inputs([radiograph.read(picture)])))
     return {name: np.asarray(answers[name][0], dtype=np.float32) for name in names}
 
 
@@ -141,11 +140,15 @@ def normalised(maps: np.ndarray) -> np.ndarray:
     return ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
 
 
-def _cut(classifier: PneumoniaClassifier, layer: str) -> keras.Model:
-    known = _CUT.setdefault(classifier, {})
-    if layer not in known:
-        known[layer] = keras.Model(classifier.model.input, _layer(classifier, layer).output)
-    return known[layer]
+def _cut(classifier: PneumoniaClassifier, outputs: Any) -> Callable[..., Any]:
+    """The network as far as these outputs, compiled: float32 ``(N, H, W, 3)`` to what they
+    are.
+    """
+    cut = keras.Model(classifier.model.input, outputs)
+    return forward.compiled(
+        lambda images: cut(images, training=False),
+        tf.TensorSpec(classifier.model.input_shape, tf.float32),
+    )
 
 
 def _layer(classifier: PneumoniaClassifier, name: str) -> keras.Layer:

@@ -51,7 +51,7 @@ class Network:
         Raises:
             ValueError: the images have another shape or type.
         """
-        import tensorflow as tf
+        from pneumonia.backend import tf
 
         graph = self._graph(images)
         parts = [
@@ -78,7 +78,7 @@ class Network:
         if len(shape) not in self._graphs:
             with self._tracing:
                 if len(shape) not in self._graphs:
-                    import tensorflow as tf
+                    from pneumonia.backend import tf
 
                     self._graphs[len(shape)] = compiled(
                         lambda tensor: self.model(colour(tensor), training=False),
@@ -89,7 +89,7 @@ class Network:
 
 def colour(images: tf.Tensor) -> tf.Tensor:
     """Grey ``(N, H, W)`` as float32 ``(N, H, W, 3)``, in a graph; what has channels stays."""
-    import tensorflow as tf
+    from pneumonia.backend import tf
 
     if images.shape.rank == 4:
         return images
@@ -98,7 +98,7 @@ def colour(images: tf.Tensor) -> tf.Tensor:
 
 def compiled(function: Callable[[tf.Tensor], Any], given: tf.TensorSpec) -> Callable[..., Any]:
     """A function of one tensor, traced once for everything that fits ``given``."""
-    import tensorflow as tf
+    from pneumonia.backend import tf
 
     return tf.function(function).get_concrete_function(given)
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from pneumonia import figures
+from pneumonia.backend import keras, tf
 from pneumonia.model_spec import LABELS
 from pneumonia.radiograph import Radiograph
 
@@ -258,7 +257,6 @@ def _tensor(layer: keras.Layer) -> keras.KerasTensor:
 
 
 # --- where cells lie
-# --------------------------------------------------------------------------------------------------------------------
 def _grid(model: keras.Model, target: keras.KerasTensor) -> Grid:
     """Walks from the input to a layer and keeps the centre of each one's first cell.
 

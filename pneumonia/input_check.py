@@ -5,8 +5,8 @@ A classifier of chest X-rays answers NORMAL or PNEUMONIA to a cat, too. So befor
 picture is examined: what the file says of itself, its colour, and the score of a small logistic
 model on hand-made measurements (:func:`measure`), most of them distances from the average chest of
 the train folder and from its principal components (the idea of Turk and Pentland's eigenfaces,
-1991, by which they told faces from other pictures). ``python -m tools.input_check.fit`` fits it and writes
-how often it is right to ``assets/results/input_check.json``.
+1991, by which they told faces from other pictures). ``python -m tools.input_check.fit`` fits it and
+writes how often it is right to ``assets/results/input_check.json``.
 
 It cannot tell an adult from a child, a mirrored film from its original, a film of another day's
 patient, or a good film from a bad one, and it has seen few films of other parts of the body.
@@ -203,7 +203,10 @@ def examine(source: Source) -> InputCheck:
     Raises:
         UnreadableImage, FileNotFoundError: as :func:`pneumonia.radiograph.read`.
     """
-    picture = radiograph.read(source)
+    return radiograph.read(source).once(_examined)
+
+
+def _examined(picture: Radiograph) -> InputCheck:
     reasons = _declared(picture.facts)
     if picture.facts.coloured > MAX_COLOURED:
         reasons.append(_reason("colour", found=picture.facts.coloured))
@@ -213,7 +216,7 @@ def examine(source: Source) -> InputCheck:
         )
     if picture.facts.narrow:
         reasons.append(_reason("narrow"))
-    copy = radiograph.resize(picture, radiograph.COPY_SIZE)
+    copy = picture.copy
     score = float(scores(copy[np.newaxis])[0])
     if np.ptp(np.percentile(copy, (1, 99))) < MIN_RANGE:
         reasons.append(_reason("blank"))

@@ -25,6 +25,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from pneumonia.radiograph import Radiograph
+
 MODEL = Path(__file__).with_name("lungs.h5")
 # Side of the square copy that the shape is fitted on, in pixels.
 SIDE = 96
@@ -98,10 +100,23 @@ def lung_mask(pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the array is not uint8 ``(H, W)``.
     """
-    height, width = pixels.shape[:2]
-    distance = Image.fromarray(fit(pixels).distance).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
+    return mask_of(fit(pixels), (pixels.shape[0], pixels.shape[1]))
+
+
+def find(picture: Radiograph) -> Fit:
+    """Where the lungs are in the copy that every network is shown, found once a picture however
+    often it is asked; see :func:`fit`.
+    """
+    return picture.copied.once(_found)
+
+
+def _found(copy: Radiograph) -> Fit:
+    return fit(copy.pixels)
+
+
+def mask_of(found: Fit, size: tuple[int, int]) -> np.ndarray:
+    """A fit as the mask that :func:`lung_mask` gives: bool ``size`` (height, width), pixels."""
+    distance = Image.fromarray(found.distance).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(distance) > -MARGIN
 
 

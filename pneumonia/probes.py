@@ -79,7 +79,7 @@ class Probed:
 
 def copy_of(picture: Radiograph) -> Radiograph:
     """The 224 x 224 copy of a radiograph that the networks see; a copy is its own copy."""
-    return Radiograph(radiograph.resize(picture, radiograph.COPY_SIZE), picture.name)
+    return picture.copied
 
 
 def lungs_hidden(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -142,6 +142,19 @@ def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
     )
 
 
+def _masked(
+    name: str, title: str, kind: str, cover: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Probe:
+    """A probe that needs the lungs' outline, which is looked for once a picture."""
+
+    def apply(picture: Radiograph) -> Radiograph:
+        copy = copy_of(picture)
+        mask = lungs.mask_of(lungs.find(copy), copy.size)
+        return Radiograph(np.ascontiguousarray(cover(copy.pixels, mask)), picture.name)
+
+    return Probe(name, title, kind, apply)
+
+
 def _corruption(name: str, kind: str) -> Probe:
     """The very corruption of that name that models are validated under, so that what it does here
     is what was measured there.
@@ -150,8 +163,8 @@ def _corruption(name: str, kind: str) -> Probe:
 
 
 PROBES: tuple[Probe, ...] = (
-    _probe(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
-    _probe(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
+    _masked(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
+    _masked(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
     _probe("borders blacked", "outer 12% blacked", "not lungs", shut),
     _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
@@ -196,7 +209,7 @@ def run(
     answers = classifier.probabilities(classifier.resized(altered))
     unsure = (
         any(probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) for probe in probes)
-        and not lungs.fit(copy.pixels).found
+        and not lungs.find(copy).found
     )
     note = "The lungs could not be made out; an average outline was used."
     return [
@@ -221,8 +234,8 @@ def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0
     Args:
         results: of :func:`run`.
         threshold: a probability at or above it is called PNEUMONIA.
-        uncertainty: in logits, of the model spec; answers so near the threshold are named as such at
-            the end.
+        uncertainty: in logits, of the model spec; answers so near the threshold are named as such
+            at the end.
 
     Raises:
         ValueError: there is no result of the untouched picture.
@@ -324,9 +337,8 @@ def occlusion(
             covered = copy.copy()
             covered[top : top + window, left : left + window] = grey
             patched.append(Radiograph(covered, picture.name))
-        falls += [
-            whole - float(value) for value in classifier.probabilities(classifier.resized(patched))
-        ]
+        answers = classifier.probabilities(classifier.resized(patched))
+        falls += [whole - float(value) for value in answers]
         if progress is not None:
             progress(len(falls), len(corners))
     return np.array(falls, np.float32).reshape(len(starts), len(starts))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -51,6 +53,7 @@ __all__ = [
     "to_input",
 ]
 
+_T = TypeVar("_T")
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Radiograph"
 
 # Below this side there is no lung texture left to read; the smallest network input is 100.
@@ -93,10 +96,31 @@ class Radiograph:
                 f" {self.pixels.shape}; use radiograph.read()."
             )
 
+    @cached_property
+    def copy(self) -> np.ndarray:
+        """The copy that every network is shown, uint8 :data:`COPY_SIZE`; see :func:`resize`. Made
+        once a picture, and not to be written to.
+        """
+        made = self.pixels.view() if self.size == COPY_SIZE else _as_published(self)
+        made.flags.writeable = False
+        return made
+
+    @cached_property
+    def copied(self) -> Radiograph:
+        """The same copy as a radiograph; the picture itself where it is one already."""
+        return self if self.size == COPY_SIZE else Radiograph(self.copy, self.name)
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    def once(self, make: Callable[[Radiograph], _T]) -> _T:
+        """What a function finds out about the picture, found once however often it is asked."""
+        kept = self.__dict__.setdefault("_found", {})
+        if make not in kept:
+            kept[make] = make(self)
+        return kept[make]
 
     def to_pil(self) -> Image.Image:
         """The picture as an 8-bit grey PIL image."""
@@ -210,10 +234,9 @@ def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
     Returns:
         uint8 array ``(height, width)``, 0 to 255.
     """
-    copy = Image.fromarray(
-        radiograph.pixels if radiograph.size == COPY_SIZE else _as_published(radiograph)
-    )
-    return np.asarray(copy if size == COPY_SIZE else _squeezed(copy, size))
+    if size == COPY_SIZE:
+        return radiograph.copy
+    return np.asarray(_squeezed(Image.fromarray(radiograph.copy), size))
 
 
 def _as_published(radiograph: Radiograph) -> np.ndarray:

@@ -188,7 +188,7 @@ class TestRun:
         self, mean_reader: Callable[..., PneumoniaClassifier], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mask = two_boxes()
-        monkeypatch.setattr(lungs, "lung_mask", lambda pixels: mask)
+        monkeypatch.setattr(lungs, "mask_of", lambda found, size: mask)
         picture = Radiograph(np.where(mask, 51, 204).astype(np.uint8), "x")
         inside = {
             entry.probe.name: entry.probability

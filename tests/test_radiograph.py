@@ -581,3 +581,17 @@ def test_a_real_file_is_read(cxr_root: Path):
     assert picture.size == header_size(file)
     assert min(picture.size) > 700
     assert 30 < picture.pixels.mean() < 200
+
+
+def test_what_is_found_out_about_a_picture_is_found_once(drawn_radiograph):
+    picture = radiograph.Radiograph(np.kron(drawn_radiograph(3, 1), np.ones((2, 2), np.uint8)), "x")
+    asked = []
+
+    def brightness(one):
+        asked.append(one)
+        return int(one.copy.max())
+
+    assert picture.once(brightness) == picture.once(brightness) == picture.copy.max()
+    assert asked == [picture]
+    assert picture.copy is picture.copy is radiograph.resize(picture, radiograph.COPY_SIZE)
+    assert not picture.copy.flags.writeable
