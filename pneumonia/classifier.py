@@ -16,7 +16,7 @@ import numpy as np
 
 from pneumonia import bundle, hub, input_check, locations, radiograph, release
 from pneumonia.forward import Network
-from pneumonia.model_spec import LABELS, Metrics, ModelSpec, uncertain_between
+from pneumonia.model_spec import LABELS, Metrics, ModelSpec, SingleView, uncertain_between
 from pneumonia.prediction import (
     ON_INVALID,
     InputCheckError,
@@ -25,6 +25,8 @@ from pneumonia.prediction import (
     OnInvalid,
     Prediction,
 )
+from pneumonia.radiograph import COPY_SIZE
+from pneumonia.views import PLAIN, draw_views
 
 if TYPE_CHECKING:
     import keras
@@ -239,6 +241,7 @@ class PneumoniaClassifier:
         operating_point: str | None = ...,
         threshold: float | None = ...,
         on_invalid: OnInvalid = ...,
+        views: int | None = ...,
         batch_size: int = ...,
     ) -> Prediction: ...
     @overload
@@ -249,6 +252,7 @@ class PneumoniaClassifier:
         operating_point: str | None = ...,
         threshold: float | None = ...,
         on_invalid: OnInvalid = ...,
+        views: int | None = ...,
         batch_size: int = ...,
     ) -> list[Prediction]: ...
     def predict(
@@ -258,6 +262,7 @@ class PneumoniaClassifier:
         operating_point: str | None = None,
         threshold: float | None = None,
         on_invalid: OnInvalid = "warn",
+        views: int | None = None,
         batch_size: int = 32,
     ) -> Prediction | list[Prediction]:
         """Classifies one image or a list of them; ``classifier(image)`` is short for it.
@@ -274,7 +279,9 @@ class PneumoniaClassifier:
                 :class:`pneumonia.InputCheckError`; so do terminal, page and API) or ``ignore``
                 (answer; so do they when told to ``force`` it). An answer's ``warnings`` say what
                 is wrong in any case.
-            batch_size: how many images go through the network at once.
+            views: 1 for the picture as it is alone, faster and a little less right, with thresholds
+                of its own; all of the model's views (``spec.views``) if None.
+            batch_size: how many images are read at once.
 
         Returns:
             A Prediction, or a list of them in the order given.
@@ -287,7 +294,7 @@ class PneumoniaClassifier:
             InvalidProbability: the network answers what is no probability.
             TypeError, ValueError: another argument is of the wrong type or out of its range.
         """
-        return self._predict(images, operating_point, threshold, on_invalid, batch_size)
+        return self._predict(images, operating_point, threshold, on_invalid, views, batch_size)
 
     __call__ = predict
 
@@ -297,10 +304,11 @@ class PneumoniaClassifier:
         operating_point: str | None,
         threshold: float | None,
         on_invalid: str,
+        views: int | None,
         batch_size: int,
     ) -> Prediction | list[Prediction]:
         # Whatever is wrong with the question is said before a picture is read.
-        self.threshold(operating_point, threshold)
+        self.threshold(operating_point, threshold, views=views)
         if on_invalid not in ON_INVALID:
             raise ValueError(
                 f"on_invalid must be one of {', '.join(ON_INVALID)}, got {on_invalid!r}."
@@ -314,13 +322,13 @@ class PneumoniaClassifier:
         predictions: list[Prediction] = []
         for start in range(0, len(sources), int(batch_size)):
             started = time.perf_counter()
-            names, found, resized = [], [], []
+            names, found, prepared = [], [], []
             for source in sources[start : start + batch_size]:
                 # Only what the network is shown is kept: an original has a hundred times as much.
                 picture = radiograph.read(source)
                 names.append(picture.name)
                 found.append(input_check.examine(picture).sentences)
-                resized.append(radiograph.resize(picture, self.spec.input_size))
+                prepared.append(picture.copy)
                 if found[-1] and on_invalid == "raise":
                     raise InputCheckError(picture.name, found[-1])
                 if found[-1] and on_invalid == "warn":
@@ -330,13 +338,14 @@ class PneumoniaClassifier:
                         InputCheckWarning,
                         stacklevel=3,
                     )
-            values = self.probabilities(np.stack(resized))
+            values = self.probabilities(np.stack(prepared), views=views)
             milliseconds = (time.perf_counter() - started) * 1000 / len(names)
             predictions += [
                 self.judge(
                     float(value),
                     operating_point=operating_point,
                     threshold=threshold,
+                    views=views,
                     warnings=sentences,
                     name=name,
                     milliseconds=milliseconds,
@@ -351,6 +360,7 @@ class PneumoniaClassifier:
         *,
         operating_point: str | None = None,
         threshold: float | None = None,
+        views: int | None = None,
         warnings: Sequence[str] = (),
         name: str = "array",
         milliseconds: float = 0.0,
@@ -360,14 +370,14 @@ class PneumoniaClassifier:
 
         Args:
             probability: calibrated, as :meth:`probabilities` gives it.
-            operating_point, threshold: as for :meth:`predict`.
+            operating_point, threshold, views: as for :meth:`predict`.
             warnings, name, milliseconds: go into the prediction as they are.
 
         Raises:
             InvalidProbability: it is no probability.
             UnknownOperatingPoint, TypeError, ValueError: as :meth:`predict`.
         """
-        point, used = self.threshold(operating_point, threshold)
+        point, used = self.threshold(operating_point, threshold, views=views)
         if not 0 <= probability <= 1:
             raise InvalidProbability(f"{name}: {probability} is no probability.")
         low, high = uncertain_between(used, self.spec.uncertainty)
@@ -384,7 +394,11 @@ class PneumoniaClassifier:
         )
 
     def threshold(
-        self, operating_point: str | None = None, threshold: float | None = None
+        self,
+        operating_point: str | None = None,
+        threshold: float | None = None,
+        *,
+        views: int | None = None,
     ) -> tuple[str | None, float]:
         """The operating point's name, None where a threshold was given, and the threshold that is
         meant.
@@ -392,10 +406,12 @@ class PneumoniaClassifier:
         Raises:
             UnknownOperatingPoint, TypeError, ValueError: as :meth:`predict`.
         """
+        quick = self._quick(views)
         if threshold is None:
-            point = (
-                self.spec.default if operating_point is None else self.spec.point(operating_point)
-            )
+            name = "default" if operating_point is None else operating_point
+            point = self.spec.point(name)
+            if quick:
+                point = next((own for own in quick.operating_points if own.name == name), point)
             return point.name, point.threshold
         if operating_point is not None:
             raise ValueError("Give operating_point or threshold, not both.")
@@ -406,22 +422,78 @@ class PneumoniaClassifier:
             raise ValueError(f"The threshold must lie in 0..1, got {value}.")
         return None, value
 
+    def prepared(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+        """Decoded radiographs in the published form that views are drawn from: uint8
+        ``(N, 224, 224)``.
+        """
+        return np.stack([radiograph.resize(picture, COPY_SIZE) for picture in pictures])
+
     def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
-        """Decoded radiographs at the network's input size: uint8 ``(N, H, W)``."""
+        """The plain view at the network's input size, which maps are drawn of: uint8
+        ``(N, H, W)``.
+        """
         return np.stack([radiograph.resize(picture, self.spec.input_size) for picture in pictures])
 
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
-        """Decoded radiographs as the network takes them: float32 ``(N, H, W, 3)``, 0 to 255."""
+        """The plain view as the network takes it: float32 ``(N, H, W, 3)``, 0 to 255."""
         return radiograph.to_input(self.resized(pictures))
 
-    def probabilities(self, resized: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``, of images that :meth:`resized`
-        or a cache of it gave.
+    def raw(self, prepared: np.ndarray, names: Sequence[str] | None = None) -> np.ndarray:
+        """What the network itself answers, before its temperature: the probability that the mean
+        logit of the views stands for, float64 ``(N,)``.
+
+        Args:
+            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepared`.
+            names: of :data:`pneumonia.views.VIEWS`; the model's own if None.
 
         Raises:
             InvalidProbability: the network answers what is no probability.
         """
-        return calibrated(self.network(resized), self.spec.temperature)
+        names = self.spec.views if names is None else names
+        drawn = draw_views(prepared, names, self.spec.input_size)
+        found = checked(self.network(drawn.reshape(-1, *self.spec.input_size)))
+        by_view = found.reshape(len(names), len(prepared))
+        # One view's answer is the network's own, to the last digit.
+        return by_view[0] if len(names) == 1 else sigmoid(logits(by_view).mean(axis=0))
+
+    def probabilities(self, prepared: np.ndarray, *, views: int | None = None) -> np.ndarray:
+        """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``.
+
+        Args:
+            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepared`.
+            views: as for :meth:`predict`.
+
+        Raises:
+            InvalidProbability: the network answers what is no probability.
+        """
+        quick = self._quick(views)
+        if quick:
+            return calibrated(self.raw(prepared, (PLAIN,)), quick.temperature)
+        return calibrated(self.raw(prepared), self.spec.temperature)
+
+    def plain_probabilities(self, prepared: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities by the plain view alone, which maps are drawn of: float64
+        ``(N,)`` of uint8 ``(N, 224, 224)``.
+        """
+        quick = self.spec.single_view
+        temperature = quick.temperature if quick else self.spec.temperature
+        return calibrated(self.raw(prepared, (PLAIN,)), temperature)
+
+    def _quick(self, views: int | None) -> SingleView | None:
+        """The settings of the plain view alone, where it is asked for and differs from all."""
+        if views is None:
+            return None
+        if isinstance(views, bool) or not isinstance(views, numbers.Integral):
+            raise TypeError(f"views must be 1, or None for all of them, got {views!r}.")
+        if views == len(self.spec.views):
+            return None
+        if views != 1 or self.spec.single_view is None:
+            offered = "1 or " if self.spec.single_view else ""
+            raise ValueError(
+                f"The {self.spec.variant} model answers by {offered}{len(self.spec.views)} views,"
+                f" got {views}."
+            )
+        return self.spec.single_view
 
     def _of_bundle(self) -> Path:
         if self.folder is None:
@@ -459,9 +531,8 @@ def _fetched(
         return kept
 
 
-def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Divides logits by a temperature (Guo et al., ICML 2017): float64 ``(N,)`` to the same; a
-    temperature of 1 changes nothing at all.
+def checked(probabilities: np.ndarray) -> np.ndarray:
+    """The same, if all of them are probabilities.
 
     Raises:
         InvalidProbability: one is nan, or outside 0..1.
@@ -472,7 +543,26 @@ def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
             f"The network answered {wrong[0]}, which is no probability: its weights are damaged, or"
             " overflow on this picture."
         )
-    if temperature == 1.0:
-        return probabilities
+    return probabilities
+
+
+def logits(probabilities: np.ndarray) -> np.ndarray:
+    """Log-odds of probabilities, which are clipped a ten-millionth from 0 and 1."""
     clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
-    return 1 / (1 + np.exp(-np.log(clipped / (1 - clipped)) / temperature))
+    return np.log(clipped / (1 - clipped))
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """The probabilities of log-odds."""
+    return 1 / (1 + np.exp(-values))
+
+
+def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divides logits by a temperature (Guo et al., ICML 2017): float64 ``(N,)`` to the same; a
+    temperature of 1 changes nothing at all.
+
+    Raises:
+        InvalidProbability: one is nan, or outside 0..1.
+    """
+    known = checked(probabilities)
+    return known if temperature == 1.0 else sigmoid(logits(known) / temperature)

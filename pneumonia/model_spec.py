@@ -134,6 +134,19 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class SingleView:
+    """How one view alone is read: its own temperature and thresholds.
+
+    Attributes:
+        temperature: logits are divided by it.
+        operating_points: as in :class:`ModelSpec`.
+    """
+
+    temperature: float
+    operating_points: tuple[OperatingPoint, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What a bundle promises about its weights, so that nobody has to guess how to use them.
 
@@ -154,6 +167,10 @@ class ModelSpec:
         uncertainty: in logits: an answer whose calibrated logit lies within this distance of the
             threshold's is uncertain, for the same X-ray delivered otherwise moves by as much. 0
             where it was not measured.
+        views: names of the looks at a picture whose mean logit is the answer
+            (:data:`pneumonia.views.VIEWS`).
+        single_view: how the plain view alone is read, for who asks for ``views=1``; None where that
+            was not measured.
     """
 
     variant: str
@@ -170,6 +187,8 @@ class ModelSpec:
     temperature: float = 1.0
     labels: tuple[str, str] = LABELS
     uncertainty: float = 0.0
+    views: tuple[str, ...] = ("plain",)
+    single_view: SingleView | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -177,6 +196,9 @@ class ModelSpec:
             f"labels must be {list(LABELS)}, got {list(self.labels)}": tuple(self.labels) != LABELS,
             f"temperature must be a number above 0, got {self.temperature}": (
                 not (_is_number(self.temperature) and self.temperature > 0)
+            ),
+            f"views must be names of views, got {self.views!r}": (
+                not self.views or not all(isinstance(name, str) for name in self.views)
             ),
             f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": (
                 not (_is_number(self.uncertainty) and self.uncertainty >= 0)
@@ -253,11 +275,16 @@ class ModelSpec:
             known["operating_points"] = tuple(
                 _operating_point(point) for point in known["operating_points"]
             )
-            for name in ("input_size", "gallery_layers", "labels"):
+            for name in ("input_size", "gallery_layers", "labels", "views"):
                 if name in known:
                     known[name] = tuple(known[name])
+            if known.get("single_view") is not None:
+                known["single_view"] = SingleView(
+                    float(known["single_view"]["temperature"]),
+                    tuple(map(_operating_point, known["single_view"]["operating_points"])),
+                )
             return cls(**known)
-        except TypeError as error:
+        except (TypeError, KeyError) as error:
             raise ModelSpecError(
                 f"model_spec.json has a value of the wrong type: {error}."
             ) from None

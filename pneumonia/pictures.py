@@ -194,7 +194,7 @@ def _read_png(image: Image.Image, content: bytes, name: str) -> tuple[np.ndarray
     if depth < 16 or colour == 0:
         image.load()
         return from_image(image, name)
-    import imagecodecs  # noqa: PLC0415 - few files need it
+    import imagecodecs
 
     orientation = orientation_of(image)
     grey, coloured = from_deep(imagecodecs.png_decode(_only_picture(content)), name)
@@ -288,7 +288,7 @@ def decode_stream(stream: bytes, frame: Frame) -> np.ndarray:
     """The samples of a JPEG, JPEG-LS or JPEG 2000 stream by imagecodecs, ``(H, W)`` or
     ``(H, W, C)``.
     """
-    import imagecodecs  # noqa: PLC0415 - few files need it
+    import imagecodecs
 
     if frame.marker == 0x51:
         return imagecodecs.jpeg2k_decode(stream)
@@ -334,7 +334,7 @@ def _pillow_reads(image: Any) -> bool:
 
 @contextlib.contextmanager
 def _tiff_page(content: bytes, name: str) -> Iterator[Any]:
-    import tifffile  # noqa: PLC0415 - few files need it
+    import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages[0]

@@ -206,7 +206,7 @@ def run(
     copy = copy_of(picture)
     asked = (_UNTOUCHED, *probes)
     altered = [probe.apply(copy) for probe in asked]
-    answers = classifier.probabilities(classifier.resized(altered))
+    answers = classifier.probabilities(classifier.prepared(altered))
     unsure = (
         any(probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) for probe in probes)
         and not lungs.find(copy).found
@@ -303,7 +303,7 @@ def occlusion(
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Covers one patch after the other with the picture's mean grey and sees how far the
-    probability falls (Zeiler and Fergus, ECCV 2014).
+    probability by the plain view falls (Zeiler and Fergus, ECCV 2014).
 
     Args:
         classifier: whose answers.
@@ -329,15 +329,15 @@ def occlusion(
     starts = _starts(side, window, stride)
     corners = [(top, left) for top in starts for left in starts]
     grey = np.uint8(round(float(copy.mean())))
-    whole = float(classifier.probabilities(classifier.resized([Radiograph(copy, picture.name)]))[0])
+    whole = float(classifier.plain_probabilities(copy[np.newaxis])[0])
     falls: list[float] = []
     for begin in range(0, len(corners), _BATCH):
         patched = []
         for top, left in corners[begin : begin + _BATCH]:
             covered = copy.copy()
             covered[top : top + window, left : left + window] = grey
-            patched.append(Radiograph(covered, picture.name))
-        answers = classifier.probabilities(classifier.resized(patched))
+            patched.append(covered)
+        answers = classifier.plain_probabilities(np.stack(patched))
         falls += [whole - float(value) for value in answers]
         if progress is not None:
             progress(len(falls), len(corners))

@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import calibrated, logits
 from pneumonia.evidence import wilson
 from pneumonia.model_spec import ModelSpec, OperatingPoint
 from train.evaluation.validation import CLEAN
@@ -94,14 +94,6 @@ def calibrated_spec(spec: ModelSpec, answers: Answers) -> ModelSpec:
         operating_points=(replace(default, name="default"), *points),
         uncertainty=uncertainty(answers.calibrated, default.threshold),
     )
-
-
-def logits(probabilities: np.ndarray) -> np.ndarray:
-    """Log-odds of probabilities, which are clipped as :func:`pneumonia.classifier.calibrated` clips
-    them.
-    """
-    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
-    return np.log(clipped / (1 - clipped))
 
 
 def patient_weights(groups: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from train.evaluation.breakdown import patients_of
 from train.evaluation.calibration import Answers, calibrated_spec
 from train.evaluation.metrics import measure
 from train.recipes import Recipe
-from train.training import fit, network
+from train.training import fit
 from train.training import run_folder as run_folders
 from train.training.run_folder import write_atomically
 
@@ -119,7 +119,7 @@ def predict_split(
     """
     images, labels, items = load(
         items_of(dataset, split),
-        classifier.spec.input_size,
+        radiograph.COPY_SIZE,
         cache=cache,
         skip_corrupt=skip_corrupt,
     )
@@ -222,16 +222,13 @@ def calibrate(
     classifier = PneumoniaClassifier(*bundle.load(folder))
     split = classifier.spec.recipe.get("validation", HELD_OUT)
     prepared = validation.copies(
-        dataset, classifier.spec.input_size, split, cache=cache, skip_corrupt=skip_corrupt
+        dataset, radiograph.COPY_SIZE, split, cache=cache, skip_corrupt=skip_corrupt
     )
     if len(set(prepared.labels.tolist())) != 2:
         raise DataError(
             "The patients held out are all of one class; to calibrate on them, both are needed."
         )
-    # Twelve thousand images: one graph a network saves a quarter of the minutes they take, and its
-    # answers differ by rounding alone.
-    ask = network.compiled(classifier.model)
-    found = validation.answers(lambda images: ask(radiograph.to_input(images)), prepared)
+    found = validation.answers(classifier.raw, prepared)
     details.write_copies(folder, [item.relative for item in prepared.items], found)
     return place(folder, identical(dataset))
 

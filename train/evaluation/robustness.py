@@ -28,7 +28,6 @@ from train.data.chest_xray import Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
 from train.evaluation import details, metrics, validation
 from train.reports.robustness_report import FIGURES, PICTURE_NAME, picture
-from train.training import network
 
 SPLITS = (HELD_OUT, "test")
 # So many recorded answers are asked for again before the rest is believed, and so far may they be
@@ -74,7 +73,7 @@ def measure(
         folder: the bundle.
         dataset: what to measure it on.
         out: where to write; may be the bundle itself.
-        cache: folder for the altered pictures; they are the same for all bundles of one input size.
+        cache: folder for the altered pictures; they are the same for all bundles.
         limit: so many images of a split, evenly spread; None for all.
         resamples: of the bootstrap for the AUC.
         skip_corrupt: leave undecodable images out instead of stopping.
@@ -87,13 +86,7 @@ def measure(
     spec, known = classifier.spec, conditions()
     figures: dict[str, dict[str, dict[str, Estimate]]] = {}
     images = {}
-    # Some thirty thousand images: one graph a network saves a quarter of the time they take, and
-    # its answers differ by rounding alone.
-    graph = network.compiled(classifier.model)
-
-    def ask(pixels: np.ndarray) -> np.ndarray:
-        return calibrated(graph(radiograph.to_input(pixels)), spec.temperature)
-
+    ask = classifier.probabilities
     for split in SPLITS:
         recorded = (
             _recorded(folder, ask, dataset, spec, known)
@@ -103,7 +96,7 @@ def measure(
         open_ones = {name: alter for name, (_, alter) in known.items() if name not in recorded}
         prepared = validation.copies(
             dataset,
-            spec.input_size,
+            radiograph.COPY_SIZE,
             split,
             open_ones,
             cache=cache,
@@ -166,7 +159,7 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
     ]
     if not pictures:
         return {"images": 0}
-    height, width = classifier.spec.input_size
+    height, width = radiograph.COPY_SIZE
     direct = np.stack(
         [
             np.asarray(picture.to_pil().resize((width, height), Image.Resampling.BILINEAR))
@@ -174,10 +167,10 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
         ]
     )
     copied = classifier.probabilities(
-        classifier.resized([_published(picture) for picture in pictures])
+        classifier.prepared([_published(picture) for picture in pictures])
     )
     others = [
-        classifier.resized([_published(picture, *made) for picture in pictures])
+        classifier.prepared([_published(picture, *made) for picture in pictures])
         for made in _OTHER_COPIES
     ]
     threshold = classifier.spec.default.threshold
@@ -193,7 +186,7 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
 
     return {
         "images": len(pictures),
-        "with_copy_step": held([classifier.resized(pictures)]),
+        "with_copy_step": held([classifier.prepared(pictures)]),
         "without_copy_step": held([direct]),
         "other_copies": held(others),
     }
@@ -225,7 +218,7 @@ def _recorded(
         return {}
     answers = {name: calibrated(values, spec.temperature) for name, values in raw.items()}
     few = np.linspace(0, len(items) - 1, min(_ASKED_AGAIN, len(items))).round().astype(int)
-    pixels, _, _ = load([items[index] for index in few], spec.input_size)
+    pixels, _, _ = load([items[index] for index in few], radiograph.COPY_SIZE)
     if np.abs(ask(pixels) - answers[validation.CLEAN][few]).max() > _AS_RECORDED:
         return {}
     picture = np.random.default_rng(0).integers(0, 256, radiograph.COPY_SIZE).astype(np.uint8)

@@ -26,7 +26,7 @@ from train.data.folds import HELD_OUT, groups_of, items_of
 from train.evaluation import metrics
 from train.training.run_folder import write_atomically
 
-# uint8 (N, H, W) of the input size to a probability of PNEUMONIA each, (N,).
+# uint8 (N, H, W) to a probability of PNEUMONIA each, (N,).
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
 CLEAN = "clean"
 # At this recall the specificities of a summary are read: between the operating points that a bundle
@@ -62,8 +62,8 @@ def copies(
     limit: int | None = None,
     skip_corrupt: bool = False,
 ) -> Copies:
-    """Corrupts the images of a split at the published size, 224 x 224, and brings the copies to the
-    input size of a network.
+    """Corrupts the images of a split at the published size, 224 x 224, from which a classifier draws
+    its views, and brings the copies to another size where that is asked for.
 
     Args:
         dataset: the data.
@@ -129,7 +129,7 @@ def scores(
         predict: a function from uint8 ``(N, H, W)`` to ``(N,)``, or a classifier, whose calibrated
             probabilities are taken.
         dataset, split, corruptions, cache, limit, skip_corrupt: see :func:`copies`.
-        size: ``(height, width)`` of the network's input; a classifier knows its own.
+        size: ``(height, width)`` of what the function takes; a classifier takes the published form.
 
     Returns:
         float64 ``(N,)`` under each name, ``clean`` first, in the order of
@@ -140,7 +140,7 @@ def scores(
         DataError: see :func:`copies`.
     """
     if isinstance(predict, PneumoniaClassifier):
-        size = size or predict.spec.input_size
+        size = size or radiograph.COPY_SIZE
     elif size is None:
         raise ValueError("A function says nothing of its input size; give size=(height, width).")
     return answers(
