@@ -5,7 +5,7 @@ A classifier of chest X-rays answers NORMAL or PNEUMONIA to a cat, too. So befor
 picture is examined: what the file says of itself, its colour, and the score of a small logistic
 model on hand-made measurements (:func:`measure`), most of them distances from the average chest of
 the train folder and from its principal components (the idea of Turk and Pentland's eigenfaces,
-1991, by which they told faces from other pictures). ``python -m tools.input_check.fit`` fits it and
+1991, by which they told faces from other pictures). ``python -m tools.input_check`` fits it and
 writes how often it is right to ``assets/results/input_check.json``.
 
 It cannot tell an adult from a child, a mirrored film from its original, a film of another day's
@@ -277,7 +277,7 @@ def terms(measured: np.ndarray, fitted: Mapping[str, np.ndarray]) -> np.ndarray:
 
 @cache
 def parameters() -> dict[str, np.ndarray]:
-    """What ``python -m tools.input_check.fit`` fitted: ``atlas`` (1024,), ``components`` (K, 1024),
+    """What ``python -m tools.input_check`` fitted: ``atlas`` (1024,), ``components`` (K, 1024),
     ``spread`` (K,), and of the M measurements ``centre``, ``scale``.
 
     Beside these ``weights`` (2M,) for the measurements and their squares, and ``bias``; all

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import plistlib
-import struct
 import tarfile
 import time
 from pathlib import Path
@@ -319,26 +318,6 @@ def test_shares_by_hand():
 
 # --- pictures of others
 # -----------------------------------------------------------------------------------------------------------------
-def nifti(values: np.ndarray, order: str) -> bytes:
-    header = bytearray(352)
-    header[:4] = struct.pack(f"{order}i", 348)
-    header[40:56] = struct.pack(f"{order}8h", 3, *values.shape[::-1], 1, 1, 1, 1)
-    header[70:72] = struct.pack(f"{order}h", 4)
-    header[108:112] = struct.pack(f"{order}f", 352.0)
-    return bytes(header) + values.astype(f"{order}i2").tobytes()
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_a_volume_of_nifti_is_read(order, tmp_path):
-    values = np.arange(2 * 3 * 4).reshape(2, 3, 4)
-    (tmp_path / "x.nii").write_bytes(nifti(values, order))
-    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti(values, order)))
-    for file in ("x.nii", "x.nii.gz"):
-        np.testing.assert_array_equal(pictures._nifti(tmp_path / file), values)
-    (tmp_path / "x.nii").write_bytes(b"something else")
-    assert not pictures._nifti(tmp_path / "x.nii").size
-
-
 def test_films_are_computed_from_volumes(tmp_path):
     # 60 slices of 64 x 64 air, and a block of water of 20 x 10 pixels in rows 20 to 39 and columns
     # 30 to 39 of all slices from 30 on.

@@ -1,4 +1,5 @@
-"""Fits the lung shape of :mod:`pneumonia.lungs` and shows how good it is.
+"""Fits the lung shape of :mod:`pneumonia.lungs` and shows how good it is:
+``python -m tools.lung_atlas``.
 
 No outline was drawn by hand. In healthy X-rays lungs are dark islands that thresholding finds, and
 where two whole islands come out, that is a label. From these the shape's mean and modes are taken;
@@ -9,7 +10,9 @@ the train folder is read for it, only sums over many views are kept.
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from pneumonia import lungs, radiograph
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.lungs import REACH, SIDE, Shape
 from pneumonia.model_spec import LABELS
+from train import terminal
 from train.data import folds
 from train.data.chest_xray import DataError, Dataset, load
 from train.evaluation.plots import ORANGE
@@ -398,3 +402,33 @@ def _joined_to_frame(mask: np.ndarray) -> np.ndarray:
 
 def _touches_frame(mask: np.ndarray) -> bool:
     return bool(mask[:2].any() or mask[-2:].any() or mask[:, :2].any() or mask[:, -2:].any())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``python -m tools.lung_atlas``; for the exit codes see :func:`train.terminal.run`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.lung_atlas",
+        description="Fits the lung shape on the train folder; measures and draws its masks.",
+    )
+    terminal.add_data(parser)
+    terminal.out(parser, "where lungs.json and lungs.png go", Path("assets/results"))
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="fit nothing; measure and draw with the shape that is there",
+    )
+    parser.set_defaults(run=_run)
+    return terminal.run(parser, arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    dataset = terminal.dataset(options)
+    if not options.keep:
+        make(dataset, cache=terminal.CACHE)
+    facts = report(dataset, Path("assets/examples"), options.out, terminal.CACHE)
+    print(json.dumps(facts, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,5 @@
 """Fits the input check that refuses what is no frontal chest X-ray, and writes down how often it is
-right: ``python -m tools.input_check.fit``.
+right: ``python -m tools.input_check``.
 
 Fitted on part of the train folder (the fold ``fitted``), on pictures of packages and on drawings.
 The border is chosen there too. Everything else, the fold ``held-out``, the test folder, pictures of
