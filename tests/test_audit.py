@@ -121,6 +121,15 @@ def test_an_unreadable_file_is_named_and_the_rest_counted(own_dataset, tmp_path)
     assert facts["images"] == 40
 
 
+def test_an_image_that_breaks_off_is_unreadable(own_dataset, tmp_path, capsys):
+    file = next((own_dataset / "test" / "NORMAL").iterdir())
+    file.write_bytes(file.read_bytes()[:900])
+    (own_dataset / "train" / "Thumbs.db").write_bytes(b"litter")
+    facts = audit.audit(scan(own_dataset), tmp_path)
+    assert facts["unreadable"] == [f"test/NORMAL/{file.name}"]
+    assert "unreadable 1; ignored 1;" in capsys.readouterr().out
+
+
 @pytest.mark.data
 def test_the_committed_audit_is_that_of_the_real_data(cxr_root, tmp_path):
     facts = audit.audit(scan(cxr_root), tmp_path)

@@ -4,6 +4,7 @@ decoded once.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -170,13 +171,41 @@ def test_a_misfiled_image_is_named_with_where_it_belongs(own_dataset, name, wron
         scan(own_dataset)
 
 
-def test_what_file_managers_leave_behind_is_ignored(own_dataset, tiny_scan):
+def test_what_file_managers_leave_behind_is_ignored_and_counted(own_dataset, tiny_scan):
     for folder in (own_dataset, own_dataset / "train", own_dataset / "train" / "NORMAL"):
-        (folder / ".DS_Store").write_bytes(b"litter")
-        (folder / "Thumbs.db").write_bytes(b"litter")
-        (folder / "._IM-0001-0001.jpeg").write_bytes(b"litter")
-    (own_dataset / "__MACOSX").mkdir()
-    assert scan(own_dataset).fingerprint == tiny_scan.fingerprint
+        for name in (".DS_Store", "Thumbs.db", "._IM-0001-0001.jpeg"):
+            (folder / name).write_bytes(b"litter")
+        for name in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+            (folder / name).mkdir()
+    found = scan(own_dataset)
+    assert found.fingerprint == tiny_scan.fingerprint
+    assert (len(found.ignored), len(tiny_scan.ignored)) == (18, 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "right"),
+    [
+        ("train/Normal", "NORMAL"),
+        ("train/PNEUMONIAS", "PNEUMONIA"),
+        ("test/Pnuemonia", "PNEUMONIA"),
+        ("validation", "val"),
+        ("Training", "train"),
+    ],
+)
+def test_a_misspelt_folder_is_offered_as_a_rename(own_dataset, place, right):
+    wrong = own_dataset / place
+    (wrong.parent / right).rename(wrong)
+    with pytest.raises(DataError, match=f"has {wrong.name} and no {right}.*rename it to {right}"):
+        scan(own_dataset)
+
+
+@pytest.mark.parametrize("name", [b"r\xf6ntgen.jpeg", b"new\nline.jpeg", b"\x1b[31mred.jpeg"])
+def test_a_name_that_is_no_text_is_named_harmlessly(own_dataset, name):
+    folder = os.fsencode(own_dataset / "train" / "NORMAL")
+    shutil.copy(os.path.join(folder, os.listdir(folder)[0]), os.path.join(folder, name))
+    with pytest.raises(DataError, match="rename") as told:
+        scan(own_dataset)
+    assert str(told.value).isprintable()
 
 
 def test_kaggles_inner_copy_is_found_or_passed_over(own_dataset, tiny_scan, tmp_path):

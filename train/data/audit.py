@@ -82,24 +82,27 @@ def audit(dataset: Dataset, out: Path) -> dict[str, Any]:
     FigureCanvasAgg(_picture(facts, sizes)).print_png(
         out / PICTURE_NAME, metadata={"Software": None}
     )
-    print(table(facts))
+    print(table(facts, len(dataset.ignored)))
     return facts
 
 
-def table(facts: dict[str, Any]) -> str:
-    """The audit's facts as a few lines of text."""
+def table(facts: dict[str, Any], ignored: int = 0) -> str:
+    """The audit's facts as a few lines of text; ``ignored`` is how many files were passed over."""
     lines = [
         f"{'split':<7}{'NORMAL':>8}{'PNEUMONIA':>11}{'bacteria':>10}{'virus':>7}{'patients':>10}"
     ]
     for split in SPLITS:
         count, cause = facts["counts"][split], facts["causes"][split]
-        row = f"{count['NORMAL']:>8,}{count['PNEUMONIA']:>11,}{cause['bacteria']:>10,}{cause['virus']:>7,}{facts['patients']['groups'][split]:>10,}"
+        row = (
+            f"{count['NORMAL']:>8,}{count['PNEUMONIA']:>11,}{cause['bacteria']:>10,}"
+            f"{cause['virus']:>7,}{facts['patients']['groups'][split]:>10,}"
+        )
         lines.append(f"{split:<7}{row}")
     duplicates, shared = facts["duplicates"], facts["patients"]["in_both"]
     lines += [
         (
-            f"images {facts['images']:,}; unreadable {len(facts['unreadable'])}; fingerprint"
-            f" {facts['fingerprint'][:16]}"
+            f"images {facts['images']:,}; unreadable {len(facts['unreadable'])}; ignored {ignored};"
+            f" fingerprint {facts['fingerprint'][:16]}"
         ),
         (
             "patients in two splits:"
@@ -139,7 +142,10 @@ def _sizes(items: Sequence[Item]) -> tuple[dict[Item, tuple[int, int]], list[Ite
     unreadable: list[Item] = []
     for item in tqdm(items, "measuring", unit="file", disable=None, leave=False):
         try:
-            sizes[item] = radiograph.header_size(item.path)
+            size = radiograph.header_size(item.path)
+            # Headers of files that break off are whole: only who reads to the end knows.
+            radiograph.read(item.path)
+            sizes[item] = size
         # An audit says what is wrong with all the files, rather than stop at the first.
         except radiograph.UnreadableImage:
             unreadable.append(item)

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,16 @@ from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.model_spec import LABELS
+from pneumonia.text import harmless
 
 SPLITS = ("train", "val", "test")
 KAGGLE_DATASET = "paultimothymooney/chest-xray-pneumonia"
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
-# What file managers and archivers leave behind; Kaggle's own archive has both.
-_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"}
+# What file managers, archivers, network drives and notebooks leave behind, in lower case; Kaggle's
+# own archive has some.
+_LITTER = {".ds_store", "thumbs.db", "desktop.ini", "__macosx", "@eadir", ".ipynb_checkpoints"}
+# From this likeness on (difflib's ratio) a folder's name is taken for a misspelt one.
+_MISSPELT = 0.75
 
 _PNEUMONIA_NAME = re.compile(r"(?P<patient>person\d+_(?P<cause>bacteria|virus))_")
 _NORMAL_NAME = re.compile(r"(?P<patient>(?:NORMAL2-)?IM-\d+)-")
@@ -66,11 +71,19 @@ class Item:
 class Dataset:
     """Every image of the three splits, split by split in the order of their names, with its
     fingerprint.
+
+    Attributes:
+        root: the folder with the splits.
+        items: the images.
+        digests: sha256 of each.
+        ignored: files and folders that were passed over, for they are none of the data set's: what
+            file managers and the like leave behind.
     """
 
     root: Path
     items: tuple[Item, ...]
     digests: tuple[str, ...]
+    ignored: tuple[Path, ...] = ()
 
     def split(self, name: str) -> list[Item]:
         """The items of one split; raises DataError where the name is none of ``train``, ``val``,
@@ -132,26 +145,27 @@ def scan(root: Path) -> Dataset:
     """Lists and hashes every image under ``root`` and checks that it lies where its name says.
 
     Raises:
-        DataError: a split or class folder is missing or empty, a file or folder is none that
-            belongs here, a file is empty, or a name and a folder contradict each other; up to five
-            culprits are named.
+        DataError: a split or class folder is missing, misspelt or empty, a file or folder is none
+            that belongs here, a file is empty, its name is no text, or a name and a folder
+            contradict each other; up to five culprits are named.
     """
     root = _inner(root)
     # Old Kaggle copies repeat the whole set in an inner chest_xray beside the splits; that copy is
     # ignored, not counted twice.
-    _refuse_strangers(root, SPLITS, "split folders", ignored="chest_xray")
+    ignored: list[Path] = []
+    _refuse_strangers(root, SPLITS, "split folders", ignored, copy="chest_xray")
     items: list[Item] = []
     for split in SPLITS:
         if not (root / split).is_dir():
             raise DataError(f"{root} has no folder {split}; expected {', '.join(SPLITS)}.")
-        _refuse_strangers(root / split, LABELS, "class folders")
+        _refuse_strangers(root / split, LABELS, "class folders", ignored)
         for label, name in enumerate(LABELS):
             folder = root / split / name
             if not folder.is_dir():
                 raise DataError(
                     f"{root / split} has no folder {name}; expected {' and '.join(LABELS)}."
                 )
-            found = [_item(path, split, label) for path in _images(folder)]
+            found = [_item(path, split, label) for path in _images(folder, ignored)]
             if not found:
                 raise DataError(
                     f"{folder} has no images; expected {', '.join(IMAGE_SUFFIXES)} files."
@@ -161,7 +175,7 @@ def scan(root: Path) -> Dataset:
         hashlib.sha256(item.path.read_bytes()).hexdigest()
         for item in tqdm(items, "hashing", unit="file", disable=None, leave=False)
     ]
-    return Dataset(root, tuple(items), tuple(digests))
+    return Dataset(root, tuple(items), tuple(digests), tuple(ignored))
 
 
 def load(
@@ -249,16 +263,26 @@ def _inner(root: Path) -> Path:
     return root
 
 
-def _visible(folder: Path) -> Iterable[Path]:
-    return (
-        path
-        for path in sorted(folder.iterdir())
-        if path.name not in _LITTER and not path.name.startswith("._")
-    )
+def _visible(folder: Path, ignored: list[Path]) -> list[Path]:
+    """What lies in a folder, in the order of names; what is litter goes to ``ignored``."""
+    visible: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        litter = path.name.lower() in _LITTER or path.name.startswith("._")
+        (ignored if litter else visible).append(path)
+    return visible
 
 
-def _refuse_strangers(folder: Path, expected: Sequence[str], what: str, ignored: str = "") -> None:
-    strangers = [path.name for path in _visible(folder) if path.name not in (*expected, ignored)]
+def _refuse_strangers(
+    folder: Path, expected: Sequence[str], what: str, ignored: list[Path], copy: str = ""
+) -> None:
+    names = [path.name for path in _visible(folder, ignored)]
+    strangers = [name for name in names if name not in (*expected, copy)]
+    for missing in (name for name in expected if name not in names):
+        if meant := [name for name in strangers if _alike(name, missing)]:
+            raise DataError(
+                f"{folder} has {harmless(meant[0])} and no {missing}; if it is that, rename it to"
+                f" {missing}."
+            )
     if strangers:
         raise DataError(
             f"{folder} has {_listed(strangers)} beside the {what} {', '.join(expected)}; move it"
@@ -266,8 +290,13 @@ def _refuse_strangers(folder: Path, expected: Sequence[str], what: str, ignored:
         )
 
 
-def _images(folder: Path) -> list[Path]:
-    paths = list(_visible(folder))
+def _alike(name: str, expected: str) -> bool:
+    one, other = name.casefold(), expected.casefold()
+    return one.startswith(other) or SequenceMatcher(None, one, other).ratio() >= _MISSPELT
+
+
+def _images(folder: Path, ignored: list[Path]) -> list[Path]:
+    paths = _visible(folder, ignored)
     strangers = [
         path.name
         for path in paths
@@ -281,6 +310,12 @@ def _images(folder: Path) -> list[Path]:
     empty = [path.name for path in paths if path.stat().st_size == 0]
     if empty:
         raise DataError(f"{folder} has empty files, {_listed(empty)}; download them again.")
+    # Tables and fingerprints are UTF-8. A name of other bytes comes with surrogates in it.
+    if odd := [path.name for path in paths if harmless(path.name, 999) != path.name]:
+        raise DataError(
+            f"{folder} has {_listed(odd)}, whose name is no UTF-8 or has control characters; rename"
+            " it."
+        )
     return paths
 
 
@@ -319,7 +354,7 @@ def named(relative: str) -> Item:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return ", ".join(map(harmless, names[:5])) + more
 
 
 def counts(items: Iterable[Item]) -> dict[str, dict[str, int]]:

@@ -24,7 +24,7 @@ from pneumonia.evidence import ROBUSTNESS, Condition, Movement, Originals, Robus
 from pneumonia.model_spec import Estimate, ModelSpec
 from pneumonia.probes import Probe
 from pneumonia.radiograph import Radiograph
-from train.data.chest_xray import Dataset, Item, load
+from train.data.chest_xray import DataError, Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
 from train.evaluation import details, metrics, validation
 from train.reports.robustness_report import FIGURES, PICTURE_NAME, picture
@@ -90,7 +90,7 @@ def measure(
     for split in SPLITS:
         recorded = (
             _recorded(folder, ask, dataset, spec, known)
-            if split == HELD_OUT and limit is None
+            if split == HELD_OUT and limit is None and not skip_corrupt
             else {}
         )
         open_ones = {name: alter for name, (_, alter) in known.items() if name not in recorded}
@@ -125,7 +125,7 @@ def measure(
             *(condition for condition, _ in known.values()),
         ),
         figures,
-        originals_against_copies(classifier, dataset.split("val")),
+        originals_against_copies(classifier, dataset.split("val"), skip_corrupt=skip_corrupt),
         spec.recipe.get("validation") == HELD_OUT,
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,9 @@ def measure(
     return robustness
 
 
-def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[Item]) -> Originals:
+def originals_against_copies(
+    classifier: PneumoniaClassifier, items: Sequence[Item], *, skip_corrupt: bool = False
+) -> Originals:
     """How far the probability moves between an original and a copy of it such as the published
     ones.
 
@@ -152,11 +154,14 @@ def originals_against_copies(classifier: PneumoniaClassifier, items: Sequence[It
         differences, 0 to 1, and how many answers ``change`` at the default threshold. Without any
         original, ``images`` alone.
     """
-    pictures = [
-        picture
-        for item in items
-        if (picture := radiograph.read(item.path)).size != radiograph.COPY_SIZE
-    ]
+    pictures = []
+    for item in items:
+        try:
+            pictures.append(radiograph.read(item.path))
+        except radiograph.UnreadableImage as error:
+            if not skip_corrupt:
+                raise DataError(f"{item.relative}: {error}") from None
+    pictures = [picture for picture in pictures if picture.size != radiograph.COPY_SIZE]
     if not pictures:
         return {"images": 0}
     height, width = radiograph.COPY_SIZE
