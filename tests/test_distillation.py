@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from pneumonia.classifier import PneumoniaClassifier
-from train import recipes
 from train.__main__ import main
 from train.augmentation.policy import Policy
 from train.data import folds
-from train.recipes import get
+from train.recipes.catalogue import get
+from train.recipes.recipe import VIEWS
 from train.training import distillation
 from train.training.fit import fit
 from train.training.run_folder import RunError, history_of, run_facts
@@ -147,7 +147,7 @@ def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny
 
 def test_views_of_other_images_are_refused(pool_folder, tiny_scan, tmp_path):
     recipe = replace(
-        get("baseline"), input_size=(40, 40), epochs=1, keep_epoch=1, teacher_weight=0.5
+        get("baseline", "original"), input_size=(40, 40), epochs=1, keep_epoch=1, teacher_weight=0.5
     )
     with pytest.raises(RunError, match="other images"):
         fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
@@ -172,7 +172,7 @@ def test_the_share_of_marked_views_is_given_on_the_command_line(
     policies = [distillation.read(tmp_path / name).facts["policy"] for name in ("rare", "usual")]
     assert [(policy["letters"], policy["collimate"]) for policy in policies] == [
         (0.25, 0.25),
-        (recipes.VIEWS.letters, recipes.VIEWS.collimate),
+        (VIEWS.letters, VIEWS.collimate),
     ]
     capsys.readouterr()
     assert main([*command, "--marked", "20", "--out", str(tmp_path / "none")]) != 0

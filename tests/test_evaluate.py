@@ -17,12 +17,12 @@ from pneumonia import PneumoniaClassifier, bundle, evidence
 from pneumonia.classifier import calibrated
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.model_spec import Metrics, OperatingPoint
-from train import recipes
 from train.__main__ import main
 from train.data.chest_xray import Dataset
 from train.data.folds import items_of
 from train.evaluation import details, evaluate
 from train.evaluation.metrics import confusion
+from train.recipes.catalogue import get
 from train.reports import compare
 from train.training import fit
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     """A finished run of two epochs that keeps the first, assembled."""
     folder = tmp_path_factory.mktemp("runs") / "baseline-seed"
     recipe = dataclasses.replace(
-        recipes.get("baseline"), input_size=(48, 48), epochs=2, keep_epoch=1
+        get("baseline", "original"), input_size=(48, 48), epochs=2, keep_epoch=1
     )
     fit.fit(recipe, tiny_scan, folder)
     evaluate.assemble(recipe, folder, tiny_scan)
@@ -46,7 +46,7 @@ def best(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Dataset) -> Path:
     """A run that holds patients out, trained for two epochs, assembled: calibrated and measured."""
     folder = tmp_path_factory.mktemp("best") / "baseline-best"
     recipe = dataclasses.replace(
-        recipes.get("baseline"),
+        get("baseline", "original"),
         name="improved",
         validation="held-out",
         input_size=(48, 48),
@@ -251,28 +251,19 @@ def test_training_from_the_command_line_to_a_bundle_that_predicts(
     tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 0
+
+    def fit_for(epochs: int, *further: str) -> int:
+        command = ["fit", "baseline", "--recipe", "original", "--data", str(tiny_dataset)]
+        return main([*command, "--epochs", str(epochs), "--out", str(out), *further])
+
+    assert fit_for(1) == 0
     assert "recall" in capsys.readouterr().out
     image = next((tiny_dataset / "test" / "PNEUMONIA").iterdir())
     assert 0 <= PneumoniaClassifier.from_pretrained(out / "bundle").predict(image).probability <= 1
     # A second start must not overwrite the first, and says how to go on.
-    assert main(["baseline", "--data", str(tiny_dataset), "--epochs", "1", "--out", str(out)]) == 1
+    assert fit_for(1) == 1
     assert "--resume" in capsys.readouterr().err
-    assert (
-        main(
-            [
-                "baseline",
-                "--data",
-                str(tiny_dataset),
-                "--epochs",
-                "2",
-                "--out",
-                str(out),
-                "--resume",
-            ]
-        )
-        == 0
-    )
+    assert fit_for(2, "--resume") == 0
 
 
 def test_the_comparison_is_written_from_the_bundles_and_checked(
@@ -311,7 +302,7 @@ def test_the_published_contract_recomputes_from_the_published_answers(variant: s
     if spec.recipe.get("validation") != "held-out":
         # Fixed beforehand by its recipe, and by nothing measured.
         assert (spec.operating_points, spec.temperature) == (
-            (OperatingPoint("default", recipes.get(variant).threshold),),
+            (OperatingPoint("default", get(variant, "original").threshold),),
             1.0,
         )
         return

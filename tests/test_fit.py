@@ -22,7 +22,8 @@ from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from train.augmentation.geometry import Geometry
 from train.data.chest_xray import DataError, Dataset, counts, load, scan
-from train.recipes import Recipe, get
+from train.recipes.catalogue import get
+from train.recipes.recipe import Recipe
 from train.training import network
 from train.training.fit import Batches, at_epoch, fit
 from train.training.run_folder import RunError, history_of, run_facts, write_atomically
@@ -45,7 +46,7 @@ def small(variant: str, **changes) -> Recipe:
         "optimizer": "adam",
         "learning_rate": RATES.get(variant, 0.001),
     }
-    return replace(get(variant), **(usual | changes))
+    return replace(get(variant, "original"), **(usual | changes))
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,9 @@ def test_the_run_says_what_was_done_on_what(unbroken, tiny_scan):
     assert facts["commit"] == "unknown" or len(facts["commit"]) == 40
 
 
-@pytest.mark.parametrize("variant", [name for name in CATALOGUE if not get(name).frozen_body])
+@pytest.mark.parametrize(
+    "variant", [name for name in CATALOGUE if not get(name, "original").frozen_body]
+)
 def test_the_kept_epoch_is_the_one_asked_for_and_not_the_last(variant, unbroken):
     run = unbroken[variant]
     for mine, theirs in zip(run.model.get_weights(), run.at_kept, strict=True):

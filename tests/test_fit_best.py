@@ -13,7 +13,7 @@ import pytest
 from pneumonia.architectures import CATALOGUE
 from train.data import folds
 from train.data.chest_xray import load
-from train.recipes import get
+from train.recipes.catalogue import get
 from train.training import network
 from train.training.fit import Batches, agreement, fit
 from train.training.run_folder import RunError, history_of, run_facts
@@ -97,7 +97,9 @@ def test_views_come_at_the_training_size(recipe, tiny_scan):
 
 
 def test_another_penalty_replaces_the_architectures_own(recipe):
-    augmented = replace(get("augmented"), name="tried", input_size=(64, 64), penalty=0.0)
+    augmented = replace(
+        get("augmented", "original"), name="tried", input_size=(64, 64), penalty=0.0
+    )
     model = CATALOGUE["augmented"].build((64, 64))
     assert model.losses
     free = network.trainable(augmented, model, "float32")

@@ -9,7 +9,7 @@ import pytest
 from keras.src.legacy.preprocessing.image import apply_affine_transform
 
 from train.augmentation.geometry import Geometry, affine, draw, warp
-from train.recipes import get
+from train.recipes.catalogue import get
 
 NO_CHANGE = {
     "rotation": 0.0,
@@ -185,7 +185,7 @@ def test_each_draw_is_uniform_in_its_range():
 
 
 def test_the_recipes_shear_is_a_tenth_of_a_degree():
-    geometry = get("augmented").augmentation
+    geometry = get("augmented", "original").augmentation
     assert geometry is not None
     slant = draw(Geometry(shear=geometry.shear), 1000, (128, 128), np.random.default_rng(2))
     # sin(0.1 degrees) = 0.001745; were it radians, it would be 0.0998.

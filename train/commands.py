@@ -4,109 +4,85 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import shutil
 import sys
 from pathlib import Path
 
 from pneumonia import bundle
-from pneumonia.hub import HubError, is_repo_name
+from pneumonia.architectures import CATALOGUE
+from pneumonia.hub import is_repo_name
+from pneumonia.hub_errors import HubError
 from pneumonia.release import ReleaseError
-from tools import lung_atlas
-from tools.input_check import fit as input_check_fit
-from train import recipes
-from train.data import audit, chest_xray
+from train.data import audit
+from train.data.chest_xray import Dataset
+from train.data.folds import HELD_OUT
 from train.evaluation import details, evaluate, robustness, seeds
+from train.recipes.catalogue import get
+from train.recipes.recipe import VIEW_SIZE, VIEWS, Recipe
 from train.reports import card, compare, publish, robustness_report
+from train.terminal import CACHE, dataset
 from train.training import distillation, fit
 from train.training.run_folder import RunError
 
 
 def count(options: argparse.Namespace) -> int:
     """Audits the data set."""
-    audit.audit(chest_xray.scan(chest_xray.locate(options.data)), options.out)
-    return 0
-
-
-def fit_input_check(options: argparse.Namespace) -> int:
-    """Fits or measures the input check and prints its shares."""
-    dataset = chest_xray.scan(chest_xray.locate(options.data))
-    facts = (
-        input_check_fit.finish(dataset, options.out)
-        if options.test
-        else input_check_fit.run(dataset, options.out, volumes=options.volumes, keep=options.keep)
-    )
-    for side in ("accepted", "refused"):
-        print(f"{side}:")
-        print(
-            "\n".join(
-                f"  {name:44s} {share['share']:7.1%} of {share['images']}"
-                for name, share in facts[side].items()
-            )
-        )
+    audit.audit(dataset(options), options.out)
     return 0
 
 
 def train(options: argparse.Namespace) -> int:
-    """Trains one variant or all, and makes their bundles."""
-    chosen = [recipes.get(variant, options.recipe) for variant in options.variants]
-    if options.epochs is not None:
-        if options.epochs < 1:
-            raise RunError(f"--epochs must be 1 or more, got {options.epochs}.")
-        chosen = [
-            dataclasses.replace(
-                recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)
-            )
-            for recipe in chosen
-        ]
-    suffix = ""
-    if options.seed is not None:
-        chosen = [dataclasses.replace(recipe, seed=options.seed) for recipe in chosen]
-        suffix = f"-{options.seed}"
-    if options.out and len(chosen) > 1:
-        folders = [options.out / f"{recipe.variant}-{recipe.name}" for recipe in chosen]
-    else:
-        folders = [
-            options.out or Path("runs") / f"{recipe.variant}-{recipe.name}{suffix}"
-            for recipe in chosen
-        ]
-    homes = (
-        [
-            options.push if len(chosen) == 1 else f"{options.push}/pneumonia-xray-{recipe.variant}"
-            for recipe in chosen
-        ]
+    """Trains variants, and makes their bundles."""
+    variants = list(CATALOGUE) if "all" in options.variants else options.variants
+    chosen = [_changed(get(variant, options.recipe), options) for variant in variants]
+    several, suffix = len(chosen) > 1, "" if options.seed is None else f"-{options.seed}"
+    folders = [
+        options.out
+        if options.out and not several
+        else (options.out or Path("runs")) / f"{recipe.variant}-{recipe.name}{suffix}"
+        for recipe in chosen
+    ]
+    homes = [
+        f"{options.push}/pneumonia-xray-{recipe.variant}" if several else options.push
+        for recipe in chosen
         if options.push
-        else []
-    )
+    ]
     for home in homes:
         # Before the hours of training, not after them.
         if not is_repo_name(home):
             raise HubError(
                 f"--push names {home!r}, which is no repository; expected"
-                f" {'NAMESPACE' if len(chosen) > 1 else 'NAMESPACE/NAME'}.",
+                f" {'NAMESPACE' if several else 'NAMESPACE/NAME'}.",
                 "name",
             )
-    dataset = chest_xray.scan(chest_xray.locate(options.data))
+    found = dataset(options)
     for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
         fit.fit(
             recipe,
-            dataset,
+            found,
             folder,
             resume=options.resume,
             precision=options.precision,
             imagenet_weights=options.imagenet_weights,
-            pool=options.pool,
+            pool=options.pool if recipe.teacher_weight or not several else None,
             skip_corrupt=options.skip_corrupt,
         )
-        made = _finished(recipe, folder, dataset, options.skip_corrupt)
+        made = _finished(recipe, folder, found, options.skip_corrupt)
         if homes:
             print(publish.push(made, homes[index]))
     return 0
 
 
-def _finished(
-    recipe: recipes.Recipe, folder: Path, dataset: chest_xray.Dataset, skip_corrupt: bool
-) -> Path:
-    made = evaluate.assemble(recipe, folder, dataset, skip_corrupt=skip_corrupt)
+def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    if options.epochs is not None:
+        recipe = dataclasses.replace(
+            recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)
+        )
+    return recipe if options.seed is None else dataclasses.replace(recipe, seed=options.seed)
+
+
+def _finished(recipe: Recipe, folder: Path, found: Dataset, skip_corrupt: bool) -> Path:
+    made = evaluate.assemble(recipe, folder, found, skip_corrupt=skip_corrupt)
     try:
         (made / "README.md").write_text(card.render(made), encoding="utf-8")
     except ReleaseError as error:
@@ -119,19 +95,13 @@ def _finished(
 
 def distil_views(options: argparse.Namespace) -> int:
     """Makes a teacher's pool."""
-    if not 0 <= options.marked <= 1:
-        raise RunError(
-            f"--marked is a share of the views and lies in 0 to 1, got {options.marked:g}."
-        )
-    dataset, out = chest_xray.scan(chest_xray.locate(options.data)), options.out
-    policy = dataclasses.replace(recipes.VIEWS, letters=options.marked, collimate=options.marked)
     distillation.make(
         options.bundle,
-        dataset,
-        out,
-        policy=policy,
+        dataset(options),
+        options.out,
+        policy=dataclasses.replace(VIEWS, letters=options.marked, collimate=options.marked),
         views=options.views,
-        size=recipes.VIEW_SIZE,
+        size=VIEW_SIZE,
         precision=options.precision,
         skip_corrupt=options.skip_corrupt,
     )
@@ -192,46 +162,49 @@ def push_space(options: argparse.Namespace) -> int:
 def evaluate_bundle(options: argparse.Namespace) -> int:
     """Measures a bundle anew; 1 where its own figures are not confirmed."""
     spec = bundle.read_model_spec(options.bundle)
-    out = options.out or Path("runs/evaluation") / spec.variant
-    dataset = chest_xray.scan(chest_xray.locate(options.data))
+    out, found = options.out or Path("runs/evaluation") / spec.variant, dataset(options)
     measured = evaluate.evaluate(
-        options.bundle, dataset, out, cache=Path("runs/cache"), skip_corrupt=options.skip_corrupt
+        options.bundle, found, out, cache=CACHE, skip_corrupt=options.skip_corrupt
     )
     print(f"{evaluate.table(measured)}\nTables and pictures: {out}")
-    if spec.data.get("fingerprint") != dataset.fingerprint:
+    if spec.data.get("fingerprint") != found.fingerprint:
         print(
             "The bundle's own metrics.json was measured on another copy of the data; the two are"
             " not compared."
         )
         return 0
-    found = evaluate.differences(bundle.read_metrics(options.bundle), measured)
+    differences = evaluate.differences(bundle.read_metrics(options.bundle), measured)
     print(
-        "\n".join(["The bundle's metrics.json is not confirmed:", *found])
-        if found
+        "\n".join(["The bundle's metrics.json is not confirmed:", *differences])
+        if differences
         else "The bundle's metrics.json is confirmed."
     )
-    return 1 if found else 0
+    return 1 if differences else 0
 
 
 def calibrate_bundles(options: argparse.Namespace) -> int:
     """Places temperature and thresholds anew and measures the bundles with them."""
-    dataset = chest_xray.scan(chest_xray.locate(options.data))
-    cache, same = Path("runs/cache"), evaluate.identical(dataset)
-    for folder in options.bundles:
-        before = bundle.read_model_spec(folder).temperature
-        if options.ask or not (folder / details.COPIES).is_file():
-            spec = evaluate.calibrate(
-                folder, dataset, cache=cache, skip_corrupt=options.skip_corrupt
+    before = {folder: bundle.read_model_spec(folder) for folder in options.bundles}
+    for folder, spec in before.items():
+        if spec.recipe.get("validation") != HELD_OUT:
+            raise RunError(
+                f"{folder} was trained by a recipe that holds no patients out; its threshold is"
+                " fixed beforehand."
             )
-        else:
-            spec = evaluate.place(folder, same)
+    found = dataset(options)
+    same = evaluate.identical(found)
+    for folder, spec in before.items():
+        asked = options.ask or not (folder / details.COPIES).is_file()
+        now = (
+            evaluate.calibrate(folder, found, cache=CACHE, skip_corrupt=options.skip_corrupt)
+            if asked
+            else evaluate.place(folder, same)
+        )
         # At the temperature that the tables of predictions were written with they say it all.
         measured = (
-            evaluate.measured(folder, folder, same)
-            if spec.temperature == before and not options.ask
-            else evaluate.evaluate(
-                folder, dataset, folder, cache=cache, skip_corrupt=options.skip_corrupt
-            )
+            evaluate.evaluate(folder, found, folder, cache=CACHE, skip_corrupt=options.skip_corrupt)
+            if asked or now.temperature != spec.temperature
+            else evaluate.measured(folder, folder, same)
         )
         print(f"{folder}\n{evaluate.table(measured)}")
     return 0
@@ -239,17 +212,15 @@ def calibrate_bundles(options: argparse.Namespace) -> int:
 
 def robustness_bundles(options: argparse.Namespace) -> int:
     """Measures bundles under robustness."""
-    if options.limit is not None and options.limit < 2:
-        raise RunError(f"--limit must be 2 or more, got {options.limit}.")
     specs = [bundle.read_model_spec(folder) for folder in options.bundles]
-    dataset = chest_xray.scan(chest_xray.locate(options.data))
+    found = dataset(options)
     for folder, spec in zip(options.bundles, specs, strict=True):
         out = options.out / spec.variant if options.out else folder
         measured = robustness.measure(
             folder,
-            dataset,
+            found,
             out,
-            cache=Path("runs/cache"),
+            cache=CACHE,
             limit=options.limit,
             skip_corrupt=options.skip_corrupt,
         )
@@ -257,22 +228,25 @@ def robustness_bundles(options: argparse.Namespace) -> int:
     return 0
 
 
-def fit_lungs(options: argparse.Namespace) -> int:
-    """Fits, measures and draws the lung shape."""
-    dataset, cache = chest_xray.scan(chest_xray.locate(options.data)), Path("runs/cache")
-    if not options.keep:
-        lung_atlas.make(dataset, cache=cache)
-    print(
-        json.dumps(
-            lung_atlas.report(dataset, Path("assets/examples"), options.out, cache), indent=1
-        )
-    )
-    return 0
-
-
 def choose_seed(options: argparse.Namespace) -> int:
     """Picks the run that becomes the bundle."""
     print(seeds.write(options.bundles))
+    return 0
+
+
+def install(options: argparse.Namespace) -> int:
+    """Puts a bundle, or the best of several, in the place of the one that has its variant."""
+    chosen = seeds.write(options.bundles) if len(options.bundles) > 1 else options.bundles[0]
+    target = options.models / bundle.read_model_spec(chosen).variant
+    if chosen.resolve() == target.resolve():
+        raise RunError(f"{chosen} is that place already.")
+    partial = target.with_name(f"partial-{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(chosen, partial)
+    if target.is_dir():
+        shutil.rmtree(target)
+    partial.rename(target)
+    print(f"{chosen} is now {target}.")
     return 0
 
 

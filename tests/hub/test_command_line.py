@@ -25,7 +25,7 @@ def typed(*arguments: object, token: str | None = "hf_owner") -> tuple[int, str,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        patch.setattr(baseline, "SEED", recipe)
+        patch.setattr(baseline, "ORIGINAL", recipe)
         if token:
             patch.setenv("HF_TOKEN", token)
         code = main([str(argument) for argument in arguments])
@@ -39,7 +39,10 @@ def probability(source: str | Path, image: Path, **options: object) -> float:
 def test_a_model_is_trained_pushed_and_loaded_by_its_name(hub, client, tiny_dataset, tmp_path):
     code, out, err = client(
         typed,
+        "fit",
         "baseline",
+        "--recipe",
+        "original",
         "--data",
         tiny_dataset,
         "--epochs",

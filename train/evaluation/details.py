@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from pneumonia import bundle
 from pneumonia.classifier import calibrated
 from pneumonia.evidence import Table, outcome
 from pneumonia.model_spec import ModelSpec
 from train.data.chest_xray import named
-from train.evaluation import validation
 from train.evaluation.breakdown import breakdown
 from train.evaluation.calibration import logits
 from train.evaluation.metrics import measure
@@ -145,7 +145,7 @@ def digits(value: float) -> str:
 def _under(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
     counted = outcome(labels, probabilities, threshold)
     return {
-        "auc": validation.auc(labels, probabilities),
+        "auc": float(roc_auc_score(labels, probabilities)),
         "recall": (counted.ill - counted.missed) / counted.ill,
         "specificity": (counted.healthy - counted.false_alarms) / counted.healthy,
     }

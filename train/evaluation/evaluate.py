@@ -25,7 +25,7 @@ from train.evaluation import details, plots, validation
 from train.evaluation.breakdown import patients_of
 from train.evaluation.calibration import Answers, calibrated_spec
 from train.evaluation.metrics import measure
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 from train.training import fit
 from train.training import run_folder as run_folders
 from train.training.run_folder import write_atomically
@@ -100,6 +100,8 @@ def measured(
     copies = details.read_copies(folder) if (folder / details.COPIES).is_file() else None
     found = details.of(spec, splits, tables, duplicates, copies)
     bundle.write_metrics(out, metrics, spec, found)
+    if (out / bundle.CHECKSUMS).is_file():
+        bundle.seal(out)
     return metrics
 
 
@@ -257,6 +259,8 @@ def place(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
     write_atomically(
         folder / bundle.MODEL_SPEC, lambda file: file.write_text(spec.to_json(), encoding="utf-8")
     )
+    if (folder / bundle.CHECKSUMS).is_file():
+        bundle.seal(folder)
     return spec
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from pneumonia import radiograph
@@ -23,7 +24,6 @@ from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, Corruption
 from train.data.chest_xray import Dataset, Item, load
 from train.data.folds import HELD_OUT, groups_of, items_of
-from train.evaluation import metrics
 from train.training.run_folder import write_atomically
 
 # uint8 (N, H, W) to a probability of PNEUMONIA each, (N,).
@@ -187,7 +187,7 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         ``clean_specificity`` and ``pooled_specificity`` at the threshold that 98% of the pneumonias
         reach, clean and in the heap.
     """
-    aucs = {name: auc(labels, values) for name, values in found.items()}
+    aucs = {name: float(roc_auc_score(labels, values)) for name, values in found.items()}
     corrupted = {name: value for name, value in aucs.items() if name != CLEAN} or aucs
     worst = min(corrupted, key=lambda name: corrupted[name])
     heap, heap_labels = np.concatenate(list(found.values())), np.tile(labels, len(found))
@@ -197,7 +197,7 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         "mean_auc": float(np.mean(list(corrupted.values()))),
         "worst_auc": corrupted[worst],
         "worst_name": worst,
-        "pooled_auc": auc(heap_labels, heap),
+        "pooled_auc": float(roc_auc_score(heap_labels, heap)),
         "log_loss": float(
             -np.mean(np.where(heap_labels == 1, np.log(clipped), np.log(1 - clipped)))
         ),
@@ -206,11 +206,6 @@ def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, fl
         else float("nan"),
         "pooled_specificity": specificity_at(heap_labels, heap, _RECALL),
     }
-
-
-def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve; ties count half."""
-    return float(metrics.scores(labels, probabilities, 0.5, np.ones((1, len(labels))))["auc"][0])
 
 
 def specificity_at(labels: np.ndarray, probabilities: np.ndarray, recall: float) -> float:

@@ -18,7 +18,7 @@ so what the source trained with.
 """
 
 from train.augmentation.geometry import Geometry
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 
 ORIGINAL = Recipe(
     variant="augmented",

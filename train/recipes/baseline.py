@@ -15,7 +15,7 @@ ORIGINAL's bundle is the state at epoch 75; the epochs up to 150 show the diverg
 validation, and leave only curves and metrics.
 """
 
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 
 ORIGINAL = Recipe(
     variant="baseline",

@@ -20,7 +20,7 @@ were too few; sixteen are better than eight, most so where the ill are stretched
 healthy taller.
 """
 
-from train.recipes import STRONG, Recipe
+from train.recipes.recipe import STRONG, Recipe
 
 ORIGINAL = Recipe(
     variant="xception",

@@ -27,7 +27,7 @@ from train.augmentation import nuisances
 from train.augmentation.policy import Policy
 from train.data import folds
 from train.data.chest_xray import DataError, Dataset, load
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 from train.training import distillation, network
 from train.training.network import PRECISIONS
 from train.training.run_folder import (

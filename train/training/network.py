@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pneumonia.architectures import CATALOGUE
 from pneumonia.forward import Network
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 from train.training.run_folder import RunError
 
 PRECISIONS = ("float32", "mixed_bfloat16")

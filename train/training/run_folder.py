@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from train.data.chest_xray import Dataset, counts
-from train.recipes import Recipe
+from train.recipes.recipe import Recipe
 
 STATE = "state.keras"
 _FACTS, _HISTORY = "run.json", "history.json"
