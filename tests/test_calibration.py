@@ -172,3 +172,20 @@ def test_nothing_is_calibrated_on_what_cannot_bear_it(
         calibration.Answers(
             np.array(labels), np.arange(2), {name: np.array(values) for name, values in raw.items()}
         )
+
+
+def test_the_plain_view_alone_has_a_temperature_and_thresholds_of_its_own(make_spec) -> None:
+    labels = np.repeat([0, 1], 100)
+    scores = np.concatenate([np.linspace(-6, 1, 100), np.linspace(-1, 8.9, 100)])
+    all_views, plain = (
+        calibration.Answers(labels, np.arange(200), {"clean": sigmoid(factor * scores)})
+        for factor in (1, 2)
+    )
+    spec = make_spec("baseline", (100, 90))
+    assert calibration.calibrated_spec(spec, all_views).single_view is None
+    found = calibration.calibrated_spec(spec, all_views, plain)
+    assert found.single_view is not None
+    assert found.single_view.temperature == pytest.approx(2 * found.temperature, rel=1e-3)
+    assert [point.name for point in found.single_view.operating_points] == [
+        point.name for point in found.operating_points
+    ]

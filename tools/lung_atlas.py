@@ -124,7 +124,7 @@ def islands(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def learn(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Shape:
-    """Mean, modes and cascade from images uint8 ``(H, W)`` and their lungs, bool ``(SIDE, SIDE)``."""
+    """Mean, modes and cascade from images uint8 ``(H, W)`` and lungs, bool ``(SIDE, SIDE)``."""
     rng = np.random.default_rng(_SEED)
     poses = np.array([pose_of(mask) for mask in masks])
     # A signed distance map is measured in the shape's frame, so that big and small chests give the

@@ -52,18 +52,19 @@ REFUSED, REFUSED_CHANGED = 0.003, 0.02
 def run(
     dataset: Dataset, out: Path, *, volumes: Path | None = None, keep: bool = False
 ) -> dict[str, Any]:
-    """Fits the input check anew, measures it, and writes its parameters (``pneumonia/input_check.npz``),
-    ``input_check.json`` and ``input_check.png``.
+    """Fits the input check anew, measures it, and writes its parameters
+    (``pneumonia/input_check.npz``), ``input_check.json`` and ``input_check.png``.
 
-    The test folder is left alone: :func:`finish` measures it, once the input check is as it shall be.
+    The test folder is left alone: :func:`finish` measures it, once the input check is as it shall
+    be.
 
     Args:
         dataset: the X-rays.
         out: folder of the two results; made if need be.
-        volumes: folder with CT volumes, see :func:`tools.input_check.pictures.projected`; what comes of them is
-            only measured.
-        keep: fit nothing; measure the input check that is there, of which there is a ``input_check.json`` in
-            ``out``.
+        volumes: folder with CT volumes, see :func:`tools.input_check.pictures.projected`; what
+            comes of them is only measured.
+        keep: fit nothing; measure the input check that is there, of which there is an
+            ``input_check.json`` in ``out``.
 
     Returns:
         What ``input_check.json`` holds.
@@ -75,8 +76,8 @@ def run(
     if keep:
         if not (out / JSON_NAME).is_file():
             raise DataError(
-                f"There is no {out / JSON_NAME} that says what the input check was fitted on; fit it"
-                " anew, without --keep."
+                f"There is no {out / JSON_NAME} that says what the input check was fitted on; fit"
+                " it anew, without --keep."
             )
         facts["fitted"] = json.loads((out / JSON_NAME).read_text(encoding="utf-8"))["fitted"]
     else:
@@ -110,8 +111,8 @@ def run(
 
 
 def finish(dataset: Dataset, out: Path) -> dict[str, Any]:
-    """Measures the input check that is there on the test folder and adds that to ``input_check.json``. Only for
-    a input check at which nothing will be changed any more.
+    """Measures the input check that is there on the test folder and adds that to
+    ``input_check.json``. Only for an input check at which nothing will be changed any more.
 
     Raises:
         DataError: there is no ``input_check.json`` in ``out``, or it is another input check's.
@@ -120,8 +121,8 @@ def finish(dataset: Dataset, out: Path) -> dict[str, Any]:
     facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if facts.get("parameters") != _digest():
         raise DataError(
-            f"{file} is not there or not of {input_check.PARAMETERS.name} as it is; fit and measure it"
-            " first, without --test."
+            f"{file} is not there or not of {input_check.PARAMETERS.name} as it is; fit and measure"
+            " it first, without --test."
         )
     facts["accepted"] |= {
         name: _share(examined, True) for name, examined in _split(dataset, "test").items()
@@ -138,7 +139,7 @@ def _chosen(dataset: Dataset, name: str, count: int) -> np.ndarray:
 
 
 def _split(dataset: Dataset, name: str) -> dict[str, list[InputCheck]]:
-    """Examines the files of a split; all of them, and its healthy, bacterial and viral ones apart."""
+    """Examines the files of a split: all of them, and its healthy, bacterial and viral apart."""
     items = folds.items_of(dataset, name)
     examined = [input_check.examine(item.path) for item in items]
     parts = {
@@ -396,8 +397,8 @@ def spoiled(copies: np.ndarray) -> dict[str, list[np.ndarray]]:
 
 
 def negatives(copies: np.ndarray) -> list[Picture]:
-    """All that the input check is fitted to refuse: pictures of packages in many parts, drawings, and
-    X-rays of ``copies`` spoiled.
+    """All that the input check is fitted to refuse: pictures of packages in many parts, drawings,
+    and X-rays of ``copies`` spoiled.
     """
     rng = np.random.default_rng(ORIGINAL + 1)
     shipped = [

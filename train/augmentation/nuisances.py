@@ -125,18 +125,18 @@ def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """How far each nuisance, the lungs' framing (:mod:`train.augmentation.framing`), and all together, tell the
-    classes apart.
+    """How far each nuisance, the lungs' framing (:mod:`train.augmentation.framing`), and all
+    together, tell the classes apart.
 
     Args:
         images: uint8 ``(N, H, W)``.
         labels: ``(N,)``, 1 is PNEUMONIA.
 
     Returns:
-        Under each name of :data:`NUISANCES` and of :data:`train.augmentation.framing.FRAMING` the ``auc`` for
-        PNEUMONIA (below one half: the healthy have more of it) and the median of each class, and
-        ``together``, the AUC on images that were not fitted to; empty where a class has fewer than
-        five images.
+        Under each name of :data:`NUISANCES` and of :data:`train.augmentation.framing.FRAMING` the
+        ``auc`` for PNEUMONIA (below one half: the healthy have more of it) and the median of each
+        class, and ``together``, the AUC on images that were not fitted to; empty where a class has
+        fewer than five images.
     """
     if np.bincount(labels, minlength=2).min() < FOLDS:
         return {}

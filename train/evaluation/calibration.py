@@ -22,7 +22,7 @@ import numpy as np
 
 from pneumonia.classifier import calibrated, logits
 from pneumonia.evidence import wilson
-from pneumonia.model_spec import ModelSpec, OperatingPoint
+from pneumonia.model_spec import ModelSpec, OperatingPoint, SingleView
 from train.evaluation.validation import CLEAN
 
 TARGETS = (0.95, 0.98, 0.99)
@@ -78,22 +78,31 @@ class Answers:
         return {name: calibrated(values, self.temperature) for name, values in self.raw.items()}
 
 
-def calibrated_spec(spec: ModelSpec, answers: Answers) -> ModelSpec:
+def calibrated_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:
     """Gives a model spec the temperature, operating points and uncertainty that held-out patients
     support.
 
     Args:
-        spec: of the network that answered; those three fields of it are replaced.
+        spec: of the network that answered; those fields of it are replaced.
         answers: of that network, on patients it did not learn from.
+        single: the same of the plain view alone, where ``answers`` are means of several views.
     """
-    points = operating_points(answers.labels, answers.calibrated[CLEAN])
-    default = next(point for point in points if point.recall_target == DEFAULT)
+    points = _points(answers)
+    quick = None if single is None else SingleView(single.temperature, _points(single))
     return replace(
         spec,
         temperature=answers.temperature,
-        operating_points=(replace(default, name="default"), *points),
-        uncertainty=uncertainty(answers.calibrated, default.threshold),
+        operating_points=points,
+        uncertainty=uncertainty(answers.calibrated, points[0].threshold),
+        single_view=quick,
     )
+
+
+def _points(answers: Answers) -> tuple[OperatingPoint, ...]:
+    """The operating points, ``default`` first."""
+    points = operating_points(answers.labels, answers.calibrated[CLEAN])
+    default = next(point for point in points if point.recall_target == DEFAULT)
+    return (replace(default, name="default"), *points)
 
 
 def patient_weights(groups: np.ndarray) -> np.ndarray:

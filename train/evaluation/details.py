@@ -26,6 +26,8 @@ from train.training.run_folder import write_atomically
 # The raw answers, before any temperature, on validation as it is and under each corruption: the
 # model spec's every number recomputes from it.
 COPIES = "validation_copies.csv"
+# The same for the plain view alone, where an answer is the mean of several.
+SINGLE = "validation_single_view.csv"
 
 
 def of(

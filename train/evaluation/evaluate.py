@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.evidence import read_predictions
 from pneumonia.model_spec import Metrics, ModelSpec, OperatingPoint
+from pneumonia.views import PLAIN
 from train.data.chest_xray import DataError, Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
 from train.evaluation import details, plots, validation
@@ -161,8 +163,8 @@ def assemble(
     model spec, the history and the evaluation.
 
     A recipe that holds patients out is calibrated on them first, and the test folder is then
-    measured once. Of a recipe that repeats the source's procedure, where the run went on after that
-    epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
+    measured once. Of a recipe that repeats the original notebook's procedure, where the run went
+    on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
 
     Raises:
         RunError: the run kept no weights of that epoch.
@@ -204,8 +206,9 @@ def unmeasured(
 def calibrate(
     folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False
 ) -> ModelSpec:
-    """Gives a bundle's model spec what validation supports (see :mod:`train.evaluation.calibration`), and leaves
-    the answers it was read from in ``validation_copies.csv``.
+    """Gives a bundle's model spec what validation supports (see
+    :mod:`train.evaluation.calibration`), and leaves the answers it was read from in
+    ``validation_copies.csv``.
 
     The patients are those that its recipe holds out. Nothing of the test folder is looked at, and
     what the bundle was calibrated to before has no effect.
@@ -230,13 +233,18 @@ def calibrate(
         raise DataError(
             "The patients held out are all of one class; to calibrate on them, both are needed."
         )
-    found = validation.answers(classifier.raw, prepared)
-    details.write_copies(folder, [item.relative for item in prepared.items], found)
+    names = [item.relative for item in prepared.items]
+    details.write_copies(folder, names, validation.answers(classifier.raw, prepared))
+    (folder / details.SINGLE).unlink(missing_ok=True)
+    if len(classifier.spec.views) > 1:
+        alone = validation.answers(partial(classifier.raw, names=(PLAIN,)), prepared)
+        details.write_table(folder / details.SINGLE, names, alone)
     return place(folder, identical(dataset))
 
 
 def placed(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
-    """A bundle's model spec with what the answers in its ``validation_copies.csv`` support.
+    """A bundle's model spec with what the answers in its ``validation_copies.csv`` support, and of
+    the plain view alone those in its ``validation_single_view.csv`` where there is one.
 
     Args:
         folder: the bundle, which stays as it is.
@@ -246,9 +254,14 @@ def placed(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
         FileNotFoundError: it holds no such answers.
         BundleError, ModelSpecError: the bundle cannot be read.
     """
-    names, labels, raw = details.read_copies(folder)
-    answers = Answers(labels, patients_of(names, duplicates), raw)
-    return calibrated_spec(bundle.read_model_spec(folder), answers)
+    same = list(duplicates)
+
+    def answers(table: str) -> Answers:
+        names, labels, raw = details.read_table(folder / table)
+        return Answers(labels, patients_of(names, same), raw)
+
+    single = answers(details.SINGLE) if (folder / details.SINGLE).is_file() else None
+    return calibrated_spec(bundle.read_model_spec(folder), answers(details.COPIES), single)
 
 
 def place(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
@@ -287,7 +300,7 @@ def _write_bundle(
         held_out[:: -(-len(held_out) // _ROUNDING_SAMPLE)], recipe.input_size, skip_corrupt=True
     )
     until = [row for row in history if row["epoch"] <= epoch]
-    # A threshold fixed beforehand is the source's; where patients are held out, it is read from
+    # A threshold fixed beforehand is the notebook's; where patients are held out, it is read from
     # their answers.
     settings = {
         name: value

@@ -82,7 +82,7 @@ def roc(title: str, labels: np.ndarray, probabilities: np.ndarray, metrics: Metr
 def precision_recall(
     title: str, labels: np.ndarray, probabilities: np.ndarray, metrics: Metrics
 ) -> Figure:
-    """Precision against recall, with the operating point and the share of PNEUMONIA as the floor."""
+    """Precision against recall, with the operating point and the share of PNEUMONIA as floor."""
     figure, axes = _square(
         f"{title}: precision and recall on {metrics.split}, {metrics.images} images"
     )

@@ -146,8 +146,8 @@ def picture(values: Mapping[str, Any]) -> Figure:
         CATALOGUE[values["variant"]].title if values["variant"] in CATALOGUE else values["variant"]
     )
     drawn.suptitle(
-        f"{title}, recipe {values['recipe']}: {len(runs)} seeds; filled: the bundle, chosen on held-out"
-        " patients; dotted: the mean",
+        f"{title}, recipe {values['recipe']}: {len(runs)} seeds; filled: the bundle, chosen on"
+        " held-out patients; dotted: the mean",
         fontsize=10,
     )
     return drawn

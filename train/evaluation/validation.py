@@ -62,8 +62,8 @@ def copies(
     limit: int | None = None,
     skip_corrupt: bool = False,
 ) -> Copies:
-    """Corrupts the images of a split at the published size, 224 x 224, from which a classifier draws
-    its views, and brings the copies to another size where that is asked for.
+    """Corrupts the images of a split at the published size, 224 x 224, from which a classifier
+    draws its views, and brings the copies to another size where that is asked for.
 
     Args:
         dataset: the data.

@@ -1,15 +1,14 @@
 """Baseline CNN.
 
-    python -m train baseline                        150 epochs; float32 20 s an epoch on two cores
-    (50 min), mixed_bfloat16 12 s (30 min) expect                                          training
-    accuracy near 1; on the test folder about 74%, recall near 1, specificity near a third
+    python -m train fit baseline --recipe original
+        150 epochs; float32 20 s an epoch on two cores (50 min), mixed_bfloat16 12 s (30 min).
+        Expect a training accuracy near 1; on the test folder about 74%, recall near 1, specificity
+        near a third.
 
-    python -m train distil runs/xception-best/bundle --views 20
-    python -m train baseline --recipe best --pool runs/pool --precision mixed_bfloat16
-                                                    120 epochs of 4,470 views with Xception's
-                                                    answers; 10 s an epoch on two idle cores
-    expect                                          on held-out patients an AUC of about .997, on
-    average .994 under corruption, .996 marked
+    python -m train distil assets/models/xception --views 20
+    python -m train fit baseline --pool runs/pool --precision mixed_bfloat16
+        120 epochs of 4,470 views with Xception's answers; 10 s an epoch on two idle cores.
+        Expect an AUC of about .997 on held-out patients, on average .994 under corruption.
 
 ORIGINAL's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and
 validation, and leave only curves and metrics.
@@ -25,7 +24,10 @@ ORIGINAL = Recipe(
     keep_epoch=75,
     optimizer="sgd",
     learning_rate=0.01,
-    note="The source's procedure: no augmentation, its 16-image validation folder, threshold 0.5.",
+    note=(
+        "The original notebook's procedure: no augmentation, its 16-image validation folder,"
+        " threshold 0.5."
+    ),
 )
 
 IMPROVED = Recipe(
@@ -44,7 +46,7 @@ IMPROVED = Recipe(
     nuisance_reweighting=True,
     validation="held-out",
     note=(
-        "The same network, taught by IMPROVED's Xception on strongly altered views; chosen on held-out"
-        " patients under corruption."
+        "The same network, taught by IMPROVED's Xception on strongly altered views; chosen on"
+        " held-out patients under corruption."
     ),
 )

@@ -59,8 +59,8 @@ class Recipe:
             random draw.
         augmentation: what happens to training images at random, or None.
         frozen_body: train only the head, on features of the body that are computed once.
-        threshold: the operating point the original notebook used: a probability of PNEUMONIA at or above it is
-            called PNEUMONIA.
+        threshold: the operating point the original notebook used: a probability of PNEUMONIA at or
+            above it is called PNEUMONIA.
         validation: the split whose curves are drawn and choices are made on; ``val`` is the
             original notebook's folder of 16 images, ``held-out`` a fold of the train folder, which
             is then not learned from.

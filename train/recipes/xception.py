@@ -1,23 +1,21 @@
-"""Xception, pre-trained on ImageNet: frozen under a small head (ORIGINAL), or trained whole on strongly
-altered images (IMPROVED).
+"""Xception, pre-trained on ImageNet: frozen under a small head (ORIGINAL), or trained whole on
+strongly altered images (IMPROVED).
 
-    python -m train xception                        20 epochs on features computed once; 5 to 10 min
-    on two cores expect                                          on the test folder about 79%
-    accuracy, recall near 1, specificity near a half
+    python -m train fit xception --recipe original
+        20 epochs on features computed once; 5 to 10 min on two cores.
+        Expect about 79% accuracy on the test folder, recall near 1, specificity near a half.
 
-    python -m train xception --recipe best --precision mixed_bfloat16
-                                                    16 epochs of 4,470 images; less than 2 min an
-                                                    epoch on two idle cores with bfloat16
-    expect                                          on held-out patients an AUC above .99, and
-    hardly less under any corruption
+    python -m train fit xception --precision mixed_bfloat16
+        16 epochs of 4,470 images; less than 2 min an epoch on two idle cores with bfloat16.
+        Expect an AUC above .99 on held-out patients, and hardly less under any corruption.
 
-ORIGINAL's input is 224 pixels a side: the size of the published files, so nothing is resampled. IMPROVED
-learns from views of 128 pixels, whose crops magnify by a fifth on average, and is asked about whole
-pictures of 160, in which lungs then are as large as it knows them. Images are drawn against
-nuisances (train/augmentation/nuisances.py): those whose sharpness, exposure or margins are unusual for their class
-come up to eight times as often. With letters and shut margins in three of ten views eight epochs
-were too few; sixteen are better than eight, most so where the ill are stretched wider and the
-healthy taller.
+ORIGINAL's input is 224 pixels a side: the size of the published files, so nothing is resampled.
+IMPROVED learns from views of 128 pixels, whose crops magnify by a fifth on average, and is asked
+about whole pictures of 160, in which lungs then are as large as it knows them. Images are drawn
+against nuisances (train/augmentation/nuisances.py): those whose sharpness, exposure or margins are
+unusual for their class come up to eight times as often. With letters and shut margins in three of
+ten views eight epochs were too few; sixteen are better than eight, most so where the ill are
+stretched wider and the healthy taller.
 """
 
 from train.recipes.recipe import STRONG, Recipe
@@ -32,8 +30,8 @@ ORIGINAL = Recipe(
     learning_rate=0.001,
     frozen_body=True,
     note=(
-        "The source's procedure: frozen ImageNet features, its 16-image validation folder,"
-        " threshold 0.5."
+        "The original notebook's procedure: frozen ImageNet features, its 16-image validation"
+        " folder, threshold 0.5."
     ),
 )
 

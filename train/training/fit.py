@@ -69,8 +69,8 @@ def fit(
         precision: Keras dtype policy, ``float32`` or ``mixed_bfloat16``; variables are float32 in
             both.
         imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet.
-        pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for a recipe that
-            learns from them.
+        pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for
+            a recipe that learns from them.
         skip_corrupt: leave undecodable images out instead of stopping.
         on_epoch: called with each finished epoch's number, after its state is on disk.
 

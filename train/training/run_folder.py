@@ -140,7 +140,7 @@ def run_facts(run_folder: Path) -> dict[str, Any]:
     """
     if not (run_folder / _FACTS).is_file():
         raise RunError(
-            f"{run_folder} holds no {_FACTS}; give the folder of a run, such as runs/xception-best."
+            f"{run_folder} holds no {_FACTS}; give the folder of a run, such as runs/xception-improved."
         )
     return json.loads((run_folder / _FACTS).read_text())
 
