@@ -134,7 +134,10 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
         image.mode,
         frames_of(image),
     )
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    # Turning it is a copy, even where there is nothing to turn.
+    if orientation_of(image) > 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode == "LAB":
         raise UnreadableImage(
             f"{name} is in the LAB colour space, which cannot be read here; save it as grey or RGB."
