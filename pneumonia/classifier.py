@@ -165,16 +165,21 @@ class PneumoniaClassifier:
         *,
         push_to_hub: bool = False,
         repo_id: str | None = None,
+        token: str | None = None,
         **options: Any,
     ) -> hub.Published | None:
         """Copies the bundle, evidence and card included, to ``folder``; byte for byte, so that its
         sha256 stays what the metrics were measured on.
 
+        Of a model from the Hub, what prediction did not need is fetched first; where the Hub cannot
+        be reached it is left out, with a warning in the log.
+
         Args:
             folder: made if need be.
             push_to_hub: also publish it, as :meth:`push_to_hub` does.
             repo_id: ``namespace/name`` to publish to.
-            options: of :meth:`push_to_hub`.
+            token: the saved one if None.
+            options: others of :meth:`push_to_hub`.
 
         Returns:
             The addresses of repository and commit where it was published, else None.
@@ -187,8 +192,17 @@ class PneumoniaClassifier:
             raise ValueError("Give repo_id, namespace/name, with push_to_hub=True.")
         if options and not push_to_hub:
             raise TypeError(f"{', '.join(options)}: for push_to_hub=True only.")
-        shutil.copytree(self._of_bundle(), folder, dirs_exist_ok=True)
-        return self.push_to_hub(repo_id, **options) if push_to_hub and repo_id else None
+        try:
+            source = self._whole(token)
+        except hub.HubError as error:
+            if error.reason not in ("network", "offline"):
+                raise
+            _log.warning("%s Tables, pictures and card are not in %s.", error, folder)
+            source = self._of_bundle()
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        if push_to_hub and repo_id:
+            return self.push_to_hub(repo_id, token=token, **options)
+        return None
 
     def push_to_hub(
         self,
@@ -198,6 +212,7 @@ class PneumoniaClassifier:
         private: bool | None = None,
         create_pr: bool = False,
         revision: str | None = None,
+        replace: bool = False,
         token: str | None = None,
     ) -> hub.Published:
         """Publishes the bundle, evidence and card included, in one commit; the repository is made
@@ -211,6 +226,7 @@ class PneumoniaClassifier:
             private: make it a private repository.
             create_pr: open a pull request with that commit instead of changing the branch.
             revision: a branch, made if need be; the main branch if None.
+            replace: publish over a model of another variant.
             token: the saved one if None.
 
         Returns:
@@ -224,10 +240,11 @@ class PneumoniaClassifier:
             HubError: the Hub cannot be reached or does not accept it.
         """
         return release.publish(
-            self._of_bundle(),
+            self._whole(token),
             repo_id,
             private=bool(private),
             create_pr=create_pr,
+            replace=replace,
             revision=revision,
             token=token,
             message=commit_message,
@@ -494,6 +511,12 @@ class PneumoniaClassifier:
                 f" got {views}."
             )
         return self.spec.single_view
+
+    def _whole(self, token: str | None) -> Path:
+        folder = self._of_bundle()
+        if self.repo and self.commit:
+            hub.complete(hub.Snapshot(folder, self.repo, self.commit), token=token)
+        return folder
 
     def _of_bundle(self) -> Path:
         if self.folder is None:

@@ -171,6 +171,9 @@ class Weights:
             HubError: it cannot be had, is refused, or has not come within the time; then it goes on
                 in the background, and asking again will find it.
         """
+        # It may have been pasted as an address.
+        if named := hub.parse_name(repo):
+            repo, revision = named[0], revision or named[1]
         try:
             snapshot = self._ask(repo, revision, False)
             origin = _from_hub(snapshot, revision)

@@ -24,6 +24,7 @@ from pneumonia import (
     UnknownOperatingPoint,
     UnreadableImage,
     bundle,
+    hub,
     locations,
 )
 from pneumonia.architectures import CATALOGUE
@@ -404,3 +405,36 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         PneumoniaClassifier.from_pretrained(tmp_path / "absent")
     with pytest.raises(bundle.BundleError, match="is no model bundle"):
         PneumoniaClassifier.from_pretrained(Path(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("me/lungs", ("me/lungs", None)),
+        (" me/lungs\n", ("me/lungs", None)),
+        ("hf://me/lungs", ("me/lungs", None)),
+        ("hf://me/lungs@v1", ("me/lungs", "v1")),
+        ("https://huggingface.co/me/lungs", ("me/lungs", None)),
+        ("huggingface.co/me/lungs/", ("me/lungs", None)),
+        ("https://hf.co/me/lungs?library=keras", ("me/lungs", None)),
+        ("https://huggingface.co/me/lungs/tree/main", ("me/lungs", "main")),
+        ("https://huggingface.co/me/lungs/blob/main/README.md", ("me/lungs", "main")),
+        ("https://huggingface.co/me/lungs/tree/refs%2Fpr%2F1", ("me/lungs", "refs/pr/1")),
+        ("https://huggingface.co/spaces/me/lungs", None),
+        ("https://huggingface.co/me", None),
+        ("https://example.org/me/lungs", None),
+        ("hf://datasets/me/lungs", None),
+        ("assets/models/xception", None),
+        ("/tmp/lungs", None),
+        ("", None),
+        (None, None),
+        (Path("me/lungs"), None),
+    ],
+)
+def test_a_repository_is_read_from_whatever_names_it(text, expected):
+    assert hub.parse_name(text) == expected
+
+
+def test_two_revisions_at_once_are_refused():
+    with pytest.raises(ValueError, match="v1"):
+        PneumoniaClassifier.from_pretrained("hf://me/lungs@v1", revision="v2")

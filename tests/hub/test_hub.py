@@ -154,6 +154,46 @@ def save(repo: str, cache_dir: Path, target: Path) -> None:
     PneumoniaClassifier.from_pretrained(repo, cache_dir=cache_dir).save_pretrained(target)
 
 
+def test_a_download_is_saved_whole_and_published_again_under_another_name(
+    hub, client, evaluated, cache, tmp_path
+):
+    client(publish.push, evaluated, "me/first", token=OWNER)
+    sent = client(save_and_push, "me/first", cache, tmp_path / "copy", "me/second")
+    assert re.fullmatch("[0-9a-f]{40}", sent.commit)
+    names = {path.name for path in evaluated.iterdir()}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} >= names | {"README.md"}
+    assert client(described, "me/second", cache) == ("me/second", sent.commit)
+
+
+def save_and_push(repo: str, cache_dir: Path, target: Path, other: str) -> hub.Published | None:
+    classifier = PneumoniaClassifier.from_pretrained(repo, cache_dir=cache_dir)
+    return classifier.save_pretrained(target, push_to_hub=True, repo_id=other, token=OWNER)
+
+
+def described(repo: str, cache_dir: Path) -> tuple[str | None, str | None]:
+    classifier = PneumoniaClassifier.from_pretrained(repo, cache_dir=cache_dir)
+    assert repo in repr(classifier)
+    return classifier.repo, classifier.commit
+
+
+def test_a_name_may_be_pasted_as_the_hub_shows_it(hub, client, whole, cache):
+    sent = client(push_raw, "me/pasted", whole)
+    for name in (
+        "hf://me/pasted",
+        f"hf://me/pasted@{sent.commit}",
+        f"{hub.endpoint}/me/pasted",
+        f"{hub.endpoint}/me/pasted/tree/main",
+        f"{hub.endpoint}/me/pasted/blob/{sent.commit}/README.md",
+    ):
+        assert client(described_as, name, cache) == ("me/pasted", sent.commit)
+    assert client(reason, probability, "hf://me/pasted@gone", cache_dir=cache)[0] == "revision"
+
+
+def described_as(name: str, cache_dir: Path) -> tuple[str | None, str | None]:
+    classifier = PneumoniaClassifier.from_pretrained(name, cache_dir=cache_dir)
+    return classifier.repo, classifier.commit
+
+
 # --- refusals
 # -------------------------------------------------------------------------------------------------------------------------
 def test_what_does_not_exist_and_who_may_not_see_it(hub, client, whole, cache):
