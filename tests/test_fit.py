@@ -22,11 +22,12 @@ from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
 from train.augmentation.geometry import Geometry
 from train.data.chest_xray import DataError, Dataset, counts, load, scan
+from train.files import write_atomically
 from train.recipes.catalogue import get
 from train.recipes.recipe import Recipe
 from train.training import network
 from train.training.fit import Batches, at_epoch, fit
-from train.training.run_folder import RunError, history_of, run_facts, write_atomically
+from train.training.run_folder import RunError, history_of, run_facts
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EPOCHS, KEPT, STOPPED = 16, 15, 5

@@ -22,7 +22,7 @@ from pneumonia.evidence import Condition, Robustness, read_robustness
 from pneumonia.model_spec import Estimate, ModelSpec
 from pneumonia.radiograph import Radiograph
 from train.data.chest_xray import Dataset, Item
-from train.evaluation import details, evaluate, robustness
+from train.evaluation import details, evaluate, robustness, robustness_plot
 from train.reports import robustness_report
 
 
@@ -204,15 +204,15 @@ class TestTable:
         assert {row.count("|") for row in rows[2:]} == {7}
 
     def test_the_biggest_loss(self) -> None:
-        assert robustness_report.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
-        assert robustness_report.biggest_loss(report(hidden=0.5, dark=0.55)).name == "lungs hidden"
+        assert robustness_plot.biggest_loss(report(hidden=0.6, dark=0.55)).name == "darker"
+        assert robustness_plot.biggest_loss(report(hidden=0.5, dark=0.55)).name == "lungs hidden"
 
     def test_inversion_is_no_loss_worth_marking(self) -> None:
         whole = report(hidden=0.5)
         inverted = Condition("inverted", "inverted", "exposure")
         split = {**whole.figures["test"], "inverted": figures(0.1)}
         assert (
-            robustness_report.biggest_loss(
+            robustness_plot.biggest_loss(
                 replace(
                     whole,
                     conditions=(*whole.conditions, inverted),
@@ -224,7 +224,7 @@ class TestTable:
 
 
 def test_the_chart_marks_the_biggest_loss() -> None:
-    chart = robustness_report.picture(report(dark=0.55))
+    chart = robustness_plot.picture(report(dark=0.55))
     labels = chart.axes[0].get_yticklabels()
     assert [label.get_text() for label in labels if label.get_fontweight() == "bold"] == [
         "title of darker"

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from pneumonia.architectures import CATALOGUE
 from train import terminal
+from train.files import write_atomically
 from train.recipes.catalogue import get
-from train.training.run_folder import RunError, write_atomically
+from train.training.run_folder import RunError
 
 NOTE = "pipeline.json"
 # Whose bundle answers for the views that recipes with a teacher learn from.

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import lungs
-from train.training.run_folder import write_atomically
+from train.files import write_atomically
 
 FRAMING = ("lungs' width over height", "lungs' size")
 

@@ -21,7 +21,7 @@ from train.data.chest_xray import named
 from train.evaluation.breakdown import breakdown
 from train.evaluation.calibration import logits
 from train.evaluation.metrics import measure
-from train.training.run_folder import write_atomically
+from train.files import write_atomically
 
 # The raw answers, before any temperature, on validation as it is and under each corruption: the
 # model spec's every number recomputes from it.

@@ -27,10 +27,10 @@ from train.evaluation import details, plots, validation
 from train.evaluation.breakdown import patients_of
 from train.evaluation.calibration import Answers, calibrated_spec
 from train.evaluation.metrics import measure
+from train.files import write_atomically
 from train.recipes.recipe import Recipe
 from train.training import fit
 from train.training import run_folder as run_folders
-from train.training.run_folder import write_atomically
 
 HISTORY = "history.csv"
 # Images that the float16 rounding of the weights is measured on.
@@ -164,7 +164,8 @@ def assemble(
 
     A recipe that holds patients out is calibrated on them first, and the test folder is then
     measured once. Of a recipe that repeats the original notebook's procedure, where the run went
-    on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without weights.
+    on after that epoch, ``run_folder/last-epoch`` gets the evaluation of its last one too, without
+    weights.
 
     Raises:
         RunError: the run kept no weights of that epoch.

@@ -27,7 +27,7 @@ from pneumonia.radiograph import Radiograph
 from train.data.chest_xray import DataError, Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
 from train.evaluation import details, metrics, validation
-from train.reports.robustness_report import FIGURES, PICTURE_NAME, picture
+from train.evaluation.robustness_plot import FIGURES, PICTURE_NAME, picture
 
 SPLITS = (HELD_OUT, "test")
 # So many recorded answers are asked for again before the rest is believed, and so far may they be

@@ -18,7 +18,7 @@ from pneumonia.classifier import calibrated
 from pneumonia.release import FIGURES
 from train.evaluation import details, validation
 from train.evaluation.plots import BLUE, GREY, ORANGE
-from train.training.run_folder import write_atomically
+from train.files import write_atomically
 
 SEEDS, PICTURE = "seeds.json", "seeds.png"
 _MERIT = "selection_score"

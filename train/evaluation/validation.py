@@ -24,7 +24,7 @@ from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, Corruption
 from train.data.chest_xray import Dataset, Item, load
 from train.data.folds import HELD_OUT, groups_of, items_of
-from train.training.run_folder import write_atomically
+from train.files import write_atomically
 
 # uint8 (N, H, W) to a probability of PNEUMONIA each, (N,).
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]

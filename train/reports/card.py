@@ -15,6 +15,7 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.evidence import PREDICTIONS, read_result
 from pneumonia.model_spec import Metrics, ModelSpec
 from pneumonia.release import FIGURES, check_card, check_metrics
+from train.evaluation import robustness_plot
 from train.reports import compare, robustness_report, tables
 from train.reports.markdown import figure, fill, per_hundred, table
 
@@ -139,7 +140,7 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         chosen,
         _borne_out(folder),
         robustness_report.lungs(found) if found else "",
-        _picture(folder, robustness_report.PICTURE_NAME, "AUC, recall and specificity when"
+        _picture(folder, robustness_plot.PICTURE_NAME, "AUC, recall and specificity when"
                  " pictures are altered"),
     ]  # fmt: skip
     return "\n\n".join(filter(None, rest))

@@ -27,8 +27,9 @@ from pneumonia.classifier import PneumoniaClassifier
 from train.augmentation.policy import Policy
 from train.data import folds
 from train.data.chest_xray import Dataset, load
+from train.files import write_atomically
 from train.training import network
-from train.training.run_folder import RunError, write_atomically
+from train.training.run_folder import RunError
 
 _FACTS = "pool.json"
 

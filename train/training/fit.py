@@ -27,6 +27,7 @@ from train.augmentation import nuisances
 from train.augmentation.policy import Policy
 from train.data import folds
 from train.data.chest_xray import DataError, Dataset, load
+from train.files import write_atomically
 from train.recipes.recipe import Recipe
 from train.training import distillation, network
 from train.training.network import PRECISIONS
@@ -38,7 +39,6 @@ from train.training.run_folder import (
     note,
     open_run,
     run_facts,
-    write_atomically,
     write_history,
 )
 

@@ -8,12 +8,13 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from train.data.chest_xray import Dataset, counts
+from train.files import write_atomically
 from train.recipes.recipe import Recipe
 
 STATE = "state.keras"
@@ -140,7 +141,8 @@ def run_facts(run_folder: Path) -> dict[str, Any]:
     """
     if not (run_folder / _FACTS).is_file():
         raise RunError(
-            f"{run_folder} holds no {_FACTS}; give the folder of a run, such as runs/xception-improved."
+            f"{run_folder} holds no {_FACTS}; give the folder of a run, such as"
+            " runs/xception-improved."
         )
     return json.loads((run_folder / _FACTS).read_text())
 
@@ -167,13 +169,3 @@ def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
 def kept_name(epoch: int) -> str:
     """The file that keeps the weights of an epoch."""
     return f"epoch-{epoch:03d}.weights.h5"
-
-
-def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
-    """Has ``write`` fill a neighbour of ``file`` and puts it in place in one step, so that a kill
-    leaves the old or the new, never a half.
-    """
-    # Keras and NumPy look at the suffix, so it stays at the end.
-    partial = file.with_name("partial-" + file.name)
-    write(partial)
-    partial.replace(file)
