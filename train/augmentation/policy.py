@@ -89,18 +89,7 @@ class Policy:
         if self.detail:
             views = self._processed(views, rng)
         views = self._exposed(views, rng)
-        for index in range(len(views)):
-            # Drawn whether used or not, so that one chance more or less leaves all other draws as
-            # they were. The first chance and amounts were those of an alteration that is gone.
-            (_, blur, jpeg), amounts = rng.random(3), rng.random(8)
-            if blur < self.blur:
-                radius = 0.012 * min(size) * float(amounts[5])
-                views[index] = np.asarray(
-                    Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius))
-                )
-            if jpeg < self.jpeg:
-                views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
-        return self.marked(views, rng)
+        return self.marked(self._encoded_some(views, size, rng), rng)
 
     def marked(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The last step of :meth:`apply`, ``collimate`` and ``letters``: what hides or covers some
@@ -119,6 +108,22 @@ class Policy:
             views[index] = _collimated(views[index], self.margin, rng)
         for index in np.flatnonzero(rng.random(len(views)) < self.letters) if self.letters else ():
             views[index] = _lettered(views[index], rng)
+        return views
+
+    def _encoded_some(
+        self, views: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+    ) -> np.ndarray:
+        for index in range(len(views)):
+            # Drawn whether used or not, so that one chance more or less leaves all other draws as
+            # they were. The first chance and amounts were those of an alteration that is gone.
+            (_, blur, jpeg), amounts = rng.random(3), rng.random(8)
+            if blur < self.blur:
+                radius = 0.012 * min(size) * float(amounts[5])
+                views[index] = np.asarray(
+                    Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius))
+                )
+            if jpeg < self.jpeg:
+                views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
         return views
 
     def _framed(
