@@ -27,7 +27,12 @@ SIZE = (32, 40)
 def pool_folder(models_folder, tiny_scan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distil") / "pool"
     distillation.make(
-        models_folder / "baseline", tiny_scan, folder, policy=Policy(rotation=5), views=3, size=SIZE
+        [models_folder / "baseline"],
+        tiny_scan,
+        folder,
+        policy=Policy(rotation=5),
+        views=3,
+        size=SIZE,
     )
     return folder
 
@@ -52,7 +57,7 @@ def test_a_student_sees_letters_and_shut_margins_the_teacher_does_not(
     answers, views = {}, {}
     for name, policy in {"plain": Policy(), "marked": Policy(letters=1.0, collimate=1.0)}.items():
         distillation.make(
-            models_folder / "baseline",
+            [models_folder / "baseline"],
             tiny_scan,
             tmp_path / name,
             policy=policy,
@@ -75,7 +80,7 @@ def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tin
     (pool_folder / "view-001.npz").unlink()
     before = (pool_folder / "view-000.npz").stat().st_mtime_ns
     distillation.make(
-        models_folder / "baseline",
+        [models_folder / "baseline"],
         tiny_scan,
         pool_folder,
         policy=Policy(rotation=5),
@@ -89,7 +94,7 @@ def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tin
 def test_two_pools_are_never_mixed(pool_folder, models_folder, tiny_scan, tmp_path):
     with pytest.raises(RunError, match="another teacher, policy or data"):
         distillation.make(
-            models_folder / "baseline",
+            [models_folder / "baseline"],
             tiny_scan,
             pool_folder,
             policy=Policy(rotation=6),
@@ -132,7 +137,9 @@ def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny
     fit(recipe, tiny_scan, tmp_path / "run", pool=pool_folder)
     assert run_facts(tmp_path / "run")["pool"] == distillation.read(pool_folder).fingerprint
     told = run_facts(tmp_path / "run")["distillation"]
-    assert (told["views"], told["policy"]["rotation"]) == (3, 5) and len(told["teacher"]) == 64
+    assert (told["views"], told["policy"]["rotation"]) == (3, 5) and list(
+        map(len, told["teachers"])
+    ) == [64]
     assert {"accuracy", "val_accuracy"} <= history_of(tmp_path / "run")[0].keys()
     # Nothing is left to do, and the state with its own measure of accuracy can be read again.
     fit(

@@ -138,6 +138,12 @@ def _fit(add: Any) -> None:
         metavar="DIR",
         help="a teacher's views and answers, for a recipe that learns from them (see distil)",
     )
+    command.add_argument(
+        "--start",
+        type=Path,
+        metavar="DIR",
+        help="the bundle whose weights a recipe that says so starts from",
+    )
     terminal.out(
         command,
         "the run's folder, or with several variants the one theirs go into (default:"
@@ -175,10 +181,16 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 def _distil(add: Any) -> None:
     command = add(
         "distil",
-        help="have a bundle answer for random views of the training images, for smaller networks"
-        " to learn from",
+        help="have bundles answer for random views of the training images, for other networks to"
+        " learn from",
     )
-    command.add_argument("bundle", type=Path, help="the teacher's folder")
+    command.add_argument(
+        "bundles",
+        type=Path,
+        nargs="*",
+        metavar="bundle",
+        help="a teacher's folder; without any, the answers kept in the repository are taken",
+    )
     terminal.add_data(command)
     command.add_argument(
         "--views",

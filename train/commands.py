@@ -65,6 +65,7 @@ def train(options: argparse.Namespace) -> int:
             precision=options.precision,
             imagenet_weights=options.imagenet_weights,
             pool=options.pool if recipe.teacher_weight or not several else None,
+            start_from=options.start if recipe.starts_from_bundle or not several else None,
             skip_corrupt=options.skip_corrupt,
         )
         made = _finished(recipe, folder, found, options.skip_corrupt)
@@ -94,9 +95,12 @@ def _finished(recipe: Recipe, folder: Path, found: Dataset, skip_corrupt: bool) 
 
 
 def distil_views(options: argparse.Namespace) -> int:
-    """Makes a teacher's pool."""
+    """Makes a pool of views with the answers of teachers, or of those that were kept."""
+    if not options.bundles:
+        distillation.redraw(dataset(options), options.out, skip_corrupt=options.skip_corrupt)
+        return 0
     distillation.make(
-        options.bundle,
+        options.bundles,
         dataset(options),
         options.out,
         policy=dataclasses.replace(VIEWS, letters=options.marked, collimate=options.marked),

@@ -21,33 +21,42 @@ from train.files import write_atomically
 FRAMING = ("lungs' width over height", "lungs' size")
 
 
-def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
-    """The outline of both lungs (:func:`pneumonia.lungs.fit`) in each picture.
+def poses(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
+    """Where the lungs lie in each picture.
 
     Args:
         images: uint8 ``(N, H, W)``.
         cache: folder in which the answer is kept, for thousands take some seconds; or None.
 
     Returns:
-        float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the
-        log of width times height, sides as shares of the picture's.
+        float64 ``(N, 5)``, as :func:`pneumonia.lungs.place` gives it.
     """
     key = hashlib.sha256(images.tobytes() + lungs.MODEL.read_bytes()).hexdigest()[:16]
-    stored = cache / f"lung-frames-{key}.npy" if cache else None
+    stored = cache / f"lung-poses-{key}.npy" if cache else None
     if stored and stored.is_file():
         return np.load(stored)
-    poses = np.array(
+    found = np.array(
         [
             lungs.place(image)
             for image in tqdm(images, "lungs' outlines", unit="image", mininterval=0.5)
         ]
     )
-    frames = np.stack([poses[:, 2] - poses[:, 3], (poses[:, 2] + poses[:, 3]) / 2], axis=1)
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(stored, partial(_save, frames=frames))
-    return frames
+        write_atomically(stored, partial(_save, array=found))
+    return found
 
 
-def _save(path: Path, frames: np.ndarray) -> None:
-    np.save(path, frames)
+def lung_frames(images: np.ndarray, *, cache: Path | None = None) -> np.ndarray:
+    """How the lungs are framed in each picture; the arguments are those of :func:`poses`.
+
+    Returns:
+        float64 ``(N, 2)``, in the order of :data:`FRAMING`: log of width over height, and half the
+        log of width times height, sides as shares of the picture's.
+    """
+    found = poses(images, cache=cache)
+    return np.stack([found[:, 2] - found[:, 3], (found[:, 2] + found[:, 3]) / 2], axis=1)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    np.save(path, array)

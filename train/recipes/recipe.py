@@ -4,10 +4,11 @@ training images that several of them share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 from train.augmentation.geometry import Geometry
 from train.augmentation.policy import Policy
+from train.augmentation.reframing import ReframedPolicy
 
 
 class RecipeError(ValueError):
@@ -34,11 +35,14 @@ STRONG = Policy(
     letters=0.3,
     collimate=0.3,
 )
-# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them.
-# Half have letters: the small networks took a large R for pneumonia, where Xception hardly minded
-# it. Half have shut margins, wider than they are asked about: with three of ten, up to 12% of a
-# side, hardly any healthy child with its outer 12% blacked was cleared.
-VIEWS = replace(STRONG, horizontal_flip=False, letters=0.5, collimate=0.5, margin=0.16)
+# The views that teachers answer for are drawn alike, but first into the lung outline of another
+# child, and mirrored only when a student takes them. Half have letters: the small networks took a
+# large R for pneumonia, where Xception hardly minded it. Half have shut margins, wider than they are
+# asked about: with three of ten, up to 12% of a side, hardly any healthy child with its outer 12%
+# blacked was read as normal.
+VIEWS = ReframedPolicy(
+    **{**asdict(STRONG), "horizontal_flip": False, "letters": 0.5, "collimate": 0.5, "margin": 0.16}
+)
 VIEW_SIZE = (128, 128)
 
 
@@ -82,6 +86,9 @@ class Recipe:
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the
             run learns from a pool of views that ``python -m train distil`` made.
+        starts_from_bundle: start from the weights of an earlier bundle of the variant, which
+            ``--start`` names, instead of random or ImageNet ones.
+        frozen_blocks: of Xception, so many early blocks keep the weights they start from.
     """
 
     variant: str
@@ -108,6 +115,8 @@ class Recipe:
     nuisance_reweighting: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
+    starts_from_bundle: bool = False
+    frozen_blocks: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:
@@ -121,7 +130,11 @@ class Recipe:
             raise RecipeError(
                 f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}."
             )
-        if self.training_size and not isinstance(self.augmentation, Policy):
+        if (
+            self.training_size
+            and not self.teacher_weight
+            and not isinstance(self.augmentation, Policy)
+        ):
             raise RecipeError(
                 "Another training_size needs a Policy as augmentation: only its crops come in a"
                 " size of their own."

@@ -52,6 +52,7 @@ def fit(
     precision: str = "float32",
     imagenet_weights: str | os.PathLike[str] | None = None,
     pool: Path | None = None,
+    start_from: Path | None = None,
     skip_corrupt: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> keras.Model:
@@ -69,8 +70,15 @@ def fit(
         precision: Keras dtype policy, ``float32`` or ``mixed_bfloat16``; variables are float32 in
             both.
         imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet.
+<<<<<<< HEAD
         pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for
             a recipe that learns from them.
+=======
+        pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for a recipe that
+            learns from them.
+        start_from: the folder of a bundle of this variant, whose weights a recipe that says so
+            starts from.
+>>>>>>> 950a9a5 (Distillation from an ensemble on reframed views; its answers are kept, and Xception's recipe learns from them)
         skip_corrupt: leave undecodable images out instead of stopping.
         on_epoch: called with each finished epoch's number, after its state is on disk.
 
@@ -95,15 +103,23 @@ def fit(
             if recipe.teacher_weight
             else f"{recipe.name} uses no pool."
         )
+    if recipe.starts_from_bundle != bool(start_from):
+        raise RunError(
+            "This recipe starts from the weights of a bundle; give its folder with --start."
+            if recipe.starts_from_bundle
+            else f"{recipe.name} starts from no bundle."
+        )
     taught = distillation.read(pool) if pool else None
     keras.utils.set_random_seed(recipe.seed)
     model = network.build(recipe, imagenet_weights)
+    if start_from:
+        network.take_weights(model, start_from)
     body = (
         keras.Model(model.input, model.get_layer(network.FEATURES).output)
         if recipe.frozen_body
         else None
     )
-    start = body or (model if recipe.pretrained else None)
+    start = body or (model if recipe.pretrained or start_from else None)
     open_run(
         run_folder,
         recipe,
@@ -278,7 +294,8 @@ class Batches(keras.utils.PyDataset):
         labels = self._labels[chosen].astype(np.float32)[:, np.newaxis]
         rng = np.random.default_rng([recipe.seed, self._epoch, index])
         if self._taught:
-            batch, answers = self._taught.draw(chosen, recipe.input_size, rng)
+            size = recipe.training_size or recipe.input_size
+            batch, answers = self._taught.draw(chosen, size, rng)
             labels = (1 - recipe.teacher_weight) * labels + recipe.teacher_weight * answers[
                 :, np.newaxis
             ]

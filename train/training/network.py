@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.forward import Network
 from train.recipes.recipe import Recipe
@@ -39,7 +40,7 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
         RunError: the ImageNet weights cannot be had.
     """
     make = CATALOGUE[recipe.variant].build
-    if not (recipe.frozen_body or recipe.pretrained):
+    if recipe.starts_from_bundle or not (recipe.frozen_body or recipe.pretrained):
         return make(recipe.input_size)
     weights = imagenet_weights or os.environ.get("XCEPTION_WEIGHTS") or "imagenet"
     try:
@@ -58,6 +59,22 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
         # learns the features it will have.
         round_to_float16(model)
     return model
+
+
+def take_weights(model: keras.Model, folder: Path) -> None:
+    """Gives a network the weights of a bundle.
+
+    Raises:
+        RunError: the bundle's network is another one.
+        BundleError: the bundle cannot be trusted.
+    """
+    given, spec = bundle.load(folder)
+    try:
+        model.set_weights(given.get_weights())
+    except ValueError:
+        raise RunError(
+            f"The weights of {folder}, a {spec.variant}, do not fit this network."
+        ) from None
 
 
 def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model:
@@ -88,7 +105,11 @@ def trainable(recipe: Recipe, model: keras.Model, precision: str) -> keras.Model
         twin.trainable = True
         for layer in twin.layers:
             layer.trainable = not (
-                recipe.frozen_normalisation and isinstance(layer, keras.layers.BatchNormalization)
+                (recipe.frozen_normalisation and isinstance(layer, keras.layers.BatchNormalization))
+                or any(
+                    layer.name.startswith(f"block{number}_")
+                    for number in range(1, recipe.frozen_blocks + 1)
+                )
             )
     if not recipe.frozen_body:
         return twin
