@@ -182,5 +182,6 @@ def test_the_share_of_marked_views_is_given_on_the_command_line(
         (VIEWS.letters, VIEWS.collimate),
     ]
     capsys.readouterr()
-    assert main([*command, "--marked", "20", "--out", str(tmp_path / "none")]) != 0
-    assert "lies in 0 to 1, got 20" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    with pytest.raises(SystemExit):
+        main([*command, "--marked", "20", "--out", str(tmp_path / "none")])
+    assert "0 to 1" in capsys.readouterr().err and not (tmp_path / "none").exists()
