@@ -22,11 +22,15 @@ from pneumonia.quiet import stderr_aside
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 with stderr_aside():
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from page import look, words
+    from page.blocks import Page
     from page.endpoints import endpoints
+    from page.gate import MOST_FILE, MOST_WAITING, Gate
     from page.served import ASSETS, Models
     from page.shared import Shared, View
+    from page.uploads import Uploads
 
 # In the order they stand in: the name of a module of page/, which has build(view), and its title.
 TABS = {
@@ -48,13 +52,8 @@ SHEETS: list[str | Path] = [
     *sorted(file for file in ASSETS.glob("*.css") if file.name != "app.css"),
 ]
 
-# An archive of X-rays may be this large; one X-ray has a limit of its own (page.archive). An upload
-# goes as soon as it is decoded, and whatever a request that broke off leaves on disk goes within
-# half an hour (seconds).
-MAX_UPLOAD, CACHE_EVERY, CACHE_AGE = "100mb", 300, 1800
 
-
-def build_app(models: Path | Models = ASSETS / "models") -> gr.Blocks:
+def build_app(models: Path | Models = ASSETS / "models") -> Page:
     """The page, not yet served.
 
     Args:
@@ -65,21 +64,23 @@ def build_app(models: Path | Models = ASSETS / "models") -> gr.Blocks:
         SystemExit: there is no bundle in it; the message says what was expected.
     """
     models = models if isinstance(models, Models) else Models(Path(models))
-    with gr.Blocks(
-        title=words.TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE)
-    ) as page:
+    # First, for every component asks where uploads lie.
+    uploads = Uploads()
+    with Page(title=words.TITLE, analytics_enabled=False) as page:
+        page.uploads = uploads
         gr.HTML(words.HEADER)
         shared = Shared(models, page)
         with gr.Tabs(overflow_behavior="wrap"):
             for place, (name, module) in enumerate(MODULES.items()):
                 with gr.Tab(TABS[name], id=name) as tab:
                     module.build(View(shared, tab, first=not place))
-        endpoints(models, MODULES.values())
-    return page.queue(max_size=32)
+        endpoints(models, MODULES.values(), page)
+    # Closed to direct calls, which would go past the line.
+    return page.queue(max_size=MOST_WAITING, api_open=False)
 
 
 def launch(
-    page: gr.Blocks,
+    page: Page,
     host: str | None,
     port: int | None,
     share: bool = False,
@@ -128,7 +129,8 @@ def launch(
             ssr_mode=False,
             show_error=False,
             strict_cors=True,
-            max_file_size=MAX_UPLOAD,
+            max_file_size=MOST_FILE,
+            app_kwargs={"middleware": [Middleware(Gate, page.uploads, lambda: page.visitors)]},
             enable_monitoring=False,
             pwa=False,
             mcp_server=mcp,

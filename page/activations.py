@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import gradio as gr
 from PIL import Image
 
-from page import panels
+from page import answers, panels
 from page.served import EXAMPLES, Models, Shown, example, received
 from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
@@ -87,6 +87,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         layer: str,
         variant: str = models.default,
         count: int = 16,
+        force: bool = False,
     ) -> Activations:
         """The strongest channels of a layer for a pair of chest X-rays, strongest first, each with
         its strengths and a picture of its two maps.
@@ -97,10 +98,13 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             layer: such as conv1 or, of xception, block5_add.
             variant: the model.
             count: how many channels, 64 at most.
+            force: answer also on what does not look like a frontal chest X-ray.
         """
-        maps = Maps(
-            models, variant, layer, count, [received(normal).picture, received(pneumonia).picture]
-        )
+        pair = [
+            answers.must_be_answered(received(image), force).picture
+            for image in (normal, pneumonia)
+        ]
+        maps = Maps(models, variant, layer, count, pair)
         channels = []
         for place, channel in enumerate(maps.channels):
             halves = [

@@ -82,6 +82,7 @@ class Answer(TypedDict):
     """A model's answer. ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``,
     else NORMAL; ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and
     ``uncertain_to``, where a second read is due. ``cost`` is null where it was not measured.
+    ``repo`` and ``commit`` say where on the Hub the weights come from, null for the bundled ones.
     """
 
     label: str
@@ -96,6 +97,8 @@ class Answer(TypedDict):
     cost: Cost | None
     variant: str
     weights_sha256: str
+    repo: str | None
+    commit: str | None
     milliseconds: float
     name: str
 
@@ -255,6 +258,8 @@ def typed(reading: Reading) -> Answer:
         cost=people,
         variant=prediction.variant,
         weights_sha256=spec.weights_sha256,
+        repo=reading.evidence.repo,
+        commit=reading.evidence.commit,
         milliseconds=prediction.milliseconds,
         name=prediction.name,
     )

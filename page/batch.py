@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import html
 import io
@@ -15,9 +16,9 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
-from page import answers, panels
+from page import answers, panels, uploads
 from page.archive import Entry, TooMany, opened
-from page.served import ONE_BY_ONE, Models, guarded, uploaded
+from page.served import BATCH, Models, guarded
 from page.shared import KEPT, View
 from page.words import answers as said
 from page.words import batch as words
@@ -26,7 +27,9 @@ from pneumonia import Radiograph, UnreadableImage, radiograph
 # Pictures that go through a network at once, and so how often the table grows.
 AT_ONCE = 8
 # A spreadsheet runs a cell that begins like this as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# And where the comma is for decimals, it begins a new cell at each semicolon, quoted or not.
+_BREAKS = str.maketrans(dict.fromkeys(map(chr, (*range(32), 127)), " ") | {";": ","})
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +144,13 @@ def as_csv(found: Sequence[Row], variant: str, point: str) -> str:
             point,
             " ".join(row["remarks"]),
         )
-        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+        writer.writerow([_harmless(cell) for cell in cells])
     return written.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    cell = cell.translate(_BREAKS)
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
@@ -234,7 +242,7 @@ def build(view: View) -> None:
         [upload, view.variant, point, force],
         [upload, decoded, table],
         show_progress_on=table,
-        **ONE_BY_ONE,
+        **BATCH,
     )
     view.follow(
         again,
@@ -244,19 +252,15 @@ def build(view: View) -> None:
     )
 
 
-class _files:
-    """Uploads by name and place while they are read; whatever comes, they are deleted at the end."""
-
-    def __init__(self, uploads: Sequence[Any]) -> None:
-        self.uploads = uploads
-
-    def __enter__(self) -> list[tuple[str, Path]]:
-        self.files = [uploaded(upload) for upload in self.uploads]
-        return [(file.name, file) for file in self.files]
-
-    def __exit__(self, *_: object) -> None:
-        for file in self.files:
-            file.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _files(sent: Sequence[Any]) -> Iterator[list[tuple[str, Path]]]:
+    """Uploads by name and place, which nobody deletes while they are read."""
+    with contextlib.ExitStack() as stack:
+        try:
+            files = [stack.enter_context(uploads.held(upload)) for upload in sent]
+        except uploads.NoUpload as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        yield [(file.name, file) for file in files]
 
 
 def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:

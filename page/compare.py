@@ -121,8 +121,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
 
         Args:
             image: an X-ray file.
-            operating_point: default, or such as recall-0.98; a model that does not have it answers
-                at its default.
+            operating_point: default, or such as recall-0.98; a model without it takes its default.
             force: answer also on what does not look like a frontal chest X-ray.
         """
         shown = answers.must_be_answered(received(image), force)

@@ -32,6 +32,7 @@ class Evidence:
         spec: the bundle's.
         metrics: its ``validation`` and ``test`` entries; empty where nothing was measured.
         why: why these weights answer, a sentence; empty where there is nothing to explain.
+        repo, commit: where on the Hub they come from; None of the bundled ones.
     """
 
     title: str
@@ -39,6 +40,8 @@ class Evidence:
     spec: ModelSpec
     metrics: Mapping[str, Metrics]
     why: str = ""
+    repo: str | None = None
+    commit: str | None = None
 
     @classmethod
     def bundled(cls, folder: Path, title: str, why: str = "") -> Evidence:

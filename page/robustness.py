@@ -250,9 +250,9 @@ def build(view: View) -> None:
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
-    """``/explain``."""
+    """``/robustness``."""
 
-    def explain(
+    def robustness(
         image: gr.FileData, variant: str = models.default, force: bool = False
     ) -> Explanation:
         """Why a model answers as it does: what each place of the X-ray adds to its logit, a picture
@@ -304,4 +304,4 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             ),
         )
 
-    return (explain,)
+    return (robustness,)

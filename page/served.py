@@ -18,7 +18,7 @@ from typing import Any
 
 import gradio as gr
 
-from page import panels
+from page import panels, uploads
 from page.archive import MEGABYTE, MOST_BYTES
 from page.words import WAITING_FOR_THE_HUB
 from pneumonia import (
@@ -52,6 +52,10 @@ ONE_BY_ONE: dict[str, Any] = {
     "api_visibility": "private",
     "trigger_mode": "multiple",
 }
+
+
+# A batch takes long, so it has a line of its own, and others need not wait for its end.
+BATCH: dict[str, Any] = ONE_BY_ONE | {"concurrency_id": "batch"}
 
 
 class Models:
@@ -98,7 +102,7 @@ class Models:
         without its weights.
         """
         with _said_plainly(name):
-            loaded = self._loaded.get(self._known(name))
+            loaded = self._loaded.get(self.known(name))
             if loaded is None and (self.folder / name / "model_spec.json").is_file():
                 return panels.Evidence.bundled(
                     self.folder / name,
@@ -114,11 +118,13 @@ class Models:
                 classifier.spec,
                 classifier.metrics,
                 why,
+                origin.repo,
+                origin.commit,
             )
 
     def __getitem__(self, name: str) -> PneumoniaClassifier:
         with _said_plainly(name):
-            return self._load(self._known(name))[0]
+            return self._load(self.known(name))[0]
 
     def invite(self, repo: str) -> str:
         """Loads a repository that a visitor names and offers it from then on, in place of the
@@ -151,7 +157,12 @@ class Models:
                 self._loaded[name] = self.weights.load(name)
             return self._loaded[name]
 
-    def _known(self, name: str) -> str:
+    def known(self, name: str) -> str:
+        """The name, if there is such a model.
+
+        Raises:
+            gr.Error: there is none; the message names those there are.
+        """
         if name not in (*self.names, *self._guests):
             raise gr.Error(
                 f"There is no model {html.escape(str(name)[:40])!r} here; choose one of"
@@ -247,49 +258,23 @@ def guarded(picture: Radiograph) -> Shown:
     return Shown(picture, reasons=input_check.examine(picture).sentences)
 
 
-def uploaded(upload: Any) -> Path:
-    """Where Gradio put an upload.
-
-    Args:
-        upload: the path, or the dict with it that an endpoint gets.
-
-    Raises:
-        gr.Error: it is no upload; only what lies in the upload folder may be read, or a
-        hand-written request could ask for any file of this machine.
-    """
-    path = upload.get("path") if isinstance(upload, dict) else upload
-    if not isinstance(path, str):
-        raise gr.Error("No file arrived; choose an X-ray and send it again.", print_exception=False)
-    file = Path(path).resolve()
-    if not file.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):
-        raise gr.Error(
-            "That is no uploaded file; upload the X-ray with the request.", print_exception=False
-        )
-    return file
-
-
 def received(upload: Any) -> Shown:
-    """Decodes an upload, examines whether it is a chest X-ray, and deletes it.
+    """Decodes an upload and examines whether it is a chest X-ray.
 
     Args:
-        upload: the path Gradio stored it under, or the dict with it that an endpoint gets.
+        upload: the path Gradio stored it under, which is deleted, or the dict with it that an
+            endpoint gets, which stays until the request is over (:mod:`page.uploads`).
 
     Raises:
         gr.Error: one sentence for the visitor.
     """
-    file = uploaded(upload)
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise UnreadableImage(
-                f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller, 2000"
-                " pixels a side are plenty."
-            )
-        return guarded(radiograph.read(file))
-    except UnreadableImage as error:
+        with uploads.held(upload) as file:
+            if file.stat().st_size > MOST_BYTES:
+                raise UnreadableImage(
+                    f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller,"
+                    " 2000 pixels a side are plenty."
+                )
+            return guarded(radiograph.read(file))
+    except (UnreadableImage, uploads.NoUpload) as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
-    except FileNotFoundError:
-        raise gr.Error(
-            "The upload is no longer on the server; send it once more.", print_exception=False
-        ) from None
-    finally:
-        file.unlink(missing_ok=True)

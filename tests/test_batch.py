@@ -11,6 +11,7 @@ from PIL import Image
 from page import batch
 from page.archive import Entry
 from page.served import EXAMPLES, Models, Shown
+from page.uploads import Uploads
 from pneumonia import PneumoniaClassifier
 
 FILES = [EXAMPLES["NORMAL"][0], EXAMPLES["PNEUMONIA"][0], EXAMPLES["NORMAL"][1]]
@@ -102,7 +103,7 @@ def test_no_cell_of_the_csv_is_a_formula():
             file="=HYPERLINK(1)", answer="NORMAL", probability=0.25, threshold=0.5, remarks=[]
         ),
         batch.Row(
-            file='a "quoted", name\nof two lines',
+            file='a "quoted", name\nof two lines; =A1',
             answer="UNREADABLE",
             probability=None,
             threshold=0.5,
@@ -110,7 +111,7 @@ def test_no_cell_of_the_csv_is_a_formula():
         ),
     ]
     read = list(csv.DictReader(io.StringIO(batch.as_csv(rows, "baseline", "default"))))
-    assert [row["file"] for row in read] == ["'=HYPERLINK(1)", 'a "quoted", name\nof two lines']
+    assert [row["file"] for row in read] == ["'=HYPERLINK(1)", 'a "quoted", name of two lines, =A1']
     assert [row["probability_of_pneumonia"] for row in read] == ["0.250000", ""]
     assert read[1]["remarks"] == "'-1 two" and read[0]["model"] == "baseline"
 
@@ -133,16 +134,18 @@ def test_sixteen_bits_and_an_archive_go_through_the_endpoint(
     models, models_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    uploads = Uploads()
+    place = uploads.place()
     ramp = np.linspace(1000, 40_000, 200 * 200).reshape(200, 200).astype(np.uint16)
     deep = io.BytesIO()
     Image.fromarray(ramp).save(deep, "PNG")
-    with zipfile.ZipFile(tmp_path / "b.zip", "w") as written:
+    with zipfile.ZipFile(place / "b.zip", "w") as written:
         written.writestr("ward/deep.png", deep.getvalue())
         written.writestr("__MACOSX/x", b"")
         written.writestr("ward/a.jpeg", FILES[0].read_bytes())
-    monkeypatch.setattr("gradio.utils.get_upload_folder", lambda: str(tmp_path))
+    uploads.arrived(place)
     (endpoint,) = batch.endpoints(models)
-    found = endpoint([{"path": str(tmp_path / "b.zip")}], "baseline", "default", True)
+    found = endpoint([str(place / "b.zip")], "baseline", "default", True)
     assert [row["file"] for row in found["rows"]] == ["b.zip/ward/deep.png", "b.zip/ward/a.jpeg"]
     expected = (
         PneumoniaClassifier.from_pretrained(models_folder / "baseline").predict(ramp).probability
@@ -150,4 +153,5 @@ def test_sixteen_bits_and_an_archive_go_through_the_endpoint(
     assert found["rows"][0]["probability"] == pytest.approx(expected, abs=1e-5)
     assert found["csv"].count("\n") == 3
     # Nothing of it is left.
-    assert not (tmp_path / "b.zip").exists()
+    assert not place.exists()
+    uploads.close()
