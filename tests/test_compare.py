@@ -29,7 +29,11 @@ OLD, NEW = (
     np.array([0.7, 0.6, 0.2, 0.1, 0.9, 0.8, 0.3]),
     np.array([0.2, 0.3, 0.2, 0.1, 0.9, 0.8, 0.7]),
 )
-POINTS = (OperatingPoint("default", 0.5), OperatingPoint("recall-0.95", 0.3, 0.95))
+POINTS = (
+    OperatingPoint("default", 0.5, 0.66),
+    OperatingPoint("recall-0.66", 0.5, 0.66, (0.5, 0.75)),
+    OperatingPoint("recall-0.95", 0.3, 0.95),
+)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_the_readmes_table_by_hand(write, tmp_path: Path) -> None:
     write("models/baseline", "baseline", OLD, "improved", "b")
     text = tables.models(compare.collect(tmp_path / "models", tmp_path))
     # 2 of 3 found, 2 of 4 right, 4 of 7 in all, 10 of 12 pairs in order.
-    expected = ["`baseline`", "66.7%", "50.0%", "57.1%", "0.833", "72%", "33", "50"]
+    expected = ["`baseline`", "33", "50", "66.7%", "50.0%", "57.1%", "0.833", "72%"]
     assert cells(text, "`baseline`") == [expected]
     assert "7 test X-rays" in text and "right for 42.9%" in text
 
@@ -114,7 +118,8 @@ def test_operating_points_by_hand(write, tmp_path: Path) -> None:
     write("models/baseline", "baseline", OLD, "improved", "b")
     text = tables.operating_points(compare.collect(tmp_path / "models", tmp_path))
     usual, other = cells(text, "Baseline CNN")
-    assert usual[1:4] == ["`default`", "0.5", "fixed"] and usual[-2:] == ["1 of 3", "2 of 4"]
+    assert usual[1:5] == ["`recall-0.66`", "0.5", "66%", "50.0% to 75.0%"]
+    assert "`recall-0.66` (default)" in text and usual[-2:] == ["1 of 3", "2 of 4"]
     assert other[3] == "95%" and other[5:] == ["100.0%", "50.0%", "71.4%", "0 of 3", "2 of 4"]
 
 

@@ -15,6 +15,7 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.evidence import PREDICTIONS, read_result
 from pneumonia.model_spec import Metrics, ModelSpec
 from pneumonia.release import FIGURES, check_card, check_metrics
+from train.data.folds import HELD_OUT
 from train.evaluation import robustness_plot
 from train.reports import compare, robustness_report, tables
 from train.reports.markdown import figure, fill, per_hundred, table
@@ -117,17 +118,9 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         (title, figure(test.figures[name], name), figure(validation.figures[name], name))
         for name, title in TITLES.items()
     ]
-    head = ("", f"test folder, {test.images} X-rays", f"validation, {validation.images} X-rays")
-    points = [
-        (
-            f"`{point.name}`",
-            f"{point.threshold:.4g}",
-            "fixed" if point.recall_target is None else f"{point.recall_target:.0%}",
-            "{:.1%} to {:.1%}".format(*point.recall_interval) if point.recall_interval else "",
-        )
-        for point in spec.operating_points
-    ]
-    chosen = table(("operating point", "threshold", "recall asked for", "95% interval"), points)
+    where = "held-out patients" if validation.split == HELD_OUT else f"folder {validation.split}"
+    head = ("", f"test folder, {test.images} X-rays", f"{where}, {validation.images} X-rays")
+    chosen = table(tables.POINTS, (cells for _, cells in tables.points(spec)))
     found = robustness_report.of_bundle(folder, spec)
     rest = [
         f"Measured on {images['recall']} X-rays with pneumonia and {images['specificity']} without,"

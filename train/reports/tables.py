@@ -17,7 +17,7 @@ from pneumonia.evidence import (
     rate,
     read_predictions,
 )
-from pneumonia.model_spec import Estimate, Metrics
+from pneumonia.model_spec import Estimate, Metrics, ModelSpec, OperatingPoint
 from train.evaluation.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, patients_of
 from train.evaluation.metrics import paired_differences
 from train.reports import robustness_report
@@ -31,6 +31,7 @@ _PARTS = {
     DISTINCT: "identical files counted once",
     PATIENTS: "by patient: PNEUMONIA where any X-ray is",
 }
+POINTS = ("operating point", "threshold", "recall asked for", "95% interval of the recall found")
 # High and short of certain: where a reader would take a probability at its word.
 BAND = (0.8, 0.95)
 
@@ -71,19 +72,19 @@ def models(bundled: Sequence[Result]) -> str:
     rows = [
         (
             f"`{result.spec.variant}`",
-            *(figure(result.test.figures.get(name), name) for name in _MAIN),
-            _claimed(result),
             per_hundred(1 - result.test.figures["recall"].value),
             per_hundred(1 - result.test.figures["specificity"].value),
+            *(figure(result.test.figures.get(name), name) for name in _MAIN),
+            _claimed(result),
         )
         for result in reversed(bundled)
     ]
-    head = ("model", *_TITLES, "original notebook's accuracy")
     people = ("missed, of 100 with pneumonia", "false alarms, of 100 without")
+    head = ("model", *people, *_TITLES, "original notebook's accuracy")
     test = bundled[0].test
     share = images_of(test)["recall"] / test.images
     return (
-        f"{table((*head, *people), rows)}\n\n"
+        f"{table(head, rows)}\n\n"
         f"{test.images} test X-rays, 95% intervals. Always answering PNEUMONIA would be right for"
         f" {share:.1%}."
     )
@@ -169,24 +170,35 @@ def operating_points(bundled: Sequence[Result]) -> str:
     rows = []
     for result in bundled:
         _, labels, probabilities = _test_table(result)
-        for point in result.spec.operating_points:
+        for point, cells in points(result.spec):
             seen = outcome(labels, probabilities, point.threshold)
-            chosen = "fixed" if point.recall_target is None else f"{point.recall_target:.0%}"
-            interval = point.recall_interval
             rows.append(
                 (
                     result.title,
-                    f"`{point.name}`",
-                    f"{point.threshold:.4g}",
-                    chosen,
-                    "{:.1%} to {:.1%}".format(*interval) if interval else "",
+                    *cells,
                     *(figure(rate) for rate in (seen.recall, seen.specificity, seen.accuracy)),
                     f"{seen.missed} of {seen.ill}",
                     f"{seen.false_alarms} of {seen.healthy}",
                 )
             )
-    head = ("model", "operating point", "threshold", "recall asked for", "its 95% interval")
-    return table((*head, *_TITLES[:3], "missed", "false alarms"), rows)
+    return table(("model", *POINTS, *_TITLES[:3], "missed", "false alarms"), rows)
+
+
+def points(spec: ModelSpec) -> list[tuple[OperatingPoint, tuple[str, ...]]]:
+    """The operating points, the default one marked, with the cells of :data:`POINTS`."""
+    named = [point for point in spec.operating_points if point.name != "default"]
+    found: list[tuple[OperatingPoint, tuple[str, ...]]] = []
+    for point in named or [spec.default]:
+        usual = " (default)" if named and point.threshold == spec.default.threshold else ""
+        interval = point.recall_interval
+        cells = (
+            f"`{point.name}`{usual}",
+            f"{point.threshold:.4g}",
+            "fixed" if point.recall_target is None else f"{point.recall_target:.0%}",
+            "{:.1%} to {:.1%}".format(*interval) if interval else "",
+        )
+        found.append((point, cells))
+    return found
 
 
 def calibration(bundled: Sequence[Result]) -> str:
