@@ -182,7 +182,7 @@ def test_the_projects_own_card_gets_a_row_for_each_bundle(models_folder, tmp_pat
     assert not card.refresh(models_folder, prose)
     text = prose.read_text()
     for name in ("baseline", "augmented", "xception"):
-        assert f"| `{name}` | 90.0% (84.0 to 95.0)" in text
+        assert f"| `{name}` | 10 | 20 | 90.0% (84.0 to 95.0)" in text
     assert card.refresh(models_folder, prose, check=True)
     with pytest.raises(BundleError, match="no bundles"):
         card.refresh(tmp_path, prose)

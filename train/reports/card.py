@@ -155,12 +155,14 @@ def _borne_out(folder: Path) -> str:
 
 def _usage(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None, code: str | None) -> str:
     """Three ways to run it; each snippet runs as printed."""
-    (height, width), threshold, temperature = (
-        spec.input_size,
-        spec.default.threshold,
-        spec.temperature,
-    )
+    (height, width), single = spec.input_size, spec.single_view
+    # Keras alone sees the picture as it is, without the other views.
+    plain = single.operating_points if single else spec.operating_points
+    threshold = next(point.threshold for point in plain if point.name == "default")
+    temperature = single.temperature if single else spec.temperature
     keras = spec.versions.get("keras", "3")
+    one_of = f" The library averages {len(spec.views)} views of a picture; this reads one."
+    one_of = one_of if len(spec.views) > 1 else ""
     install = f'pip install "git+{code}"' if on_hub and code else "pip install ."
     where = "" if on_hub and code else ", in a checkout of the project"
     # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
@@ -182,7 +184,7 @@ print(prediction.label, prediction.probability, prediction.threshold)
 ```
 
 **With Keras alone** (`pip install "keras>={keras}" tensorflow huggingface_hub pillow`).
-There is no input check here.
+There is no input check here.{one_of}
 
 ```python
 import io
@@ -223,6 +225,7 @@ def _training(spec: ModelSpec) -> str:
         ("network", f"{variant.title}: {variant.summary}"),
         ("input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255, grey in three channels"),
         ("output", f"`(N, 1)`, probability of PNEUMONIA; temperature {spec.temperature:g}"),
+        ("views", f"mean logit of {len(spec.views)}: {', '.join(spec.views)}"),
         ("weights", f"{spec.weights_dtype}, sha256 `{spec.weights_sha256}`"),
         ("recipe", learned),
         ("epochs, precision", f"{recipe.get('epoch', '')}, {recipe.get('precision', 'float32')}"),

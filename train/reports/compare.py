@@ -51,7 +51,7 @@ def compare(
         models, results: see :func:`collect`; ``results`` may also hold ``published.csv``,
             ``data.json`` and ``input_check.json``.
         readme, page: files with the blocks of :func:`train.reports.tables.blocks`; the page is
-            ``docs/results.md`` beside the README if None.
+            ``docs/results.md`` beside the README, where there is one, if None.
         check: write nothing.
 
     Returns:
@@ -67,7 +67,8 @@ def compare(
         if (file := results / f"{name}.json").is_file()
     }
     blocks = tables.blocks(found, others, facts)
-    for file in (readme, page or readme.parent / RESULTS_PAGE):
+    beside = readme.parent / RESULTS_PAGE
+    for file in filter(None, (readme, page or (beside if beside.is_file() else None))):
         text = file.read_text(encoding="utf-8")
         renewed = markdown.fill(text, blocks)
         if check and renewed != text:
