@@ -19,7 +19,6 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import absl.logging
-import keras
 import numpy as np
 import pytest
 from missing import absent
@@ -27,6 +26,7 @@ from PIL import Image
 
 from pneumonia import bundle, radiograph
 from pneumonia.architectures import CATALOGUE
+from pneumonia.backend import keras
 from pneumonia.model_spec import LABELS, Estimate, Metrics, ModelSpec, OperatingPoint
 from train.data.chest_xray import SPLITS, Dataset, scan
 

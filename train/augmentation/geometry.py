@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
+
+from pneumonia.backend import tf
 
 
 @dataclass(frozen=True)

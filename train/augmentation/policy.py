@@ -14,8 +14,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from pneumonia.backend import tf
 
 # Deviations of the Gaussians that part fine detail from middle and middle from coarse, shares of
 # the shorter side: ribs' edges and vessels, ribs and opacities.

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
+from pneumonia.backend import tf
 from train.augmentation.policy import Policy
 
 

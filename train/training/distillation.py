@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
+from pneumonia.backend import keras
 from pneumonia.classifier import PneumoniaClassifier, logits, sigmoid
 from train.augmentation import framing
 from train.augmentation.policy import Policy

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
 from pneumonia import radiograph
 from pneumonia.architectures import CATALOGUE
+from pneumonia.backend import keras
 from train.augmentation import nuisances
 from train.augmentation.policy import Policy
 from train.data import folds

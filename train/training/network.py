@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
+from pneumonia.backend import keras, tf
 from pneumonia.forward import Network
 from train.recipes.recipe import Recipe
 from train.training.run_folder import RunError
