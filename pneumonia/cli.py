@@ -1,4 +1,5 @@
-"""The command ``pneumonia``: reads X-rays on a terminal, starts the page.
+"""The command ``pneumonia``: reads X-rays on a terminal, scores archives, exports models, starts
+the page.
 
 Exit codes: 0, every picture was answered; 1, one was not, or there is no model; 2, the command line
 is wrong; 130, interrupted; 141, whoever read the answers has gone. Each comes with its sentence on
@@ -15,6 +16,7 @@ import math
 import os
 import runpy
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,6 +28,7 @@ from pneumonia.text import harmless
 if TYPE_CHECKING:
     from pneumonia.classifier import PneumoniaClassifier
     from pneumonia.prediction import Prediction
+    from pneumonia.score import Progress
 
 INTERRUPTED, PIPE_CLOSED = 130, 141
 # The page belongs to the checkout, beside the package.
@@ -62,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands)
+    _add_score(commands)
+    _add_export(commands)
     _add_serve(commands)
     return parser
 
@@ -70,6 +75,65 @@ def _add_predict(commands: Any) -> None:
     command = commands.add_parser("predict", help="read pictures, a line or a JSON entry each")
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     add_model(command)
+    _add_point(command)
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="answer even where the picture does not look like a frontal chest X-ray",
+    )
+    command.add_argument("--json", action="store_true", help="one JSON list instead of lines")
+    command.set_defaults(run=_predict)
+
+
+def _add_score(commands: Any) -> None:
+    command = commands.add_parser(
+        "score",
+        help="read a folder, a list or a zip archive into a table, a row a file",
+        description="Reads any number of files into a table, a row a file, in their order. After a"
+        " kill the same command goes on where it was.",
+    )
+    command.add_argument(
+        "where",
+        type=Path,
+        metavar="FOLDER|LIST|ZIP",
+        help="a folder and all below it, a .txt with a path a line, or a zip archive",
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="TABLE", help="a .csv or a .parquet"
+    )
+    add_model(command)
+    _add_point(command)
+    command.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that decode (default: one a core; 0: none but this one)",
+    )
+    command.set_defaults(run=_score)
+
+
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser(
+        "export", help="write a model in the format of another runtime, checked"
+    )
+    command.add_argument("model", metavar="MODEL", help="as for the option --model of predict")
+    command.add_argument(
+        "--format",
+        required=True,
+        choices=("onnx", "litert", "saved_model"),
+        help="of which runtime",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where the model and its model_spec.json go",
+    )
+    command.set_defaults(run=_export)
+
+
+def _add_point(command: argparse.ArgumentParser) -> None:
     point = command.add_mutually_exclusive_group()
     point.add_argument(
         "--operating-point",
@@ -81,13 +145,6 @@ def _add_predict(commands: Any) -> None:
         type=_share,
         help="0 to 1; a probability at or above it is PNEUMONIA",
     )
-    command.add_argument(
-        "--force",
-        action="store_true",
-        help="answer even where the picture does not look like a frontal chest X-ray",
-    )
-    command.add_argument("--json", action="store_true", help="one JSON list instead of lines")
-    command.set_defaults(run=_predict)
 
 
 def _add_serve(commands: Any) -> None:
@@ -157,6 +214,89 @@ def _predict(options: argparse.Namespace) -> int:
             else:
                 write(image, prediction)
     return 1 if failed else 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    from pneumonia import UnknownOperatingPoint, score
+
+    classifier = load(options.model)
+    if classifier is None:
+        return 1
+    bar = _Bar()
+    try:
+        counts = score.write(
+            classifier,
+            options.where,
+            options.out,
+            operating_point=options.operating_point,
+            threshold=options.threshold,
+            workers=options.workers,
+            progress=bar,
+        )
+    except UnknownOperatingPoint as error:
+        _tell(error)
+        return 2
+    except score.ScoreError as error:
+        _tell(error)
+        return 1
+    finally:
+        bar.close()
+    before = counts["files"] - counts["scored"]
+    done = f" ({before:,} of them were done before)" if before else ""
+    _tell(f"{options.out}: {counts['files']:,} files{done}, {counts['unreadable']:,} unreadable.")
+    return 1 if counts["unreadable"] else 0
+
+
+class _Bar:
+    """How far a long command is, on one line of a terminal; elsewhere a line every half minute."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._said = time.monotonic()
+        self._open = False
+
+    def __call__(self, now: Progress) -> None:
+        if not self._terminal and time.monotonic() - self._said < 30:
+            return
+        self._said = time.monotonic()
+        share = now.done / max(1, now.total)
+        bar = f"[{'=' * int(20 * share):<20}]"
+        minutes, seconds = divmod(round(now.left or 0), 60)
+        text = (
+            f"{bar} {now.done:,} of {now.total:,}  {now.rate:.0f} a second,"
+            f" {minutes}:{seconds:02} left"
+        )
+        with contextlib.suppress(OSError, ValueError):
+            print(text, end="\r" if self._terminal else "\n", file=sys.stderr, flush=True)
+        self._open = self._terminal
+
+    def close(self) -> None:
+        """Leaves the line, so that what follows begins on one of its own."""
+        if self._open:
+            with contextlib.suppress(OSError, ValueError):
+                print(file=sys.stderr, flush=True)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pneumonia import export
+
+    classifier = load(options.model)
+    if classifier is None:
+        return 1
+    try:
+        made = export.export(classifier, options.format, options.out)
+    except export.ExportError as error:
+        _tell(error)
+        return 1
+    except OSError as error:
+        _tell(f"{options.out} cannot be written: {error.strerror or error}")
+        return 1
+    print(
+        f"{made.path}: answers on {made.pictures} pictures differ from the original's by at most"
+        f" {made.largest_difference:.1e}; {made.path.parent / 'model_spec.json'} says how to"
+        " prepare a picture."
+    )
+    return 0
 
 
 @contextlib.contextmanager

@@ -160,8 +160,26 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
                 image.reduce(step).convert("RGB") if averaged else image.convert("RGB").reduce(step)
             )
         )
-    grey, narrow = widened(np.asarray(image.convert("L")))
+    # To convert is to copy, even where there is nothing to convert.
+    image = image if image.mode == "L" else image.convert("L")
+    # By its counts of each value, which take a millisecond where sorting takes forty.
+    table, narrow = widened(np.arange(256, dtype=np.uint8), np.array(image.histogram()))
+    grey = table[_values(image)] if narrow else _values(image)
     return grey, dataclasses.replace(facts, coloured=coloured, narrow=narrow)
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """``np.asarray`` of a grey image, which copies 64 kB at a time, in one piece: 3 ms less for a
+    film of 2.5 megapixels.
+    """
+    try:
+        encoder = Image._getencoder(image.mode, "raw", (image.mode, 0, 1))
+        encoder.setimage(image.im, (0, 0, *image.size))
+        _, _, content = encoder.encode(image.width * image.height)
+        return np.frombuffer(content, np.uint8).reshape(image.height, image.width)
+    # Pillow promises none of these names.
+    except (AttributeError, TypeError, ValueError):
+        return np.asarray(image)
 
 
 def frames_of(image: Image.Image) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pneumonia import pixels as grey_pixels
 from pneumonia import radiograph
 from pneumonia.radiograph import Radiograph, UnreadableImage, header_size, read, resize, to_input
 
@@ -595,3 +596,12 @@ def test_what_is_found_out_about_a_picture_is_found_once(drawn_radiograph):
     assert asked == [picture]
     assert picture.copy is picture.copy is radiograph.resize(picture, radiograph.COPY_SIZE)
     assert not picture.copy.flags.writeable
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 70), (1031, 517)])
+def test_grey_values_in_one_piece_are_those_of_numpy(size):
+    values = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    image = Image.fromarray(values)
+    np.testing.assert_array_equal(grey_pixels._values(image), values)
+    turned = image.rotate(90, expand=True)
+    np.testing.assert_array_equal(grey_pixels._values(turned), np.rot90(values))

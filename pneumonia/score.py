@@ -1,0 +1,532 @@
+"""A whole archive, one row a file: processes decode while the network computes.
+
+>>> for row in rows(classifier, found(Path("archive"))):
+...     print(row.file, row.prediction.label if row.prediction else row.problem)
+
+Memory is bounded whatever the number of files, rows come in the order of the files, and a file that
+cannot be read, or brings its decoder down, costs its own row alone. :func:`write` keeps what is
+done on disk: after a kill it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+import os
+import signal
+import time
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pneumonia import input_check, radiograph
+from pneumonia.pixels import UnreadableImage
+from pneumonia.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from pneumonia.classifier import PneumoniaClassifier
+    from pneumonia.prediction import Prediction
+
+# Images that go through the network together, and rows that a kill may cost.
+CHUNK = 64
+# Files that a process is given at once, and the seconds that one of them may take.
+_TASK = 8
+_LONGEST = 60.0
+COLUMNS = (
+    "file",
+    "label",
+    "probability",
+    "threshold",
+    "operating_point",
+    "variant",
+    "uncertain",
+    "warnings",
+    "problem",
+)
+TABLES = (".csv", ".parquet")
+_LISTS = (".txt", ".lst", ".list")
+# A spreadsheet runs a cell that begins like this as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_CRASHED = "Its decoder broke down; export or copy it again."
+_TOO_LONG = f"It took longer than {_LONGEST:.0f} seconds to decode; export it again."
+
+
+class ScoreError(ValueError):
+    """There is nothing to score, or nowhere to write it; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to be read.
+
+    Attributes:
+        name: as it stands in the table: its path below the folder, in the list or in the archive.
+        path: where it is, or the archive it is in.
+        member: its name in the archive; None for a plain file.
+    """
+
+    name: str
+    path: Path
+    member: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One file, decoded.
+
+    Attributes:
+        file: its name.
+        copy: uint8 ``(224, 224)``, what every network is shown (:attr:`Radiograph.copy`); None
+            where it cannot be read.
+        warnings: why it is no frontal chest X-ray, a sentence each; mostly none.
+        problem: why it cannot be read, a sentence; empty where it can.
+    """
+
+    file: str
+    copy: np.ndarray | None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What there is to say of one file.
+
+    Attributes:
+        file: its name.
+        prediction: as :meth:`PneumoniaClassifier.predict` gives it, warnings included; None where
+            the file cannot be read.
+        problem: why not, a sentence; empty otherwise.
+    """
+
+    file: str
+    prediction: Prediction | None
+    problem: str = ""
+
+    def cells(self) -> dict[str, Any]:
+        """The row of a table, by :data:`COLUMNS`; what there is not is empty."""
+        said = self.prediction.to_dict() if self.prediction else {}
+        said["warnings"] = " ".join(said.get("warnings", ()))
+        file = f"'{self.file}" if self.file.startswith(_FORMULA) else self.file
+        return {
+            **{name: "" if said.get(name) is None else said[name] for name in COLUMNS},
+            "file": file,
+            "problem": self.problem,
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is.
+
+    Attributes:
+        done: files, those of an earlier run included.
+        total: files.
+        rate: files a second of this run; 0 before the first.
+        left: seconds that the rest will take; None before the first.
+    """
+
+    done: int
+    total: int
+    rate: float
+    left: float | None
+
+
+def found(where: Path) -> Iterator[Source]:
+    """The files of a folder (all below it that are not hidden, sorted), of a zip archive, or of a
+    list (``.txt``, a path a line, from the list's own folder), one after the other.
+
+    Raises:
+        ScoreError: it is none of these, or cannot be read.
+    """
+    try:
+        if where.is_dir():
+            yield from _below(where, where)
+        elif where.suffix.lower() in _LISTS:
+            with where.open(encoding="utf-8") as lines:
+                for name in filter(None, map(str.strip, lines)):
+                    yield Source(name, where.parent / name)
+        elif zipfile.is_zipfile(where):
+            with zipfile.ZipFile(where) as archive:
+                for member in archive.infolist():
+                    parts = Path(member.filename).parts
+                    if not member.is_dir() and not any(p.startswith((".", "__M")) for p in parts):
+                        yield Source(member.filename, where, member.filename)
+        else:
+            raise ScoreError(
+                f"{where} is no folder, no zip archive and no list of paths"
+                f" ({', '.join(_LISTS)}); give one of these."
+            )
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise ScoreError(f"{where} cannot be read: {error}") from None
+
+
+def rows(
+    classifier: PneumoniaClassifier,
+    sources: Iterable[Source],
+    *,
+    operating_point: str | None = None,
+    threshold: float | None = None,
+    workers: int | None = None,
+    chunk: int = CHUNK,
+) -> Iterator[Row]:
+    """One row a file, in their order: ``workers`` processes decode (as many as there are cores if
+    None, this one if 0) while the network answers, ``chunk`` files at a time.
+
+    Raises:
+        UnknownOperatingPoint, ValueError: as :meth:`PneumoniaClassifier.predict`.
+    """
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    with contextlib.closing(prepared(sources, workers, ahead=chunk)) as ready:
+        yield from answered(
+            classifier, ready, operating_point=operating_point, threshold=threshold, chunk=chunk
+        )
+
+
+def answered(
+    classifier: PneumoniaClassifier,
+    ready: Iterable[Prepared],
+    *,
+    operating_point: str | None = None,
+    threshold: float | None = None,
+    chunk: int = CHUNK,
+) -> Iterator[Row]:
+    """Asks the network about files that are decoded, ``chunk`` at a time: one row each, in their
+    order.
+
+    Raises:
+        UnknownOperatingPoint, ValueError: as :meth:`PneumoniaClassifier.predict`.
+    """
+    classifier.threshold(operating_point, threshold)
+    for part in _parts(ready, chunk):
+        started = time.perf_counter()
+        readable = [Radiograph(one.copy, one.file) for one in part if one.copy is not None]
+        asked = classifier.probabilities(classifier.resized(readable)) if readable else ()
+        each = (time.perf_counter() - started) * 1000 / max(1, len(readable))
+        values = iter(map(float, asked))
+        for one in part:
+            said = None
+            if one.copy is not None:
+                said = classifier.judge(
+                    next(values),
+                    operating_point=operating_point,
+                    threshold=threshold,
+                    warnings=one.warnings,
+                    name=one.file,
+                    milliseconds=each,
+                )
+            yield Row(one.file, said, one.problem)
+
+
+def prepare(source: Source) -> Prepared:
+    """Decodes one file, makes its copy and checks it; whatever is wrong with it becomes its
+    ``problem``.
+    """
+    try:
+        content = _content(source)
+        picture = radiograph.read(content)
+        check = input_check.examine(picture)
+        return Prepared(source.name, picture.copy, check.sentences)
+    except (UnreadableImage, FileNotFoundError) as error:
+        problem = str(error)
+    # Whatever one file brings about, the others are read.
+    except Exception as error:
+        problem = f"It could not be read ({type(error).__name__}: {error})."
+    said = problem.removeprefix("upload ")
+    return Prepared(source.name, None, (), said if said == problem else f"It {said}")
+
+
+def prepared(sources: Iterable[Source], workers: int, ahead: int = CHUNK) -> Iterator[Prepared]:
+    """:func:`prepare` of one file after the other, in their order, in ``workers`` processes (0: in
+    this one) that are at most some ``ahead`` files ahead of whoever takes them.
+    """
+    if workers < 1:
+        yield from map(prepare, sources)
+        return
+    waiting: deque[tuple[list[Source], Future[list[Prepared]]]] = deque()
+    most = max(2 * workers, -(-2 * ahead // _TASK))
+    with contextlib.closing(_Pool(workers)) as pool:
+        for part in _parts(sources, _TASK):
+            waiting.append((part, pool.submit(part)))
+            if len(waiting) >= most:
+                yield from _next(pool, waiting)
+        while waiting:
+            yield from _next(pool, waiting)
+
+
+def write(
+    classifier: PneumoniaClassifier,
+    where: Path,
+    out: Path,
+    *,
+    operating_point: str | None = None,
+    threshold: float | None = None,
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, int]:
+    """Scores :func:`found` files into a table, and keeps every chunk that is done in
+    ``<out>.part`` until all are: a run after a kill goes on there, and one after new files came at
+    the end of the archive scores these alone. A file that changed under its name is not noticed.
+
+    Args:
+        classifier: who answers.
+        where: folder, list or zip archive.
+        out: ``.csv`` or ``.parquet``; beside it lies ``<out>.json``, with what it was made by.
+        operating_point, threshold: as :meth:`PneumoniaClassifier.predict`.
+        workers: as :func:`rows`.
+        progress: called after every chunk.
+
+    Returns:
+        ``files``, of which ``scored`` now, and ``unreadable`` of these.
+
+    Raises:
+        ScoreError: there is nothing to score or nowhere to write, or the table was made by another
+            model or threshold.
+    """
+    if out.suffix not in TABLES:
+        raise ScoreError(f"The table must be called {' or '.join(TABLES)}, got {out.name}.")
+    if out.suffix == ".parquet":
+        _parquet()
+    point, used = classifier.threshold(operating_point, threshold)
+    facts = {
+        "variant": classifier.spec.variant,
+        "weights_sha256": classifier.spec.weights_sha256,
+        "operating_point": point,
+        "threshold": used,
+    }
+    total = sum(1 for _ in found(where))
+    if not total:
+        raise ScoreError(f"There is no file in {where}.")
+    part, made_by = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.json")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        done = _resumed(where, out, part, made_by, facts)
+        made_by.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        scored = unreadable = 0
+        started = time.perf_counter()
+        with part.open("a", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            if not stream.tell():
+                table.writeheader()
+            left = itertools.islice(found(where), done, None)
+            answers = rows(
+                classifier,
+                left,
+                operating_point=operating_point,
+                threshold=threshold,
+                workers=workers,
+            )
+            for some in _parts(answers, CHUNK):
+                table.writerows(row.cells() for row in some)
+                stream.flush()
+                os.fsync(stream.fileno())
+                scored += len(some)
+                unreadable += sum(row.prediction is None for row in some)
+                rate = scored / (time.perf_counter() - started)
+                if progress is not None:
+                    count = done + scored
+                    progress(Progress(count, total, rate, max(0, total - count) / rate))
+        _finished(part, out)
+    except OSError as error:
+        raise ScoreError(f"{out} cannot be written: {error.strerror or error}") from None
+    return {"files": done + scored, "scored": scored, "unreadable": unreadable}
+
+
+def _resumed(where: Path, out: Path, part: Path, made_by: Path, facts: dict[str, Any]) -> int:
+    """How many files are done, with ``part`` holding just their rows."""
+    if not part.exists() and out.exists():
+        if not made_by.exists():
+            raise ScoreError(f"{out} was not made here; name another table or move it away.")
+        _begun(out, part)
+    if not part.exists():
+        return 0
+    before = json.loads(made_by.read_text(encoding="utf-8")) if made_by.exists() else None
+    if before != facts:
+        raise ScoreError(
+            f"{out} was begun by another model or threshold; name another table, or delete"
+            f" {part.name if part.exists() else out.name} to begin again."
+        )
+    done, end = 0, 0
+    names = found(where)
+    with part.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: _record(stream), b"")):
+            text = line.decode("utf-8", "replace")
+            if not text.endswith("\n"):
+                break
+            if number:
+                source = next(names, None)
+                cells = next(csv.reader([text]))
+                if source is None or cells[0] != Row(source.name, None).cells()["file"]:
+                    break
+                done += 1
+            end = stream.tell()
+    with part.open("r+b") as stream:
+        stream.truncate(end)
+    return done
+
+
+def _record(stream: Any) -> bytes:
+    """One record of a CSV file: a name may hold the end of a line, in quotes."""
+    line: bytes = stream.readline()
+    while line.count(b'"') % 2 and (more := stream.readline()):
+        line += more
+    return line
+
+
+def _begun(out: Path, part: Path) -> None:
+    if out.suffix == ".csv":
+        out.replace(part)
+        return
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for batch in _parquet().ParquetFile(out).iter_batches():
+            for cells in batch.to_pylist():
+                table.writerow({name: "" if cells[name] is None else cells[name] for name in cells})
+
+
+def _finished(part: Path, out: Path) -> None:
+    if out.suffix == ".csv":
+        part.replace(out)
+        return
+    parquet = _parquet()
+    import pyarrow
+    from pyarrow import csv as tables
+
+    numbers = {"probability": pyarrow.float64(), "threshold": pyarrow.float64()}
+    types = {name: numbers.get(name, pyarrow.string()) for name in COLUMNS}
+    types["uncertain"] = pyarrow.bool_()
+    scratch = out.with_name(f"{out.name}.writing")
+    options = tables.ConvertOptions(
+        column_types=types,
+        null_values=[""],
+        true_values=["True"],
+        false_values=["False"],
+        strings_can_be_null=True,
+    )
+    quoted = tables.ParseOptions(newlines_in_values=True)
+    with (
+        tables.open_csv(part, parse_options=quoted, convert_options=options) as reader,
+        parquet.ParquetWriter(scratch, reader.schema) as writer,
+    ):
+        for batch in reader:
+            writer.write_batch(batch)
+    scratch.replace(out)
+    part.unlink()
+
+
+def _parquet() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ScoreError(
+            "Writing Parquet needs pyarrow: pip install pyarrow; a .csv needs nothing."
+        ) from None
+    return parquet
+
+
+def _below(folder: Path, top: Path) -> Iterator[Source]:
+    # Sorted a folder at a time: what is in memory is one folder's names.
+    with os.scandir(folder) as entries:
+        inside = sorted(entries, key=lambda entry: entry.name)
+    for entry in inside:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(path, top)
+        elif entry.is_file():
+            yield Source(path.relative_to(top).as_posix(), path)
+
+
+def _content(source: Source) -> bytes:
+    if source.member is None:
+        return radiograph.contents(source.path)
+    member = _archive(source.path).getinfo(source.member)
+    if member.file_size > radiograph.MAX_BYTES:
+        raise UnreadableImage(f"It is too large, {member.file_size / 1e6:.0f} MB.")
+    return _archive(source.path).read(member)
+
+
+@cache
+def _archive(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+class _Pool:
+    """Processes that decode, and are replaced when one of them breaks down."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._start()
+
+    def _start(self) -> None:
+        self._executor = ProcessPoolExecutor(
+            self.workers, mp_context=get_context("spawn"), initializer=_in_worker
+        )
+
+    def submit(self, part: Sequence[Source]) -> Future[list[Prepared]]:
+        try:
+            return self._executor.submit(_prepare_all, part)
+        except BrokenProcessPool:
+            self.restart()
+            return self._executor.submit(_prepare_all, part)
+
+    def restart(self) -> None:
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        for process in list((self._executor._processes or {}).values()):
+            process.kill()
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _next(
+    pool: _Pool, waiting: deque[tuple[list[Source], Future[list[Prepared]]]]
+) -> Iterator[Prepared]:
+    part, future = waiting.popleft()
+    try:
+        yield from future.result(_LONGEST * len(part))
+        return
+    except (BrokenProcessPool, TimeoutError):
+        pass
+    # One of them did it, or a later part: all that wait are asked for anew, and these one by one.
+    for source in part:
+        pool.restart()
+        try:
+            yield from pool.submit([source]).result(_LONGEST)
+        except BrokenProcessPool:
+            yield Prepared(source.name, None, (), _CRASHED)
+        except TimeoutError:
+            yield Prepared(source.name, None, (), _TOO_LONG)
+    pool.restart()
+    again = [(later, pool.submit(later)) for later, _ in waiting]
+    waiting.clear()
+    waiting.extend(again)
+
+
+def _prepare_all(part: Sequence[Source]) -> list[Prepared]:
+    return [prepare(source) for source in part]
+
+
+def _in_worker() -> None:
+    # An interruption is the first process's to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    source = iter(items)
+    while part := list(itertools.islice(source, size)):
+        yield part

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+import crashing
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumonia import radiograph, score
+from pneumonia.architectures import CATALOGUE
+from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.score import ScoreError
+
+
+@pytest.fixture(scope="module")
+def classifier(make_spec):
+    keras.utils.set_random_seed(1)
+    return PneumoniaClassifier(
+        CATALOGUE["baseline"].build((64, 64)), make_spec("baseline", (64, 64))
+    )
+
+
+@pytest.fixture
+def archive(tmp_path, drawn_radiograph):
+    """Twelve files of which three cannot be read, in an order that is not the one written in."""
+    folder = tmp_path / "archive"
+    (folder / "b").mkdir(parents=True)
+    for number in (3, 0, 7, 1, 2, 8, 4, 5, 6):
+        place = folder / ("b" if number > 4 else ".") / f"{number}.png"
+        Image.fromarray(drawn_radiograph(number, number % 2)).save(place)
+    (folder / "b" / "6b.png").write_bytes((folder / "b" / "6.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("no X-ray")
+    (folder / "=1+1.png").write_bytes(b"")
+    (folder / ".hidden").write_bytes(b"")
+    return folder
+
+
+NAMES = [
+    *("0.png", "1.png", "2.png", "3.png", "4.png", "'=1+1.png"),
+    *("b/5.png", "b/6.png", "b/6b.png", "b/7.png", "b/8.png", "notes.txt"),
+]
+UNREADABLE = ["'=1+1.png", "b/6b.png", "notes.txt"]
+
+
+def _read(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_one_row_a_file_in_their_order_and_as_predict_answers(classifier, archive, tmp_path):
+    told = []
+    counts = score.write(classifier, archive, tmp_path / "out.csv", workers=2, progress=told.append)
+    assert counts == {"files": 12, "scored": 12, "unreadable": 3}
+    found = _read(tmp_path / "out.csv")
+    assert [row["file"] for row in found] == NAMES
+    assert [row["file"] for row in found if row["problem"]] == UNREADABLE
+    assert all(bool(row["label"]) != bool(row["problem"]) for row in found)
+    for row in found[:5]:
+        expected = classifier.predict(archive / row["file"], on_invalid="ignore")
+        assert row["label"] == expected.label
+        assert float(row["probability"]) == pytest.approx(expected.probability, abs=1e-6)
+        assert row["warnings"] == " ".join(expected.warnings)
+    assert told[-1].done == told[-1].total == 12
+    assert {file.name for file in tmp_path.iterdir()} == {"archive", "out.csv", "out.csv.json"}
+    # Once more, and once more after a new file at the end.
+    assert score.write(classifier, archive, tmp_path / "out.csv", workers=0)["scored"] == 0
+    (archive / "z.png").write_bytes((archive / "0.png").read_bytes())
+    assert score.write(classifier, archive, tmp_path / "out.csv", workers=0)["scored"] == 1
+    again = _read(tmp_path / "out.csv")
+    assert again[:-1] == found and again[-1]["file"] == "z.png"
+
+
+def test_folder_list_and_archive_give_the_same_rows(classifier, archive, tmp_path):
+    names = [source.name for source in score.found(archive)]
+    (archive / "all.txt").write_text("\n".join([*names, "missing.png"]) + "\n")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for name in names:
+            packed.write(archive / name, name)
+        packed.writestr("__MACOSX/0.png", b"")
+    listed, packed_rows = (
+        list(score.rows(classifier, score.found(where), workers=0))
+        for where in (archive / "all.txt", tmp_path / "all.zip")
+    )
+    assert [row.file for row in packed_rows] == names
+    assert [row.file for row in listed] == [*names, "missing.png"]
+    assert "There is no file" in listed[-1].problem
+    for one, other in zip(listed, packed_rows, strict=False):
+        assert (one.prediction is None) == (other.prediction is None)
+        if one.prediction:
+            assert one.prediction.probability == other.prediction.probability
+
+
+def test_a_kill_loses_one_chunk_at_most(classifier, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(score, "CHUNK", 4)
+    whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
+    score.write(classifier, archive, whole, workers=0)
+
+    def killed(now):
+        if now.done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score.write(classifier, archive, out, workers=0, progress=killed)
+    assert not out.exists()
+    part = tmp_path / "out.csv.part"
+    # A kill in the middle of a line.
+    part.write_bytes(part.read_bytes()[:-7])
+    assert score.write(classifier, archive, out, workers=0)["scored"] == 5
+    assert out.read_bytes() == whole.read_bytes()
+    assert not part.exists()
+
+
+def test_a_table_of_another_threshold_is_not_gone_on_with(classifier, archive, tmp_path):
+    out = tmp_path / "out.csv"
+    score.write(classifier, archive, out, workers=0)
+    with pytest.raises(ScoreError, match="another model or threshold"):
+        score.write(classifier, archive, out, threshold=0.9, workers=0)
+    # What was there is there.
+    assert score.write(classifier, archive, out, workers=0)["scored"] == 0
+    (tmp_path / "mine.csv").write_text("a table of someone's own")
+    with pytest.raises(ScoreError, match="was not made here"):
+        score.write(classifier, archive, tmp_path / "mine.csv", workers=0)
+
+
+def test_a_file_that_brings_its_decoder_down_costs_its_own_row(archive, monkeypatch):
+    monkeypatch.setattr(score, "_prepare_all", crashing.prepare_or_die)
+    monkeypatch.setattr(score, "_TASK", 5)
+    done = list(score.prepared(score.found(archive), workers=1))
+    assert [one.file for one in done] == [name.lstrip("'") for name in NAMES]
+    crashed = [one.file for one in done if one.problem == score._CRASHED]
+    assert crashed == ["b/7.png"]
+    assert sum(one.copy is not None for one in done) == 8
+
+
+def test_memory_holds_no_more_than_is_asked_for(archive, monkeypatch, classifier):
+    begun = []
+    prepare = score.prepare
+    monkeypatch.setattr(score, "prepare", lambda source: begun.append(source) or prepare(source))
+    answers = score.rows(classifier, score.found(archive), workers=0, chunk=2)
+    next(answers)
+    assert len(begun) == 2
+
+
+def test_says_what_is_wrong_with_the_question(classifier, archive, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ScoreError, match="There is no file in"):
+        score.write(classifier, tmp_path / "empty", tmp_path / "out.csv")
+    with pytest.raises(ScoreError, match=r"\.csv or \.parquet, got out\.xlsx"):
+        score.write(classifier, archive, tmp_path / "out.xlsx")
+    for where in (tmp_path / "nowhere", archive / "0.png"):
+        with pytest.raises(ScoreError, match=r"is no folder, no zip archive and no list|cannot be"):
+            list(score.found(where))
+
+
+def test_the_page_hands_over_what_it_decoded_itself(classifier, drawn_radiograph):
+    picture = radiograph.read(drawn_radiograph(1, 1, (300, 400)))
+    ready = [
+        score.Prepared("a", picture.copy, ("no chest",)),
+        score.Prepared("b", None, (), "It is empty."),
+    ]
+    first, second = score.answered(classifier, ready)
+    assert first.prediction.warnings == ("no chest",) and first.prediction.name == "a"
+    assert first.prediction.probability == pytest.approx(
+        classifier.predict(picture, on_invalid="ignore").probability, abs=1e-6
+    )
+    assert second.prediction is None and second.problem == "It is empty."
+
+
+def test_parquet_holds_the_same(classifier, archive, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    out = tmp_path / "out.parquet"
+    score.write(classifier, archive, out, workers=0)
+    table = parquet.read_table(out).to_pylist()
+    assert [row["file"] for row in table] == NAMES
+    assert table[0]["probability"] == pytest.approx(
+        classifier.predict(archive / "0.png", on_invalid="ignore").probability, abs=1e-9
+    )
+    assert table[5]["probability"] is None and np.isfinite(table[0]["threshold"])
+    assert score.write(classifier, archive, out, workers=0)["scored"] == 0
