@@ -19,7 +19,7 @@ import signal
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -247,7 +247,9 @@ def prepare(source: Source) -> Prepared:
     return Prepared(source.name, None, (), said if said == problem else f"It {said}")
 
 
-def prepared(sources: Iterable[Source], workers: int, ahead: int = CHUNK) -> Iterator[Prepared]:
+def prepared(
+    sources: Iterable[Source], workers: int, ahead: int = CHUNK
+) -> Generator[Prepared, None, None]:
     """:func:`prepare` of one file after the other, in their order, in ``workers`` processes (0: in
     this one) that are at most some ``ahead`` files ahead of whoever takes them.
     """
