@@ -69,11 +69,12 @@ def build_app(models: Path | Models = ASSETS / "models") -> Page:
     with Page(title=words.TITLE, analytics_enabled=False) as page:
         page.uploads = uploads
         gr.HTML(words.HEADER)
-        shared = Shared(models, page)
-        with gr.Tabs(overflow_behavior="wrap"):
-            for place, (name, module) in enumerate(MODULES.items()):
-                with gr.Tab(TABS[name], id=name) as tab:
-                    module.build(View(shared, tab, first=not place))
+        with gr.Column(elem_id="workspace"):
+            shared = Shared(models, page)
+            with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
+                for name, module in MODULES.items():
+                    with gr.Tab(TABS[name], id=name) as tab:
+                        module.build(View(shared, tab))
         endpoints(models, MODULES.values(), page)
     # Closed to direct calls, which would go past the line.
     return page.queue(max_size=MOST_WAITING, api_open=False)

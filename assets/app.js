@@ -1,6 +1,141 @@
-// What the page does without its server: enlarging pictures. Gradio draws and redraws what it likes, so everything listens at the document.
+// What the page does without its server: the address, files dropped and pasted, keys, what is read
+// aloud, enlarging pictures, the ROC curve. Gradio draws and redraws what it likes, so everything
+// listens at the document.
 (() => {
   "use strict";
+
+  // --- The bench: what is chosen stands in the address, and the open tab answers when it changes.
+  const root = document.documentElement;
+  const tabs = () => [...document.querySelectorAll("#tabs [role=tab][data-tab-id]")];
+  const openTab = () =>
+    tabs().find((tab) => tab.getAttribute("aria-selected") === "true")?.dataset.tabId ?? "predict";
+  const chosen = (id) => document.querySelector(`#${id} input:checked`)?.value;
+
+  const address = () => {
+    const query = new URLSearchParams(location.search);
+    const put = (name, value) => (value ? query.set(name, value) : query.delete(name));
+    put("example", document.querySelector("#chosen [data-example]")?.dataset.example);
+    put("model", chosen("model"));
+    put("setting", chosen("point"));
+    put("tab", openTab());
+    return `${location.pathname}?${query}`;
+  };
+  // Gradio draws what an event brought a moment after it came.
+  const settle = (then) => setTimeout(then, 60);
+  const sync = () => {
+    history.replaceState(null, "", address());
+    const name = document.querySelector("#chosen [data-example]")?.dataset.example;
+    for (const button of document.querySelectorAll("button.example"))
+      button.setAttribute("aria-pressed", String(button.id === `example-${name}`));
+  };
+  window.bench = {
+    refresh() {
+      document.querySelector(`#refresh-${openTab()}`)?.click();
+      settle(sync);
+    },
+    start() {
+      const named = new URLSearchParams(location.search).get("tab");
+      const tab = tabs().find((one) => one.dataset.tabId === named);
+      if (tab && named !== openTab()) tab.click();
+      else window.bench.refresh();
+      root.dataset.tab = tab ? named : openTab();
+      settle(sync);
+    },
+  };
+  // The tabs are steps that the browser's Back goes through; X-ray, model and setting stay.
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest("[role=tab][data-tab-id]");
+    if (!tab) return;
+    const known = root.dataset.tab;
+    root.dataset.tab = tab.dataset.tabId;
+    settle(() => {
+      if (event.isTrusted && known !== tab.dataset.tabId) history.pushState(null, "", address());
+      else sync();
+    });
+  });
+  window.addEventListener("popstate", () => {
+    const named = new URLSearchParams(location.search).get("tab") ?? "predict";
+    tabs().find((tab) => tab.dataset.tabId === named)?.click();
+  });
+
+  // A file may be dropped anywhere, and a picture pasted.
+  const give = (files) => {
+    const place = document.querySelector(
+      openTab() === "batch" ? "#batch-upload input[type=file]" : "#bench-xray input[type=file]",
+    );
+    if (!place || !files.length) return;
+    if (["quiz", "results", "about"].includes(openTab()))
+      tabs().find((tab) => tab.dataset.tabId === "predict").click();
+    const carried = new DataTransfer();
+    for (const file of openTab() === "batch" ? files : [files[0]]) carried.items.add(file);
+    place.files = carried.files;
+    place.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  let over = 0;
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragenter", (event) => {
+    if (carries(event)) root.classList.toggle("dropping", ++over > 0);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (carries(event)) root.classList.toggle("dropping", --over > 0);
+  });
+  document.addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+  document.addEventListener(
+    "drop",
+    (event) => {
+      if (!carries(event)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      over = 0;
+      root.classList.remove("dropping");
+      give([...event.dataTransfer.files]);
+    },
+    true,
+  );
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return;
+    event.preventDefault();
+    give(files);
+  });
+
+  // --- Arrow keys walk along tabs and along Gradio's radio buttons, which are one stop each.
+  document.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const from = event.target;
+    if (!by || !from.matches?.("[role=tab], .gradio-container fieldset.block input[type=radio]"))
+      return;
+    const all = from.matches("[role=tab]")
+      ? tabs()
+      : [...from.closest("fieldset").querySelectorAll("input[type=radio]")];
+    const next = all[(all.indexOf(from) + by + all.length) % all.length];
+    event.preventDefault();
+    next.focus();
+    next.click();
+  });
+
+  // --- What changed is said by one region that stays, in a sentence.
+  const region = document.createElement("div");
+  region.className = "spoken";
+  region.setAttribute("role", "status");
+
+  // What Gradio leaves without a name, and a phone's camera, which asks for pictures by their kind.
+  const mend = () => {
+    if (!region.isConnected && document.body) document.body.append(region);
+    for (const said of document.querySelectorAll("[data-say]")) {
+      const text = said.dataset.say;
+      said.removeAttribute("data-say");
+      if (said.checkVisibility?.() ?? true) region.textContent = text;
+    }
+    for (const nameless of document.querySelectorAll('[aria-label="common.upload"]'))
+      nameless.setAttribute("aria-label", "Choose files");
+    if (matchMedia("(pointer: coarse)").matches)
+      document
+        .querySelector("#bench-xray input[type=file]:not([accept^=image])")
+        ?.setAttribute("accept", "image/*,application/dicom,.dcm,.dicom");
+  };
+  new MutationObserver(mend).observe(document, { childList: true, subtree: true });
+
 
   const dialog = document.createElement("dialog");
   dialog.className = "enlarged";
@@ -12,12 +147,13 @@
   const show = (button) => {
     shown = button;
     dialog.querySelector("h2").textContent = button.dataset.title;
+    // A plot is smoothed and keeps its shape; a map is shown in its own pixels.
+    dialog.querySelector(".enlarged-parts").className =
+      `enlarged-parts ${["plot", "xray"].find((kind) => button.classList.contains(kind)) ?? ""}`;
     dialog.querySelector(".enlarged-parts").replaceChildren(
       ...[...button.querySelectorAll("img")].map((image) => {
         const figure = document.createElement("figure");
         const copy = image.cloneNode();
-        // A plot is smoothed and keeps its shape; a map is shown in its own pixels.
-        figure.className = button.classList.contains("plot") ? "plot" : "";
         const caption = document.createElement("figcaption");
         caption.textContent = image.dataset.caption || "";
         figure.append(copy, caption);
@@ -33,7 +169,9 @@
 
   // The neighbours of a tile are the others in its grid or strip.
   const step = (by) => {
-    const all = [...shown.closest(".tiles, .strip").querySelectorAll("button.zoom")];
+    const all = [
+      ...shown.closest(".tiles, .strip, [data-gallery]").querySelectorAll("button.zoom"),
+    ];
     show(all[(all.indexOf(shown) + by + all.length) % all.length]);
   };
 

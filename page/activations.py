@@ -17,11 +17,8 @@ from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
 from page.words import activations as words
 from pneumonia import LABELS, Radiograph, explain, figures, radiograph
-from pneumonia.architectures import CATALOGUE
 
 COUNTS = (16, 32, 64)
-# Of the strip: the chosen X-ray, or an example.
-CHOSEN = "chosen"
 
 
 class Channel(TypedDict):
@@ -134,8 +131,8 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
 
 
 def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, str]]:
-    """The gallery layers of a model, or all with maps, each with where it stands: ``conv1 (early, 1
-    of 6)``.
+    """The gallery layers of a model, or all with maps, each with where it stands: ``conv1 (first
+    layer), 1 of 6``.
     """
     layers = (
         explain.spatial_layers(models[variant])
@@ -143,141 +140,99 @@ def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, 
         else models.evidence(variant).spec.gallery_layers
     )
     return [
-        (f"{name} ({words.STAGES[3 * place // len(layers)]}, {place + 1} of {len(layers)})", name)
-        for place, name in enumerate(layers)
+        (f"{plain(name, layers)}, {place} of {len(layers)}", name)
+        for place, name in enumerate(layers, start=1)
     ]
 
 
 def build(view: View) -> None:
-    """Model, layer, X-rays; the layer's maps; a strip through the depth of the network."""
+    """Layer, its maps, and one picture on its way through the network."""
     models = view.models
     gr.HTML(words.INTRO)
-    view.chooser("maps")
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            variant = view.model_radio("maps-model")
-            layers = layer_choices(models, models.default, every=False)
-            layer = gr.Dropdown(
-                layers,
-                value=layers[0][1],
-                label=words.LAYER,
-                elem_id="layer",
-                num_choices_shown=None,
-            )
-            every = gr.Checkbox(label=words.EVERY, elem_id="every-layer")
-            count = gr.Radio(list(COUNTS), value=COUNTS[0], label=words.COUNT, elem_id="count")
-        with gr.Column(scale=3, min_width=320):
-            compared = gr.HTML(
-                _compared([example(EXAMPLES[label][0]) for label in LABELS]), elem_id="compared"
-            )
-            with gr.Row(elem_classes="pair"):
-                pair = [_example_radio(label) for label in LABELS]
-    gallery = gr.HTML("<div class='tiles-place'></div>", elem_id="maps", min_height=420)
-    with gr.Row(elem_classes="strip-asked"):
-        along = gr.Radio(
-            [(words.CHOSEN, CHOSEN), *((f"{label} example", label) for label in LABELS)],
-            value=CHOSEN,
-            label=words.FOLLOW,
-            elem_id="follow",
+    with gr.Row(elem_id="maps-asked"):
+        layers = layer_choices(models, models.default, every=False)
+        layer = gr.Dropdown(
+            layers,
+            value=layers[0][1],
+            label=words.LAYER,
+            elem_id="layer",
+            num_choices_shown=None,
+            scale=3,
         )
-    through = gr.HTML("<div class='strip-place'></div>", elem_id="through", min_height=190)
-    claims = ", ".join(
-        f"{variant.title} {variant.claimed:.0%}"
-        for variant in CATALOGUE.values()
-        if variant.claimed
-    )
-    gr.Markdown(words.HELP.format(claims=claims))
-
-    def of_pair(normal: str, pneumonia: str) -> list[Shown]:
-        return [
-            example(EXAMPLES[label][int(place)])
-            for label, place in zip(LABELS, (normal, pneumonia), strict=True)
-        ]
+        count = gr.Radio(list(COUNTS), value=COUNTS[0], label=words.COUNT, elem_id="count")
+        every = gr.Checkbox(label=words.EVERY, elem_id="every-layer")
+    gallery = gr.HTML("", elem_id="maps", min_height=420)
+    through = gr.HTML("", elem_id="through", min_height=190)
+    gr.Markdown(words.HELP)
 
     def show(
-        variant: str,
-        layer: str,
-        every: bool,
-        count: int,
-        normal: str,
-        pneumonia: str,
-        shown: Shown | None,
-    ) -> tuple[Any, str, str]:
+        variant: str, layer: str, every: bool, count: int, shown: Shown | str | None
+    ) -> tuple[Any, str]:
         choices = layer_choices(models, variant, every)
         names = [name for _, name in choices]
         layer = layer if layer in names else names[0]
-        pictures = of_pair(normal, pneumonia)
-        if shown and shown.file not in [picture.file for picture in pictures]:
-            pictures.append(shown)
+        pictures = compared(shown)
         maps = Maps(models, variant, layer, count, [picture.picture for picture in pictures])
         captions = [title(picture) for picture in pictures]
-        tiles = []
-        for place, channel in enumerate(maps.channels):
-            parts = [
-                Part.of_map(shades[..., place], caption)
-                for shades, caption in zip(maps.shades, captions, strict=True)
-            ]
-            tiles.append(
-                tile(
-                    parts, f"channel {channel}", f"strength {maps.strengths[:, channel].mean():.3g}"
-                )
+        tiles = [
+            tile(
+                [
+                    Part.of_map(shades[..., place], caption)
+                    for shades, caption in zip(maps.shades, captions, strict=True)
+                ],
+                f"channel {channel}",
+                f"strength {maps.strengths[:, channel].mean():.3g}",
             )
+            for place, channel in enumerate(maps.channels)
+        ]
         height, width, of = maps.size
-        sizes = (
-            f"{of} channels of {height} × {width}, the {len(tiles)} strongest; in each tile"
-            f" {', '.join(captions)}"
-        )
-        heading = (
-            f"<h2 class='minor'>{panels.escaped(layer)} of {panels.escaped(models.title(variant))}:"
-            f" {panels.escaped(sizes)}</h2>"
+        heading = words.SHOWN.format(
+            layer=plain(layer, explain.spatial_layers(models[variant])),
+            title=models.title(variant),
+            of=of,
+            height=height,
+            width=width,
+            count=len(tiles),
+            pictures=", ".join(captions),
         )
         return (
             gr.Dropdown(choices, value=layer),
-            _compared(pictures),
-            heading + grid(tiles, len(pictures)),
+            f"<h2 class='minor'>{panels.escaped(heading)}</h2>{grid(tiles, len(pictures))}",
         )
 
-    def follow(variant: str, along: str, normal: str, pneumonia: str, shown: Shown | None) -> str:
-        pair = dict(zip(LABELS, of_pair(normal, pneumonia), strict=True))
-        followed = pair.get(along) or shown or pair[LABELS[1]]
-        return _through(models, variant, followed)
+    def follow(variant: str, shown: Shown | str | None) -> str:
+        return _through(models, variant, compared(shown)[0])
 
     view.follow(
         show,
-        [variant, layer, every, count, *pair, view.shown],
-        [layer, compared, gallery],
+        [view.variant, layer, every, count, view.shown],
+        [layer, gallery],
         gallery,
-        on=[each.input for each in (layer, every, count, *pair)],
+        on=[each.input for each in (layer, every, count)],
     )
-    view.follow(
-        follow,
-        [variant, along, *pair, view.shown],
-        [through],
-        on=[each.input for each in (along, *pair)],
+    view.follow(follow, [view.variant, view.shown], [through])
+
+
+def compared(shown: Shown | str | None) -> list[Shown]:
+    """The chosen X-ray and examples beside it: of the other class, or of both where its own class
+    is not known.
+    """
+    if not isinstance(shown, Shown):
+        return [example(EXAMPLES[label][0]) for label in LABELS]
+    return [shown, *(example(EXAMPLES[label][0]) for label in LABELS if label != shown.truth)]
+
+
+def plain(layer: str, layers: Sequence[str]) -> str:
+    """A layer's name with where it stands: ``conv3 (last block)``."""
+    place = layers.index(layer)
+    stage = (
+        words.FIRST
+        if place == 0
+        else words.LAST
+        if place == len(layers) - 1
+        else words.STAGES[3 * place // len(layers)]
     )
-
-
-def _example_radio(label: str) -> Any:
-    places = [(str(place + 1), str(place)) for place in range(len(EXAMPLES[label]))]
-    return gr.Radio(
-        places,
-        value="0",
-        label=f"{label} example",
-        elem_id=f"{label.lower()}-example",
-        min_width=120,
-    )
-
-
-def _compared(pictures: Sequence[Shown]) -> str:
-    shown = [
-        panels.xray(
-            picture.picture,
-            panels.escaped(title(picture)),
-            f"X-ray {panels.escaped(title(picture))}",
-        )
-        for picture in pictures
-    ]
-    return f"<div class='pictures of-{len(shown)}'>{''.join(shown)}</div>"
+    return f"{layer} ({stage})"
 
 
 def _through(models: Models, variant: str, followed: Shown) -> str:

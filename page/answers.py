@@ -8,6 +8,7 @@ things of one picture.
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from page import panels
 from page.served import Models, Shown
 from page.words import answers as words
-from pneumonia import PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
+from pneumonia import LABELS, PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.evidence import Outcome, outcome, read_predictions
 from pneumonia.model_spec import ModelSpec, OperatingPoint, uncertain_between
 from pneumonia.prediction import Prediction
@@ -42,9 +43,9 @@ class Reading:
         seen: uint8 ``(h, w)``, the X-ray as it entered the network.
         heat: what each place adds to the answer; None before it is drawn, and for networks that end
             otherwise than this project's.
-        in_lungs: of all that speaks for the answer, the share in the lung fields, and the share of
-            the picture that these cover, 0 to 1; None where the lungs could not be made out, or
-            there is no heat map.
+        in_lungs: of all that speaks for a class, by its name, the share in the lung fields, and the
+            share of the picture that these cover, 0 to 1; a class for which nothing speaks is left
+            out. None where the lungs could not be made out, or there is no heat map.
     """
 
     shown: Shown
@@ -55,12 +56,23 @@ class Reading:
     cost: Outcome | None
     seen: np.ndarray
     heat: heatmaps.HeatMap | None = None
-    in_lungs: tuple[float, float] | None = None
+    in_lungs: Mapping[str, tuple[float, float]] | None = None
 
     @property
     def towards(self) -> str:
-        """The class whose evidence is shown: the one that was answered, PNEUMONIA where none was."""
-        return "NORMAL" if self.called == "NORMAL" else "PNEUMONIA"
+        """The class whose evidence is shown first: the one that was answered, PNEUMONIA where none
+        was; the other one where nothing speaks for it.
+        """
+        first = "NORMAL" if self.called == "NORMAL" else "PNEUMONIA"
+        other = next(label for label in LABELS if label != first)
+        if self.heat is None or self.heat.towards(first).any():
+            return first
+        return other if self.heat.towards(other).any() else first
+
+    @property
+    def forced(self) -> bool:
+        """Whether the picture is answered only because the visitor insisted."""
+        return self.shown.forced and bool(self.shown.reasons)
 
 
 class Cost(TypedDict):
@@ -142,14 +154,13 @@ def with_heat(models: Models, variant: str, reading: Reading) -> Reading:
         # A visitor's own network may end otherwise; its answer stands without a map.
         return reading
     fit = lungs.find(reading.shown.picture)
+    if not fit.found:
+        return replace(reading, heat=heat)
+    found = {
+        label: inside(heat.towards(label, fit.distance.shape), fit.distance > 0) for label in LABELS
+    }
     return replace(
-        reading,
-        heat=heat,
-        in_lungs=(
-            inside(heat.towards(reading.towards, fit.distance.shape), fit.distance > 0)
-            if fit.found
-            else None
-        ),
+        reading, heat=heat, in_lungs={label: share for label, share in found.items() if share}
     )
 
 
@@ -169,7 +180,7 @@ def inside(shares: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
 
 def points(spec: ModelSpec) -> list[OperatingPoint]:
     """The operating points worth offering: one a threshold, the default in place of its equal, from
-    the lowest recall to the highest.
+    the most sensitive to the least.
     """
     chosen = {
         point.threshold: point
@@ -178,7 +189,7 @@ def points(spec: ModelSpec) -> list[OperatingPoint]:
             spec.default,
         )
     }
-    return [chosen[threshold] for threshold in sorted(chosen, reverse=True)]
+    return [chosen[threshold] for threshold in sorted(chosen)]
 
 
 def point_of(spec: ModelSpec, name: str) -> OperatingPoint:
@@ -281,13 +292,19 @@ def must_be_answered(shown: Shown, force: bool) -> Shown:
 
 
 def cost_sentence(reading: Reading) -> str:
-    """What the setting costs in people, and whether that leaves an answer any worth; or that it was
-    not measured.
+    """How often the setting is wrong, in people of a hundred, and whether that leaves an answer any
+    worth; or that it was not measured. Empty where an answer was forced: nothing was measured on
+    such pictures.
     """
     counted = reading.cost
-    if counted is None:
+    if reading.forced:
+        return ""
+    if counted is None or not counted.ill or not counted.healthy:
         return words.NO_COST
-    found = words.COST.format(counts=counted.sentence(), images=counted.ill + counted.healthy)
+    found = words.COST.format(
+        missed=words.of_hundred(counted.missed, counted.ill),
+        alarms=words.of_hundred(counted.called_back, counted.healthy),
+    )
     return f"{found} {words.TELLS_LITTLE}" if counted.tells_little else found
 
 

@@ -20,7 +20,6 @@ from page import answers, panels, uploads
 from page.archive import Entry, TooMany, opened
 from page.served import BATCH, Models, guarded
 from page.shared import KEPT, View
-from page.words import answers as said
 from page.words import batch as words
 from pneumonia import Radiograph, UnreadableImage, radiograph
 
@@ -198,13 +197,6 @@ def build(view: View) -> None:
                 elem_id="batch-upload",
             )
         with gr.Column(scale=3, min_width=320):
-            view.model_radio("batch-model")
-            point = gr.Radio(
-                _points(models, models.default),
-                value="default",
-                label=words.POINT,
-                elem_id="batch-point",
-            )
             force = gr.Checkbox(
                 label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-force"
             )
@@ -225,31 +217,19 @@ def build(view: View) -> None:
                 yield gr.skip(), None, _table(found, variant, point, total)
         yield None, done, _table(found, variant, point)
 
-    def again(
-        batch: list[Item] | None, variant: str, point: str, force: bool
-    ) -> tuple[gr.Radio, str]:
-        offered = _points(models, variant)
-        point = point if point in [name for _, name in offered] else "default"
-        drawn = (
-            _table(rows(models, variant, point, batch, force), variant, point)
-            if batch
-            else words.EMPTY
-        )
-        return gr.Radio(offered, value=point), drawn
+    def again(batch: list[Item] | None, variant: str, point: str, force: bool) -> str:
+        if not batch:
+            return words.EMPTY
+        return _table(rows(models, variant, point, batch, force), variant, point)
 
     upload.upload(
         of_upload,
-        [upload, view.variant, point, force],
+        [upload, view.variant, view.point, force],
         [upload, decoded, table],
         show_progress_on=table,
         **BATCH,
     )
-    view.follow(
-        again,
-        [decoded, view.variant, point, force],
-        [point, table],
-        on=[point.input, force.input],
-    )
+    view.follow(again, [decoded, view.variant, view.point, force], [table], on=[force.input])
 
 
 @contextlib.contextmanager
@@ -268,13 +248,6 @@ def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
         return opened(files)
     except TooMany as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
-
-
-def _points(models: Models, variant: str) -> list[tuple[str, str]]:
-    return [
-        (said.point_name(offer), offer.name)
-        for offer in answers.points(models.evidence(variant).spec)
-    ]
 
 
 def _table(found: Sequence[Row], variant: str, point: str, total: int | None = None) -> str:

@@ -11,7 +11,7 @@ import gradio as gr
 from page import answers, panels, verdicts
 from page.answers import Answer, Reading
 from page.served import Models, Shown, received
-from page.shared import AT_ONCE, View
+from page.shared import View
 from page.words import answers as said
 from page.words import compare as words
 
@@ -23,30 +23,23 @@ class Comparison(TypedDict):
     agreement: str
 
 
-def compared(models: Models, shown: Shown | None, point: str) -> Iterator[list[str]]:
-    """What all say, then one card a model; again each time an answer or a heat map has come."""
-    cards = [card(models, name) for name in models.names]
-    if shown is None or shown.refusal:
-        yield [
-            (
-                f"<p class='agreement idle'>{words.IDLE}</p>"
-                if shown is None
-                else verdicts.refused(shown)
-            ),
-            *cards,
-        ]
+def compared(models: Models, shown: Shown | str | None, point: str) -> Iterator[str]:
+    """What all say on top of one row of answers; again each time an answer or a heat map has
+    come.
+    """
+    if not isinstance(shown, Shown) or shown.refusal:
+        yield verdicts.instead(shown)
         return
-    heading = "<p class='agreement' aria-live='polite'>{}</p>"
+    cards = {name: waiting(models, name, shown) for name in models.names}
+    yield panel(cards)
     readings: dict[str, Reading] = {}
-    cards = [card(models, name, words.WAITING) for name in models.names]
-    for place, name in enumerate(models.names):
-        cards[place] = card(models, name, words.ASKING)
-        yield [heading.format("…"), *cards]
+    for name in models.names:
         readings[name] = answers.read(models, name, shown, point)
-        cards[place] = filled(name, readings[name], drawing=True)
-        yield [heading.format("…"), *cards]
-        cards[place] = filled(name, answers.with_heat(models, name, readings[name]))
-    yield [heading.format(panels.escaped(agreement(readings))), *cards]
+        cards[name] = filled(name, readings[name], point, drawing=True)
+        yield panel(cards, readings if len(readings) == len(cards) else {})
+    for name in models.names:
+        cards[name] = filled(name, answers.with_heat(models, name, readings[name]), point)
+    yield panel(cards, readings, speak=False)
 
 
 def agreement(readings: dict[str, Reading]) -> str:
@@ -56,58 +49,48 @@ def agreement(readings: dict[str, Reading]) -> str:
     )
 
 
-def card(models: Models, name: str, state: str = "") -> str:
-    """A model's place before it has answered."""
-    evidence = models.evidence(name)
-    note = f"<p class='idle'>{panels.escaped(evidence.title)} {state}</p>" if state else ""
-    spin = " busy" if state == words.ASKING else ""
+def panel(
+    cards: dict[str, str], readings: dict[str, Reading] | None = None, speak: bool = True
+) -> str:
+    """Agreement, then the cards; ``readings`` once all have answered."""
+    text, spoken = words.WAITING, ""
+    if readings:
+        text = agreement(readings)
+        spoken = verdicts.said(text) if speak else ""
     return (
-        f"<article class='answer card{spin}'><h2>{panels.escaped(evidence.title)}</h2><div"
-        f" class='verdict-box'>{note}</div>{verdicts.EMPTY_FRAME}{panels.facts(evidence)}</article>"
+        f"<section class='comparison'{spoken}><p class='agreement'>{panels.escaped(text)}</p>"
+        f"<div class='cards'>{''.join(cards.values())}</div></section>"
     )
 
 
-def filled(name: str, reading: Reading, drawing: bool = False) -> str:
+def waiting(models: Models, name: str, shown: Shown) -> str:
+    """A model's place before it has answered."""
+    picture = verdicts.curtained(shown.picture, [], "PNEUMONIA", f"compare-{name}", "&nbsp;")
+    return (
+        f"<article class='answer card'><h2>{panels.escaped(models.title(name))}</h2><div"
+        f" class='verdict-box'><p class='idle'>{said.READING}</p></div>{picture}</article>"
+    )
+
+
+def filled(name: str, reading: Reading, point: str, drawing: bool = False) -> str:
     """A model's place with its answer in it."""
+    other = (
+        f"<p class='credit'>{words.OTHER_POINT.format(name=said.point_name(reading.point))}</p>"
+        if point not in ("default", reading.point.name)
+        else ""
+    )
     return (
         f"<article class='answer card'><h2>{panels.escaped(reading.evidence.title)}</h2>"
-        "<div"
-        f" class='verdict-box'>{verdicts.head(reading)}{verdicts.cost(reading)}</div>{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
-        f"{panels.facts(reading.evidence)}</article>"
+        f"<div class='verdict-box'>{verdicts.head(reading)}{other}</div>"
+        f"{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
+        f"{verdicts.details(reading)}</article>"
     )
 
 
 def build(view: View) -> None:
-    """Chooser, setting, agreement, a card a model."""
-    models = view.models
-    gr.HTML(f"<p class='credit'>{words.INTRO}</p>")
-    view.chooser("compare")
-    offered = {
-        point.name: said.point_name(point)
-        for name in models.names
-        for point in answers.points(models.evidence(name).spec)
-        if point.name != "default"
-    }
-    point = gr.Radio(
-        [
-            ("each model's default", "default"),
-            *((title, name) for name, title in sorted(offered.items())),
-        ],
-        value="default",
-        label=words.POINT,
-        info=words.POINT_HELP,
-        visible=bool(offered),
-        elem_id="compare-point",
-    )
-    view.changed(point.input(lambda: None, None, None, **AT_ONCE))
-    top = verdicts.panel(view, f"<p class='agreement idle'>{words.IDLE}</p>", "agreement")
-    with gr.Row(elem_classes="cards"):
-        cards = []
-        for name in models.names:
-            with gr.Column(min_width=290):
-                cards.append(verdicts.panel(view, card(models, name), f"card-{name}"))
-    gr.HTML(said.HEAT_HELP)
-    view.follow(partial(compared, models), [view.shown, point], [top, *cards], show_progress_on=top)
+    """Agreement, a card a model."""
+    place = verdicts.panel(view, "", "comparison")
+    view.follow(partial(compared, view.models), [view.shown, view.point], [place])
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from page import words
 from pneumonia import bundle, figures
 from pneumonia.model_spec import Estimate, Metrics, ModelSpec
 from pneumonia.radiograph import Radiograph
@@ -95,39 +94,12 @@ def xray(picture: Radiograph, caption: str, alt: str) -> str:
     return _figure(figures.reduced(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
 
 
-def thumbnail(picture: Radiograph | None, name: str = "") -> str:
-    """The chosen X-ray, small, with its name; or that there is none yet."""
-    if picture is None:
-        return (
-            "<div class='chosen none'><span class='thumb'"
-            f" aria-hidden='true'></span><span>{words.NOTHING_CHOSEN}</span></div>"
-        )
+def thumbnail(picture: Radiograph) -> str:
+    """A visitor's own X-ray, small, with its name."""
     image = figures.data_uri(figures.reduced(picture.to_pil(), THUMB_SIDE), "JPEG")
     return (
-        f"<div class='chosen'><img class='thumb' src='{image}' alt='The chosen X-ray'><span"
-        f" class='name'>{escaped(name or picture.name)}</span></div>"
-    )
-
-
-def facts(evidence: Evidence) -> str:
-    """What was measured of a model, and where its weights come from."""
-    spec, test = evidence.spec, evidence.metrics.get("test")
-    figures_of = test.figures if test else {}
-    rows = {
-        "Recall on the test set": with_interval(figures_of.get("recall")) + _missed(test),
-        "Accuracy on the test set": with_interval(figures_of.get("accuracy")) + _called_back(test),
-        "Weights": (
-            f"{escaped(evidence.source)}, sha256"
-            f" <code>{spec.weights_sha256[:12]}</code>{f'<br>{escaped(evidence.why)}' if evidence.why else ''}"
-        ),
-        "Trained by": (
-            f"recipe <code>{escaped(spec.recipe.get('name', 'unknown'))}</code> at {_commit(spec)}"
-        ),
-    }
-    return (
-        "<dl class='facts'>"
-        + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in rows.items())
-        + "</dl>"
+        f"<div class='chosen'><img class='thumb' src='{image}' alt=''><span"
+        f" class='name'>{escaped(picture.name)}</span></div>"
     )
 
 
@@ -174,26 +146,6 @@ def _figure(image: Image.Image, caption: str, alt: str, form: str) -> str:
     )
 
 
-def _missed(test: Metrics | None) -> str:
-    if test is None:
-        return ""
-    missed, all_ = (
-        test.counts.get("false_negative", 0),
-        test.counts.get("false_negative", 0) + test.counts.get("true_positive", 0),
-    )
-    return f"<br>{missed} of {all_} pneumonias missed"
-
-
-def _called_back(test: Metrics | None) -> str:
-    if test is None:
-        return ""
-    alarms, all_ = (
-        test.counts.get("false_positive", 0),
-        test.counts.get("false_positive", 0) + test.counts.get("true_negative", 0),
-    )
-    return f"<br>{alarms} of {all_} healthy called ill"
-
-
 def cell(figure: Estimate | None, name: str) -> str:
     """A figure of a table with its interval below it; shares as per cent, an area under a curve as
     it is.
@@ -208,7 +160,8 @@ def cell(figure: Estimate | None, name: str) -> str:
     return f"{value}{'' if name == 'auc' else '%'}<br><span class='interval'>{low}–{high}</span>"
 
 
-def _commit(spec: ModelSpec) -> str:
+def commit(spec: ModelSpec) -> str:
+    """The code that trained a model, as HTML."""
     return (
         "a commit that was not recorded"
         if spec.commit == "unknown"

@@ -1,5 +1,5 @@
-"""The Read first tab: a visitor decides on each example before the models and the data set say what
-they think.
+"""The Quiz tab: a visitor decides on each X-ray before the models and the data set say what they
+think.
 """
 
 from __future__ import annotations
@@ -7,22 +7,31 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from page import answers, panels
-from page.served import EXAMPLES, ONE_BY_ONE, Models, example
+from page import answers, panels, verdicts
+from page.served import ASSETS, ONE_BY_ONE, Models, Shown
 from page.shared import AT_ONCE, KEPT, View
 from page.words import quiz as words
-from pneumonia import LABELS
+from pneumonia import LABELS, radiograph
 from pneumonia.prediction import Prediction
 
+# Others than the examples beside the tabs, whose answers a visitor has seen.
+FILES = tuple(sorted((ASSETS / "examples" / "quiz").glob("*.jpeg")))
+
 # Where the keyboard goes on after a decision, and after the next X-ray has come.
-TO_NEXT = "() => document.querySelector('#quiz-next')?.focus()"
-TO_CHOICES = "() => document.querySelector('#quiz-normal')?.focus()"
+TO_NEXT = """() => {
+    document.querySelector('#quiz-next')?.focus({ preventScroll: true });
+    document.querySelector('#quiz-reveal')?.scrollIntoView({ block: 'nearest' });
+}"""
+TO_CHOICES = """() => {
+    document.querySelector('#quiz-picture')?.scrollIntoView({ block: 'nearest' });
+    document.querySelector('#quiz-normal')?.focus({ preventScroll: true });
+}"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,7 @@ class Game:
     @classmethod
     def shuffled(cls) -> Game:
         """A new one, in an order that nobody can foresee."""
-        files = [file for of_label in EXAMPLES.values() for file in of_label]
-        return cls(tuple(random.SystemRandom().sample(files, len(files))))
+        return cls(tuple(random.SystemRandom().sample(FILES, len(FILES))))
 
     @property
     def decided(self) -> bool:
@@ -67,8 +75,14 @@ class Game:
         return [str(example(file).truth) for file in self.order[: len(self.mine)]]
 
 
+@cache
+def example(file: Path) -> Shown:
+    """An X-ray of the quiz, decoded once; its name carries its class."""
+    return Shown(radiograph.read(file), LABELS[not file.name.startswith("NORMAL")], file)
+
+
 def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, int, int]:
-    """How many were right, missed (pneumonia called NORMAL), called back (healthy called
+    """How many were right, missed (pneumonia called NORMAL), false alarms (healthy called
     PNEUMONIA), left uncertain; what was not answered counts nowhere.
     """
     pairs = list(zip(said, truths, strict=True))
@@ -80,12 +94,12 @@ def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, 
     )
 
 
-def decided(models: Models, game: Game, label: str) -> Game:
+def decided(models: Models, game: Game, label: str, point: str = "default") -> Game:
     """The game after the visitor's label for the X-ray on show, with what every model says of it."""
     theirs = {}
     for name in models.names:
         try:
-            reading = answers.read(models, name, example(game.order[game.turn]))
+            reading = answers.read(models, name, example(game.order[game.turn]), point)
         except gr.Error:
             # A model that cannot be loaded does not end the game; its row says so.
             continue
@@ -135,10 +149,10 @@ def build(view: View) -> None:
     def opened(game: Game | None) -> tuple[Any, ...]:
         return drawn(game or Game.shuffled())
 
-    def decide(label: str, game: Game) -> tuple[Any, ...]:
+    def decide(label: str, game: Game, point: str) -> tuple[Any, ...]:
         # A second click that was on its way does not decide the next X-ray.
         waiting = game.turn < len(game.order) and not game.decided
-        return drawn(decided(models, game, label) if waiting else game)
+        return drawn(decided(models, game, label, point) if waiting else game)
 
     def go_on(game: Game) -> tuple[Any, ...]:
         if game.turn == len(game.order):
@@ -148,7 +162,11 @@ def build(view: View) -> None:
     view.tab.select(opened, state, outputs, **AT_ONCE)
     for label, button in zip(LABELS, choices, strict=True):
         answered = button.click(
-            partial(decide, label), state, outputs, show_progress_on=reveal, **ONE_BY_ONE
+            partial(decide, label),
+            [state, view.point],
+            outputs,
+            show_progress_on=reveal,
+            **ONE_BY_ONE,
         )
         answered.then(None, js=TO_NEXT, api_visibility="private")
     further.click(go_on, state, outputs, **AT_ONCE).then(
@@ -169,23 +187,22 @@ def _picture(game: Game) -> str:
 def _reveal(models: Models, game: Game) -> str:
     if game.turn == len(game.order):
         right = tally(game.mine, game.truths)[0]
-        return (
-            "<div class='reveal' aria-live='polite'><p"
-            f" class='reveal-head'>{words.DONE.format(right=right, of=len(game.order))}</p></div>"
-        )
+        text = words.DONE.format(right=right, of=len(game.order))
+        return f"<div class='reveal'{verdicts.said(text)}><p class='reveal-head'>{text}</p></div>"
     if not game.decided:
-        return f"<div class='reveal waiting' aria-live='polite'><p>{words.ASK}</p></div>"
+        return f"<div class='reveal waiting'><p>{words.ASK}</p></div>"
     mine, truth, theirs = game.mine[game.turn], game.truths[game.turn], game.theirs[game.turn]
     head = words.RIGHT if mine == truth else words.WRONG
+    text = words.TRUTH.format(truth=truth, mine=mine)
     rows = "".join(
-        "<tr><th"
-        f" scope='row'>{panels.escaped(models.title(name))}</th>{_said(theirs.get(name), truth)}</tr>"
+        f"<tr><th scope='row'>{panels.escaped(models.title(name))}</th>"
+        f"{_said(theirs.get(name), truth)}</tr>"
         for name in models.names
     )
     return (
-        "<div class='reveal' aria-live='polite'><p class='reveal-head"
-        f" {'right' if mine == truth else 'wrong'}'>{head}</p><p>{words.TRUTH.format(truth=truth, mine=mine)}</p><div"
-        f" class='scroller'><table>{rows}</table></div></div>"
+        f"<div class='reveal'{verdicts.said(f'{head}. {text}')}><p class='reveal-head"
+        f" {'right' if mine == truth else 'wrong'}'>{head}</p><p>{text}</p>"
+        f"<div class='scroller'><table>{rows}</table></div></div>"
     )
 
 

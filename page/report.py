@@ -15,7 +15,7 @@ from pathlib import PurePath
 import gradio as gr
 import numpy as np
 
-from page import answers, verdicts
+from page import answers, robustness, verdicts
 from page.answers import Reading
 from page.panels import escaped, percent
 from page.served import ONE_BY_ONE, Shown
@@ -27,18 +27,29 @@ from pneumonia import Radiograph, figures, heatmaps, probes
 # Pixels of the longer side of a picture: sharp on half a printed page.
 PICTURE_SIDE = 640
 STYLE = """
-@page { size: A4; margin: 12mm; }
-* { box-sizing: border-box; }
-body { font: 13px/1.4 system-ui, "Segoe UI", Roboto, Arial, sans-serif; color: #111827; background: #fff; max-width: 190mm; margin: 0 auto; padding: 12px; }
-h1 { font-size: 18px; margin: 0 0 2px; } h2 { font-size: 14px; margin: 12px 0 4px; } p { margin: 4px 0; }
-.disclaimer { border: 1.5px solid #b42318; border-radius: 6px; padding: 6px 10px; }
-.verdict { font-size: 24px; font-weight: 750; margin: 10px 0 2px; } .normal { color: #0f766e; } .pneumonia { color: #b42318; } .uncertain { color: #854d0e; }
-.pictures { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; } figure { margin: 0; }
-figure img { width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: #000; display: block; } figcaption { font-size: 11px; color: #4b5563; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 4px 0; } dt { color: #4b5563; } dd { margin: 0; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; font-size: 11px; }
+@page { size: A4; margin: 10mm; }
+* { box-sizing: border-box; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+body { font: 12.5px/1.35 system-ui, "Segoe UI", Roboto, Arial, sans-serif; color: #111827;
+  background: #fff; max-width: 190mm; margin: 0 auto; padding: 12px; }
+h1 { font-size: 17px; margin: 0 0 2px; } h2 { font-size: 13.5px; margin: 8px 0 2px; }
+p { margin: 3px 0; }
+.disclaimer { border: 1.5px solid #b42318; border-radius: 6px; padding: 4px 10px; }
+.warning { font-size: 26px; font-weight: 750; color: #b42318; margin: 8px 0 0; }
+.verdict { font-size: 22px; font-weight: 750; margin: 8px 0 0; }
+.forced ~ .verdict { font-size: 15px; }
+.normal { color: #0f766e; } .pneumonia { color: #b42318; } .uncertain { color: #854d0e; }
+.probability { font-size: 14px; }
+.pictures { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; margin-top: 6px; }
+figure { margin: 0; } figcaption { font-size: 10.5px; color: #4b5563; }
+figure img { width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: #000;
+  display: block; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 1px 12px; margin: 4px 0; }
+dl div { display: contents; } dt { color: #4b5563; } dd { margin: 0; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; font-size: 10.5px; }
 th, td { text-align: left; padding: 1px 6px; border-bottom: 1px solid #e5e7eb; font-weight: 400; }
-td { text-align: right; font-variant-numeric: tabular-nums; } .columns { columns: 2; column-gap: 16px; } .columns table { break-inside: auto; }
+td { text-align: right; font-variant-numeric: tabular-nums; }
+.columns { columns: 2; column-gap: 16px; }
+@media print { body { padding: 0; } }
 @media (max-width: 600px) { .pictures { grid-template-columns: 1fr; } .columns { columns: 1; } }
 """
 # Saved by the browser itself; the text is then forgotten by the page.
@@ -67,46 +78,28 @@ def page(
     Returns:
         A whole HTML document: no script, no address of anything outside it.
     """
-    prediction, spec = reading.prediction, reading.evidence.spec
     made = made or datetime.now(UTC)
-    low, high = answers.uncertain_between(reading.point.threshold, spec.uncertainty)
-    height, width = reading.shown.picture.size
-    target = reading.point.recall_target
-    goal = "" if target is None else f", chosen to find {target * 100:.3g}% of pneumonias"
-    rows = {
-        "X-ray": f"{escaped(prediction.name)}, {width} × {height} pixels",
-        "Probability of pneumonia": (
-            f"{percent(prediction.probability)} ({said.calibration(spec.temperature)})"
-        ),
-        "Threshold": f"{prediction.threshold * 100:.3g}%, {escaped(reading.point.name)}{goal}",
-        "Uncertain": (
-            f"from {percent(low)} to {percent(high)}"
-            if high > low
-            else "no such range was measured for this model"
-        ),
-        "Cost of this setting": (
-            f"{answers.cost_sentence(reading)} {escaped(said.held_out_recall(reading.point))}"
-        ),
-        "Model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}",
-        "Weights, sha256": f"<code>{spec.weights_sha256}</code>",
-        "Code, commit": (
-            f"<code>{escaped(spec.commit)}</code>, recipe"
-            f" {escaped(spec.recipe.get('name', 'unknown'))}"
-        ),
-        "Lungs": verdicts.inside(reading) or said.NOTHING_TO_SHOW,
-        "Made": f"{made:%Y-%m-%d %H:%M} UTC",
-    }
-    if reading.shown.forced and reading.shown.reasons:
-        rows["Overruled"] = escaped(said.OVERRULED.format(reasons=" ".join(reading.shown.reasons)))
-    facts = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in rows.items())
+    forced = ""
+    if reading.forced:
+        why = said.FORCED_WHY.format(reasons=" ".join(reading.shown.reasons))
+        forced = (
+            f"<div class='forced'><p class='warning'>{said.FORCED}</p><p>{escaped(why)}</p></div>"
+        )
+    where = verdicts.inside(reading, reading.towards)
+    if reading.heat:
+        where = f"{verdicts.strongest(reading.heat, reading.towards)} {where}"
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport'"
-        f" content='width=device-width'><title>{words.TITLE}</title>"
-        f"<style>{STYLE}</style></head><body><h1>{words.TITLE}</h1><p"
-        f" class='disclaimer'>{words.DISCLAIMER}</p>"
-        f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p><div"
-        f" class='pictures'>{_pictures(reading)}</div><dl>{facts}</dl>"
-        f"<p>{words.HOW_TO_READ if reading.heat else said.NOTHING_TO_SHOW}</p>{_moved(moved, reading.point.threshold, spec.uncertainty)}</body></html>"
+        f" content='width=device-width'><title>{words.TITLE}</title><style>{STYLE}</style></head>"
+        f"<body><h1>{words.TITLE}</h1><p class='disclaimer'>{words.DISCLAIMER}</p>{forced}"
+        f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p>"
+        f"<p class='probability'><strong>{percent(reading.prediction.probability)}</strong>"
+        f" probability of pneumonia, {verdicts.side(reading)}</p>"
+        f"<p>{answers.cost_sentence(reading)}</p><div class='pictures'>{_pictures(reading)}</div>"
+        f"<p>{escaped(where) or said.NOTHING_TO_SHOW} {words.HOW_TO_READ if reading.heat else ''}"
+        f"</p>{verdicts.facts(reading)}"
+        f"{_moved(moved, reading.point.threshold, reading.evidence.spec.uncertainty)}"
+        f"<p>{made:%Y-%m-%d %H:%M} UTC</p></body></html>"
     )
 
 
@@ -119,15 +112,15 @@ def file_name(reading: Reading) -> str:
     return f"report-{stem}-{reading.prediction.variant}.html"
 
 
-def button(view: View, point: gr.Radio) -> None:
+def button(view: View) -> None:
     """The button that makes the report of what the Predict tab shows, probes included."""
     make = gr.Button(words.BUTTON, elem_id="report")
     name, text = (
         gr.Textbox(visible="hidden", elem_id=f"report-{part}") for part in ("name", "text")
     )
 
-    def made(shown: Shown | None, variant: str, point: str) -> tuple[str, str]:
-        if shown is None or shown.refusal:
+    def made(shown: Shown | str | None, variant: str, point: str) -> tuple[str, str]:
+        if not isinstance(shown, Shown) or shown.refusal:
             raise gr.Error(words.NOTHING, print_exception=False)
         reading = answers.with_heat(
             view.models, variant, answers.read(view.models, variant, shown, point)
@@ -135,7 +128,11 @@ def button(view: View, point: gr.Radio) -> None:
         return file_name(reading), page(reading, probes.run(view.models[variant], shown.picture))
 
     event = make.click(
-        made, [view.shown, view.variant, point], [name, text], show_progress_on=make, **ONE_BY_ONE
+        made,
+        [view.shown, view.variant, view.point],
+        [name, text],
+        show_progress_on=make,
+        **ONE_BY_ONE,
     )
     event.success(None, [name, text], [name, text], js=SAVE, api_visibility="private")
 
@@ -174,15 +171,13 @@ def _figure(source: str, caption: str, alt: str) -> str:
 def _moved(moved: Sequence[probes.Probed], threshold: float, uncertainty: float) -> str:
     if not moved:
         return ""
-    labelled = [
-        (result, answers.call(result.probability, threshold, uncertainty)) for result in moved
-    ]
     rows = "".join(
-        "<tr><th"
-        f" scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}</td><td>{label}</td></tr>"
-        for result, label in labelled
+        f"<tr><th scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}"
+        f"</td><td>{answers.call(result.probability, threshold, uncertainty)}</td></tr>"
+        for result in moved
     )
     return (
-        f"<h2>{words.MOVED}</h2><p>{escaped(probes.sentence(moved, threshold, uncertainty))}</p><div"
-        f" class='columns'><table>{rows}</table></div>"
+        f"<h2>{words.MOVED}</h2>"
+        f"<p>{escaped(robustness.sentence(moved, threshold, uncertainty))}</p>"
+        f"<div class='columns'><table>{rows}</table></div>"
     )

@@ -36,7 +36,6 @@ def build(view: View) -> None:
     models = view.models
     gr.HTML(words.INTRO)
     tables = gr.HTML(elem_id="figures-tables", min_height=300)
-    view.model_radio("figures-model")
     curve = gr.HTML(elem_id="figures-roc", min_height=420)
     rest = gr.HTML(elem_id="figures-pictures", min_height=420)
 

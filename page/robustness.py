@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
@@ -14,12 +14,11 @@ from page import answers, panels, verdicts
 from page.panels import escaped, percent
 from page.served import ONE_BY_ONE, Models, Shown, received
 from page.shared import View
+from page.tiles import Part, tile
 from page.words import answers as said
 from page.words import robustness as words
 from pneumonia import LABELS, Radiograph, figures, heatmaps, probes, radiograph
-from pneumonia.model_spec import OperatingPoint
 
-THUMBNAIL_SIDE = 96
 # Pixels of the 224-pixel copy: the patch, and from one patch to the next.
 WINDOW, STRIDE = 32, 24
 # A fall of the probability below it is drawn pale: or the noise of a sure answer would glow like
@@ -65,61 +64,117 @@ class Explanation(TypedDict):
     sentence: str
 
 
-def moved(models: Models, shown: Shown | None, variant: str) -> Iterator[tuple[str, str]]:
-    """The place of the patches, empty again, and the chart of the probes."""
-    if shown is None or shown.refusal:
-        yield patches_waiting(), waiting() if shown is None else verdicts.refused(shown)
-        return
+def moved(models: Models, shown: Shown | str | None, variant: str, point: str) -> tuple[str, str]:
+    """The place of the patches, empty again, and what the probes did."""
+    if not isinstance(shown, Shown) or shown.refusal:
+        return "", verdicts.instead(shown)
     classifier = models[variant]
+    chosen = answers.point_of(classifier.spec, point)
     results = probes.run(classifier, shown.picture)
-    yield (
-        patches_waiting(),
-        chart(
-            results,
-            classifier.spec.default,
-            models.title(variant),
-            classifier.spec.uncertainty,
-        ),
-    )
+    return "", chart(results, chosen.threshold, classifier.spec.uncertainty)
 
 
-def waiting() -> str:
-    """The chart's place before there is a picture."""
-    return (
-        "<section class='answer moves empty'><div class='verdict-box'><p"
-        f" class='idle'>{words.IDLE}</p></div></section>"
-    )
+def sentence(results: Sequence[probes.Probed], threshold: float, uncertainty: float = 0.0) -> str:
+    """Says in plain words whether an answer hangs on something that is not lung.
 
+    With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does
+    so all the same, or changes its mind over framing or exposure while the lungs stay in sight,
+    something else speaks. An inverted picture does not count: no network here was made for it.
 
-def chart(
-    results: Sequence[probes.Probed], point: OperatingPoint, title: str, uncertainty: float = 0.0
-) -> str:
-    """The probes as a table that is its own chart: a bar a row, all on one scale, with the
-    threshold as a line through them.
+    Args:
+        results: of :func:`pneumonia.probes.run`.
+        threshold: a probability at or above it is called PNEUMONIA.
+        uncertainty: in logits, of the model spec; so near the threshold an answer is uncertain.
+
+    Raises:
+        ValueError: there is no result of the untouched picture.
     """
-    threshold = point.threshold
+    by_name = {result.probe.name: result for result in results}
+    if probes.ORIGINAL not in by_name:
+        raise ValueError("Expected the results of probes.run(), the untouched picture among them.")
+
+    def label(result: probes.Probed) -> str:
+        return answers.call(result.probability, threshold, uncertainty)
+
+    untouched = by_name[probes.ORIGINAL]
+    before = label(untouched)
+    parts = []
+    if hidden := by_name.get(probes.LUNGS_HIDDEN):
+        now = label(hidden)
+        change = words.STAYS if now == before else words.TURNS
+        parts.append(
+            words.HIDDEN.format(
+                before=percent(untouched.probability), after=percent(hidden.probability)
+            )
+        )
+        parts.append(
+            change.format(before=words.SPOKEN[before], now=words.SPOKEN[now])
+            + words.MEANING[before, now]
+        )
+        parts += [hidden.note] if hidden.note else []
+    others = [
+        result
+        for result in results
+        if result.probe.name not in (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.INVERTED)
+    ]
+    turning = [
+        f"{result.probe.title} ({words.SPOKEN[label(result)]}, {percent(result.probability)})"
+        for result in others
+        if label(result) != before
+    ]
+    if turning:
+        parts.append(words.TURNING.format(changes="; ".join(turning)))
+    elif others:
+        parts.append(words.STEADY.format(before=words.SPOKEN[before], count=len(others)))
+    return " ".join(parts)
+
+
+def chart(results: Sequence[probes.Probed], threshold: float, uncertainty: float = 0.0) -> str:
+    """What the probes did: in a sentence, as the masks that matter most, and as a table that is its
+    own chart: a bar a row, all on one scale, with the threshold as a line through them.
+    """
+    text = sentence(results, threshold, uncertainty)
+    masks = [
+        result
+        for name in (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.LUNGS_ONLY)
+        for result in results
+        if result.probe.name == name
+    ]
+    tiles = [
+        tile(
+            [Part(result.radiograph.to_pil(), result.probe.title)],
+            result.probe.title,
+            f"{percent(result.probability)}, "
+            f"{words.SPOKEN[answers.call(result.probability, threshold, uncertainty)]}",
+            "xray",
+        )
+        for result in masks
+    ]
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.COLUMNS)
     groups = []
     for kind, group in groupby(results, key=lambda result: result.probe.kind):
-        rows = "".join(_row(result, threshold) for result in group)
+        rows = "".join(_row(result, threshold, uncertainty) for result in group)
         groups.append(
-            "<tbody><tr class='kind'><th colspan='5'"
+            f"<tbody><tr class='kind'><th colspan='{len(words.COLUMNS)}'"
             f" scope='rowgroup'>{words.KINDS[kind]}</th></tr>{rows}</tbody>"
         )
-    caption = words.CAPTION.format(threshold=f"{threshold * 100:.3g}%")
-    sentence = escaped(f"{title}: {probes.sentence(results, threshold, uncertainty)}")
+    caption = words.CAPTION.format(threshold=percent(threshold))
+    lead, _, rest = text.partition(". ")
     return (
-        f"<section class='answer moves' aria-live='polite'><p class='sentence'>{sentence}</p>"
-        "<table"
-        f" class='probes'><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table></section>"
+        f"<section class='answer moves'{verdicts.said(text)}><p class='sentence'>"
+        f"<strong>{escaped(lead)}.</strong> {escaped(rest)}</p>"
+        f"<div class='tiles masks'>{''.join(tiles)}</div><p class='credit'>{words.MASKS}</p>"
+        f"<table class='probes' data-gallery><caption>{caption}</caption><thead><tr>{head}</tr>"
+        f"</thead>{''.join(groups)}</table></section>"
     )
 
 
-def _row(result: probes.Probed, threshold: float) -> str:
+def _row(result: probes.Probed, threshold: float, uncertainty: float) -> str:
     probe, untouched = result.probe, result.probe.name == probes.ORIGINAL
-    label = LABELS[int(result.probability >= threshold)].lower()
-    image = figures.data_uri(figures.reduced(result.radiograph.to_pil(), THUMBNAIL_SIDE), "JPEG")
-    note = f"<br><span class='interval'>{escaped(result.note)}</span>" if result.note else ""
+    label = answers.call(result.probability, threshold, uncertainty)
+    image = figures.data_uri(result.radiograph.to_pil(), "JPEG")
+    notes = [result.note, words.UNCOUNTED if probe.name == probes.INVERTED else ""]
+    note = "".join(f"<br><span class='note'>{escaped(text)}</span>" for text in notes if text)
     change = (
         ""
         if untouched
@@ -129,22 +184,16 @@ def _row(result: probes.Probed, threshold: float) -> str:
             else f"{result.change * 100:+.1f}".replace("-", "−")
         )
     )
+    name = escaped(probe.title)
     return (
-        f"<tr class='{label}'><td class='shot'><img src='{image}' alt='The X-ray,"
-        f" {escaped(probe.title)}' width='52' height='52'></td><th"
-        f" scope='row'>{escaped(probe.title)}{note}</th><td class='chart'><div class='bar {label}'"
-        " aria-hidden='true'><div class='fill'"
-        f" style='width:{result.probability * 100:.2f}%'></div><div class='mark'"
-        f" style='left:{threshold * 100:.2f}%'></div></div></td><td"
-        f" class='number'>{percent(result.probability)}</td><td class='number'>{change}</td></tr>"
-    )
-
-
-def patches_waiting() -> str:
-    """The place of the patches before they are asked for."""
-    return (
-        "<section class='answer patches'><p"
-        f" class='where'>{words.OCCLUSION_IDLE}</p>{verdicts.EMPTY_FRAME}</section>"
+        f"<tr class='{label.lower()}'><td class='shot'><button type='button' class='zoom xray'"
+        f" data-title='{name}'><img src='{image}' alt='The X-ray, {name}'"
+        f" data-caption='{percent(result.probability)}' width='52' height='52'></button></td>"
+        f"<th scope='row'>{name}{note}</th><td class='chart'><div class='bar {label.lower()}'"
+        f" aria-hidden='true'><div class='fill' style='width:{result.probability * 100:.2f}%'></div>"
+        f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div></td>"
+        f"<td class='number'>{percent(result.probability)}</td><td class='number change'>{change}</td>"
+        f"<td class='called'>{words.SPOKEN[label]}</td></tr>"
     )
 
 
@@ -186,8 +235,8 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
         words.SHOWN,
     )
     return (
-        "<section class='answer patches' aria-live='polite'><p"
-        f" class='where'>{escaped(text)}</p>{figure}</section>"
+        f"<section class='answer patches'{verdicts.said(text)}><p class='where'>{escaped(text)}</p>"
+        f"{figure}</section>"
     )
 
 
@@ -201,35 +250,34 @@ def _in_words(falls: np.ndarray, before: float) -> str:
         return words.OCCLUSION_FLAT.format(points=f"{max(fall, rise, 0.001) * 100:.1f}")
     parts = []
     if fall > 0:
-        after = percent(before - fall)
         parts.append(
             words.OCCLUSION_FALL.format(
-                place=at(int(falls.argmax())),
-                points=f"{fall * 100:.1f}",
-                before=percent(before),
-                after=after,
+                place=at(int(falls.argmax())), before=percent(before), after=percent(before - fall)
             )
         )
-    if rise > 0.01:
+    # A place is named once, for what it does most.
+    if rise > 0.01 and at(int(falls.argmin())) != at(int(falls.argmax())):
         parts.append(
-            words.OCCLUSION_RISE.format(place=at(int(falls.argmin())), points=f"{rise * 100:.1f}")
+            words.OCCLUSION_RISE.format(place=at(int(falls.argmin())), after=percent(before + rise))
         )
     return " ".join(parts)
 
 
 def build(view: View) -> None:
-    """Chooser, model, chart of the probes, patches on demand."""
+    """What the probes did; patches on demand."""
     models = view.models
-    gr.HTML(f"<p class='credit'>{words.INTRO}</p>")
-    view.chooser("robustness")
-    view.model_radio("robustness-model")
-    panel = verdicts.panel(view, waiting(), "probes")
+    gr.HTML(words.INTRO)
+    panel = verdicts.panel(view, "", "probes")
     gr.HTML(words.OCCLUSION_INTRO)
     cover = gr.Button(words.OCCLUSION, elem_id="cover")
-    covered = verdicts.panel(view, patches_waiting(), "patches")
+    covered = verdicts.panel(view, "", "patches")
 
-    def occluded(shown: Shown | None, variant: str, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 (how Gradio asks for it)
-        if shown is None or shown.refusal:
+    def occluded(
+        shown: Shown | str | None,
+        variant: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
+    ) -> str:
+        if not isinstance(shown, Shown) or shown.refusal:
             raise gr.Error(words.IDLE, print_exception=False)
         classifier = models[variant]
         before = classifier.predict(shown.picture, on_invalid="ignore").probability
@@ -243,7 +291,7 @@ def build(view: View) -> None:
         )
         return patches(shown.picture, falls, before)
 
-    view.follow(partial(moved, models), [view.shown, view.variant], [covered, panel])
+    view.follow(partial(moved, models), [view.shown, view.variant, view.point], [covered, panel])
     cover.click(
         occluded, [view.shown, view.variant], covered, show_progress_on=covered, **ONE_BY_ONE
     )
@@ -268,6 +316,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         if reading.heat is None:
             raise gr.Error(said.NOTHING_TO_SHOW, print_exception=False)
         towards = reading.towards
+        share, area = (reading.in_lungs or {}).get(towards, (None, None))
         small = Radiograph(
             np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
             shown.picture.name,
@@ -283,8 +332,8 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             logit=reading.heat.logit,
             towards=towards,
             strongest=verdicts.strongest(reading.heat, towards),
-            in_lungs=reading.in_lungs[0] if reading.in_lungs else None,
-            lung_area=reading.in_lungs[1] if reading.in_lungs else None,
+            in_lungs=share,
+            lung_area=area,
             picture=figures.data_uri(
                 heatmaps.overlay(small, reading.heat.towards(towards), 0.7, towards), "JPEG"
             ),
@@ -299,7 +348,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
                 )
                 for one in results
             ],
-            sentence=probes.sentence(
+            sentence=sentence(
                 results, reading.prediction.threshold, reading.evidence.spec.uncertainty
             ),
         )

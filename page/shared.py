@@ -1,4 +1,5 @@
-"""What the tabs share: the X-ray and the model a visitor chose, which travel from tab to tab.
+"""What the tabs share: the X-ray, the model and the sensitivity a visitor chose. They stand once,
+on the bench beside the tabs, and in the page's address.
 
 A tab is a module of ``page/`` with ``build(view: View) -> None``, called once inside its
 ``gr.Tab``; ``app.TABS`` lists them in their order. What it offers to other programs it returns from
@@ -7,65 +8,170 @@ function's name.
 
 In ``build``::
 
-    view.chooser("compare")                     # the chosen X-ray, the examples, an upload: for
-    tabs that have none of their own view.model_radio("compare-model")           # where the tab
-    asks one model panel = gr.HTML()
-    view.follow(answer, [view.shown, view.variant], [panel])
+    panel = gr.HTML()
+    view.follow(answer, [view.shown, view.variant, view.point], [panel])
 
-``answer`` runs when the tab is opened and when picture or model change in it, and only if something
-it reads has changed since it last ran.
+``answer`` runs when the tab is opened and when something on the bench changes while it is open, and
+only if something it reads has changed since it last ran. Which parts of the bench a tab shows says
+``assets/app.css``.
 """
 
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
 
-from page import panels, words
+from page import answers, panels, words
 from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, named_example, received
+from page.words import answers as said
+from pneumonia import LABELS, figures
 
 # Seconds that a chosen X-ray stays in memory after it was last set.
 KEPT = 3600
 # What costs no time waits behind nobody's prediction.
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-# By a click, as a visitor would: gr.Tabs as an output draws its buttons wrongly (Gradio 6.31), and
-# a click also tells the tab that it is looked at.
-TO_THE_TAB = """() => {
-    const tab = new URLSearchParams(window.location.search).get("tab");
-    if (tab) document.querySelector(`[role=tab][data-tab-id="${CSS.escape(tab)}"]`)?.click();
-}"""
+# Pixels of a thumbnail's longer side.
+THUMBNAIL_SIDE = 240
+# Both in assets/app.js: the open tab answers anew; the tab that the address names is opened.
+REFRESH, START = "() => window.bench.refresh()", "() => window.bench.start()"
+FIRST = EXAMPLES[LABELS[0]][0]
 
 
 class Shared:
-    """The visitor's X-ray and model, set by any tab and by a link such as
-    ``?example=person1946_bacteria_4874&model=baseline&tab=compare``.
+    """The bench: X-ray, model, sensitivity, set by hand and by a link such as
+    ``?example=person1946_bacteria_4874&model=baseline&setting=recall-0.95&tab=compare``.
 
     Attributes:
         models: those that can be asked.
-        shown: state with a :class:`page.served.Shown`, or None before there is one.
-        variant: state with a model's name.
-        linked: the event that has read the address; a follower may be chained to it.
+        tabs: ids of the tabs, as they are built.
+        shown: state with a :class:`page.served.Shown`, or with a sentence on why there is none;
+            empty until the address has been read, None when it is gone from memory.
+        variant: radio with the models' names.
+        point: radio with the names of the model's operating points.
     """
 
     def __init__(self, models: Models, page: gr.Blocks) -> None:
         self.models = models
-        self.shown = gr.State(None, time_to_live=KEPT)
-        self.variant = gr.State(models.default)
+        self.tabs: list[str] = []
+        self.shown = gr.State("", time_to_live=KEPT)
+        with gr.Column(elem_id="bench-xray", min_width=0):
+            buttons, upload, forget, chosen = self._xrays()
+        with gr.Column(elem_id="bench-settings", min_width=0):
+            self.variant = gr.Radio(
+                models.choices, value=models.default, label=words.MODEL, elem_id="model"
+            )
+            self.point = settings(models, models.default, "default")
+            guest = self._guest() if models.any_repo else []
 
-        def of_address(request: gr.Request) -> tuple[Any, Any]:
-            asked = request.query_params
-            file, model = named_example(asked.get("example", "")), asked.get("model")
-            return example(
-                file
-            ) if file else gr.skip(), model if model in models.names else gr.skip()
+        def of_example(file: Path) -> tuple[Shown, str]:
+            return example(file), chosen_as(example(file))
 
-        self.linked: Dependency = page.load(of_address, None, [self.shown, self.variant], **AT_ONCE)
-        self.linked.then(None, js=TO_THE_TAB, api_visibility="private")
+        def of_upload(path: str | None) -> tuple[Shown | str, str]:
+            try:
+                shown: Shown | str = received(path)
+            except gr.Error as error:
+                # In the tab, so that no earlier answer stands beside a picture that could not be
+                # read.
+                shown = html.unescape(error.message)
+            return shown, chosen_as(shown)
+
+        def of_guest(repo: str) -> tuple[gr.Radio, gr.Radio]:
+            name = models.invite(repo)
+            return gr.Radio(models.choices, value=name), settings(models, name, "default")
+
+        for button, file in buttons:
+            self.changed(
+                button.click(partial(of_example, file), None, [self.shown, chosen], **AT_ONCE)
+            )
+        self.changed(
+            forget.click(partial(of_example, FIRST), None, [self.shown, chosen], **AT_ONCE)
+        )
+        self.changed(upload.upload(of_upload, upload, [self.shown, chosen], **ONE_BY_ONE))
+        self.changed(
+            self.variant.input(
+                partial(settings, models), [self.variant, self.point], self.point, **AT_ONCE
+            )
+        )
+        self.changed(self.point.input(lambda: None, None, None, **AT_ONCE))
+        if guest:
+            repo, load = guest
+            for event in (load.click, repo.submit):
+                self.changed(event(of_guest, repo, [self.variant, self.point], **ONE_BY_ONE))
+        with gr.Column(elem_id="notice-place", min_width=0):
+            notice = gr.HTML("", elem_id="notice")
+        page.load(
+            self._of_address,
+            None,
+            [self.shown, chosen, self.variant, self.point, notice],
+            **AT_ONCE,
+        ).then(None, js=START, api_visibility="private")
+
+    def changed(self, event: Dependency) -> None:
+        """Has the open tab answer anew after an event that sets X-ray, model or sensitivity."""
+        event.success(None, js=REFRESH, api_visibility="private")
+
+    def _of_address(self, request: gr.Request) -> tuple[Any, ...]:
+        asked, models = request.query_params, self.models
+        unknown = []
+        name, file = asked.get("example"), named_example(asked.get("example", ""))
+        if name and file is None:
+            unknown.append(words.UNKNOWN_EXAMPLE.format(name=name[:60]))
+        variant = asked.get("model", models.default)
+        # Those of visitors are offered to who brought them; in a link they are unknown.
+        if variant not in models.names:
+            unknown.append(words.UNKNOWN_MODEL.format(name=variant[:60]))
+            variant = models.default
+        point = asked.get("setting", "default")
+        if point not in [one.name for one in models.evidence(variant).spec.operating_points]:
+            unknown.append(
+                words.UNKNOWN_SETTING.format(name=point[:60], title=models.title(variant))
+            )
+            point = "default"
+        if (tab := asked.get("tab")) and tab not in self.tabs:
+            unknown.append(words.UNKNOWN_TAB.format(name=tab[:60]))
+        shown = example(file or FIRST)
+        says = f"<p role='status'>{panels.escaped(' '.join(unknown))}</p>" if unknown else ""
+        return (
+            shown,
+            chosen_as(shown),
+            gr.Radio(models.choices, value=variant),
+            settings(models, variant, point),
+            says,
+        )
+
+    def _xrays(self) -> tuple[list[tuple[gr.Button, Path]], gr.UploadButton, gr.Button, gr.HTML]:
+        upload = gr.UploadButton(words.OWN, type="filepath", elem_id="upload", min_width=90)
+        gr.HTML(words.FORMATS, elem_id="formats")
+        with gr.Row(elem_id="own"):
+            chosen = gr.HTML(chosen_as(example(FIRST)), elem_id="chosen", min_width=90)
+            forget = gr.Button(words.FORGET, elem_id="forget", size="sm", min_width=80, scale=0)
+        buttons = []
+        with gr.Row(elem_id="examples"):
+            for label, files in EXAMPLES.items():
+                for number, file in enumerate(files, start=1):
+                    buttons.append((_button(f"{label} {number}", file, label.lower()), file))
+        gr.HTML(words.CREDIT, elem_id="credit")
+        return buttons, upload, forget, chosen
+
+    def _guest(self) -> list[Any]:
+        with gr.Accordion(words.GUEST, open=False, elem_id="guest"):
+            return [
+                gr.Textbox(
+                    label=words.GUEST_LABEL,
+                    info=words.GUEST_HELP,
+                    placeholder="me/pneumonia-xray-xception",
+                    max_lines=1,
+                ),
+                gr.Button(words.GUEST_BUTTON),
+            ]
 
 
 class View:
@@ -73,87 +179,16 @@ class View:
 
     Attributes:
         tab: the ``gr.Tab`` it is built in.
-        models, shown, variant: as in :class:`Shared`.
+        models, shown, variant, point: as in :class:`Shared`.
     """
 
-    def __init__(self, shared: Shared, tab: gr.Tab, first: bool = False) -> None:
-        self.tab, self.models, self.shown, self.variant = (
-            tab,
-            shared.models,
-            shared.shown,
-            shared.variant,
-        )
-        # The first tab is open without being selected, so it follows the address instead.
-        self._linked: list[Dependency] = [shared.linked] if first else []
-        self._changes: list[Dependency] = [*self._linked]
-
-    def changed(self, event: Dependency) -> None:
-        """Tells followers that are wired later about an event of this tab that sets :attr:`shown`
-        or :attr:`variant`.
-        """
-        self._changes.append(event)
-
-    def chooser(self, prefix: str) -> None:
-        """The chosen X-ray small, the examples in a list, and a place for an upload; ``prefix``
-        begins their element ids.
-        """
-        files = [file for of_label in EXAMPLES.values() for file in of_label]
-        listed = [(title(example(file)), file.stem) for file in files]
-        with gr.Row(elem_classes="chooser", equal_height=True):
-            view = gr.HTML(panels.thumbnail(None), elem_id=f"{prefix}-shown", min_height=72)
-            choice = gr.Dropdown(
-                listed,
-                value=None,
-                label=words.EXAMPLE,
-                elem_id=f"{prefix}-example",
-                filterable=False,
-                scale=2,
-                min_width=150,
-            )
-            upload = gr.UploadButton(
-                words.OWN,
-                size="md",
-                type="filepath",
-                elem_id=f"{prefix}-upload",
-                scale=1,
-                min_width=120,
-            )
-
-        def of_choice(name: str) -> tuple[Shown, str]:
-            shown = example(next(file for file in files if file.stem == name))
-            return shown, _thumbnail(shown)
-
-        def of_upload(path: str | None) -> tuple[Shown, str, None]:
-            shown = received(path)
-            return shown, _thumbnail(shown), None
-
-        def of_elsewhere(shown: Shown | None) -> tuple[str, str | None]:
-            return _thumbnail(shown), shown.file.stem if shown and shown.file else None
-
-        self.tab.select(of_elsewhere, self.shown, [view, choice], **AT_ONCE)
-        self.changed(choice.input(of_choice, choice, [self.shown, view], **AT_ONCE))
-        self.changed(
-            upload.upload(
-                of_upload, upload, [self.shown, view, choice], show_progress_on=view, **ONE_BY_ONE
-            )
-        )
-
-    def model_radio(self, elem_id: str) -> gr.Radio:
-        """The models to choose from, showing the one that was chosen last on any tab."""
-        radio = gr.Radio(
-            self.models.choices, value=self.models.default, label=words.MODEL, elem_id=elem_id
-        )
-        # A model that a visitor brought on another tab is offered here too.
-        events: list[Any] = [self.tab.select, *(link.success for link in self._linked)]
-        for event in events:
-            event(
-                lambda variant: gr.Radio(self.models.choices, value=variant),
-                self.variant,
-                radio,
-                **AT_ONCE,
-            )
-        self.changed(radio.input(lambda variant: variant, radio, self.variant, **AT_ONCE))
-        return radio
+    def __init__(self, shared: Shared, tab: gr.Tab) -> None:
+        self.tab, self.models = tab, shared.models
+        self.shown, self.variant, self.point = shared.shown, shared.variant, shared.point
+        self.changed = shared.changed
+        shared.tabs.append(str(tab.id))
+        # Pressed by the page's own script while this tab is open.
+        self._refresh = gr.Button(visible="hidden", elem_id=f"refresh-{tab.id}")
 
     def follow(
         self,
@@ -163,11 +198,12 @@ class View:
         show_progress_on: Any = None,
         on: Sequence[Any] = (),
     ) -> None:
-        """Runs ``function`` when the tab is opened and after each change in it that was declared
-        before (chooser, radio, :meth:`changed`), and on more events.
+        """Runs ``function`` when the tab is opened, after each change on the bench while it is
+        open, and on more events.
 
-        It does not run again for the same values: coming back to a tab costs nothing. A generator
-        function may yield as it goes.
+        It does not run again for the same values: coming back to a tab costs nothing; nor while a
+        value is an empty text, which is one that has not come yet. A generator function may yield
+        as it goes.
 
         Args:
             function: takes the inputs, returns what the outputs become.
@@ -178,7 +214,7 @@ class View:
         before = gr.State(None, time_to_live=KEPT)
         follower = _once_for_the_same(function, len(outputs))
         where = show_progress_on or outputs[-1]
-        events: list[Any] = [self.tab.select, *(change.success for change in self._changes), *on]
+        events: list[Any] = [self.tab.select, self._refresh.click, *on]
         for event in events:
             event(
                 follower,
@@ -189,6 +225,24 @@ class View:
             )
 
 
+def settings(models: Models, variant: str, point: str) -> gr.Radio:
+    """The operating points of a model, from the most sensitive, keeping the one that was chosen
+    where it has it.
+    """
+    spec = models.evidence(variant).spec
+    offered = answers.points(spec)
+    # A point that shares its threshold with another is offered under one name only.
+    threshold = answers.point_of(spec, point).threshold
+    return gr.Radio(
+        list(zip(said.point_names(offered), [one.name for one in offered], strict=True)),
+        label=said.POINT,
+        elem_id="point",
+        value=next(one.name for one in offered if one.threshold == threshold),
+        info=said.POINT_HELP if len(offered) > 1 else said.POINT_FIXED,
+        interactive=len(offered) > 1,
+    )
+
+
 def title(shown: Shown) -> str:
     """How a picture is called on the page: ``PNEUMONIA 2`` for an example, else its file name."""
     if shown.file is None or shown.truth is None:
@@ -196,8 +250,32 @@ def title(shown: Shown) -> str:
     return f"{shown.truth} {EXAMPLES[shown.truth].index(shown.file) + 1}"
 
 
-def _thumbnail(shown: Shown | None) -> str:
-    return panels.thumbnail(shown.picture, title(shown)) if shown else panels.thumbnail(None)
+def chosen_as(shown: Shown | str) -> str:
+    """What is chosen: for the page's script an example's name, for people their own X-ray, small,
+    with its name.
+    """
+    if isinstance(shown, str):
+        return "<div class='chosen'></div>"
+    if shown.file:
+        return f"<div class='chosen' data-example='{panels.escaped(shown.file.stem)}'></div>"
+    return panels.thumbnail(shown.picture)
+
+
+def _button(name: str, file: Path, kind: str) -> gr.Button:
+    # As a data address, which Button takes though its type does not say so: a file would be copied
+    # to Gradio's cache and deleted there when it grows old, or earlier when a visitor uploads the
+    # very example, because the cache stores files under their content.
+    address = figures.data_uri(
+        figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
+    )
+    icon: Any = {"path": address, "url": address}
+    return gr.Button(
+        name,
+        icon=icon,
+        min_width=60,
+        elem_id=f"example-{file.stem}",
+        elem_classes=["example", kind],
+    )
 
 
 def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[..., Any]:
@@ -220,17 +298,20 @@ def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[...
     def row(new: Any, result: Any) -> list[Any]:
         return [new, *(result if width > 1 else (result,))]
 
+    def old(new: tuple[Any, ...], before: Any) -> bool:
+        return new == before or any(isinstance(value, str) and not value for value in new)
+
     nothing_new = [gr.skip()] * (width + 1)
 
     @functools.wraps(function)
     def once(before: Any, *values: Any) -> list[Any]:
         new = key(values)
-        return nothing_new if new == before else row(new, function(*values))
+        return nothing_new if old(new, before) else row(new, function(*values))
 
     @functools.wraps(function)
     def streamed(before: Any, *values: Any) -> Iterator[list[Any]]:
         new = key(values)
-        if new == before:
+        if old(new, before):
             yield nothing_new
             return
         for result in function(*values):

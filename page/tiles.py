@@ -34,16 +34,15 @@ class Part:
 def tile(parts: Iterable[Part], name: str, note: str, kind: str = "") -> str:
     """A button with one picture or several side by side over a name and a note."""
     pictures = "".join(
-        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(name)}: {escaped(part.caption)}'"
+        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(part.caption)}'"
         f" data-caption='{escaped(part.caption)}' width='{part.image.width}'"
         f" height='{part.image.height}'>"
         for part in parts
     )
     return (
-        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}'"
-        f" aria-label='{escaped(name)}, {escaped(note)}: enlarge'><span"
-        f" class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span><span"
-        f" class='tile-note'>{escaped(note)}</span></button>"
+        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}'>"
+        f"<span class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span>"
+        f" <span class='tile-note'>{escaped(note)}</span></button>"
     )
 
 

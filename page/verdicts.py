@@ -14,34 +14,35 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from page import panels
-from page.answers import Reading, cost_sentence, uncertain_between
+from page import answers, panels
+from page import words as shared_words
+from page.answers import Reading, uncertain_between
 from page.panels import escaped, percent
 from page.served import ONE_BY_ONE, Shown
 from page.shared import View
 from page.words import answers as words
 from pneumonia import LABELS, Radiograph, figures, heatmaps
+from pneumonia.evidence import wilson
 
 # Pixels of a film's longer side: the maps have 7 to 16 cells, so nothing is lost.
 FILM_SIDE = 320
-# Takes the room of :func:`curtained` before there is anything to show in it.
-EMPTY_FRAME = (
-    "<figure class='heat'><div class='frame'></div><figcaption>&nbsp;</figcaption><div"
-    " class='heat-controls'></div></figure>"
-)
 # One listener a panel, whatever its content becomes: a range sets the variable it names and every
-# copy of itself; a radio turns its picture's side.
+# copy of itself; a radio turns its card's side.
 LISTEN = """
 const root = document.querySelector('.gradio-container');
 element.addEventListener('input', (event) => {
     const input = event.target;
     if (input.dataset.sets) {
         root.style.setProperty(input.dataset.sets, input.value);
-        root.querySelectorAll(`[data-sets="${input.dataset.sets}"]`).forEach((other) => { other.value = input.value; });
+        root.querySelectorAll(`[data-sets="${input.dataset.sets}"]`).forEach((other) => {
+            other.value = input.value;
+        });
     }
     if (input.dataset.side) input.closest('[data-towards]').dataset.towards = input.dataset.side;
 });
-element.addEventListener('click', (event) => { if (event.target.closest('[data-force]')) trigger('click'); });
+element.addEventListener('click', (event) => {
+    if (event.target.closest('[data-force]')) trigger('click');
+});
 new MutationObserver(() => element.querySelectorAll('[data-sets]').forEach((input) => {
     const kept = root.style.getPropertyValue(input.dataset.sets);
     if (kept && input.value !== kept) input.value = kept;
@@ -50,105 +51,117 @@ new MutationObserver(() => element.querySelectorAll('[data-sets]').forEach((inpu
 
 
 def panel(view: View, content: str, elem_id: str) -> gr.HTML:
-    """A place for readings, with sliders that work and a button that overrules a refusal; wire
-    followers after it.
-    """
+    """A place for readings, with sliders that work and a button that overrules a refusal."""
     place = gr.HTML(content, elem_id=elem_id, js_on_load=LISTEN)
 
-    def forced(shown: Shown | None) -> Shown | None:
-        return replace(shown, forced=True) if shown else None
+    def forced(shown: Shown | str | None) -> Shown | str | None:
+        return replace(shown, forced=True) if isinstance(shown, Shown) else shown
 
     view.changed(place.click(forced, view.shown, view.shown, **ONE_BY_ONE))
     return place
 
 
-def waiting(evidence: panels.Evidence, problem: str | None = None) -> str:
-    """The answer's place before there is a picture, or after one that could not be read; as high as
-    the answer will be.
+def instead(shown: Shown | str | None) -> str:
+    """What stands in an answer's place: why there is no picture, or why it is refused, with the way
+    to force that. Empty where the picture is to be answered.
     """
-    says = (
-        f"<p class='problem' role='alert'>{escaped(problem)}</p>"
-        if problem
-        else f"<p class='idle'>{words.IDLE}</p>"
-    )
-    return (
-        f"<section class='answer empty'><div class='verdict-box'>{says}</div><div class='pictures"
-        f" idle-pictures' aria-hidden='true'>{EMPTY_FRAME}<figure><div"
-        " class='frame'></div></figure></div><p"
-        f" class='where'>&nbsp;</p>{panels.facts(evidence)}</section>"
-    )
-
-
-def refused(shown: Shown) -> str:
-    """Why a picture is not answered, the picture itself, and the way to force that."""
+    if not isinstance(shown, Shown):
+        return (
+            "<section class='answer'><p class='problem' role='alert'>"
+            f"{escaped(shown or shared_words.GONE)}</p></section>"
+        )
+    if not shown.refusal:
+        return ""
     reasons = "".join(f"<li>{escaped(reason)}</li>" for reason in shown.reasons)
     height, width = shown.picture.size
-    return (
-        "<section class='answer refused' aria-live='polite'><div class='verdict-box'><p"
-        f" class='verdict'>{words.REFUSED}</p><ul class='reasons'>{reasons}</ul>"
-        f"<p class='reading'>{words.OVERRULE_HELP}</p><p><button type='button' class='force'"
-        f" data-force>{words.OVERRULE}</button></p></div>"
-        "<div"
-        f" class='pictures'>{panels.xray(shown.picture, f'Original, {width} × {height} pixels', f'Picture {escaped(shown.picture.name)}')}</div></section>"
+    original = panels.xray(
+        shown.picture,
+        f"Original, {width} × {height} pixels",
+        f"Picture {escaped(shown.picture.name)}",
     )
+    return (
+        f"<section class='answer refused'{said(f'{words.REFUSED}. {shown.refusal}')}>"
+        f"<div class='verdict-box'><p class='verdict'>{words.REFUSED}</p>"
+        f"<ul class='reasons'>{reasons}</ul><p class='reading'>{words.OVERRULE_HELP}</p>"
+        f"<p><button type='button' class='force' data-force>{words.OVERRULE}</button></p></div>"
+        f"<div class='pictures'>{original}</div></section>"
+    )
+
+
+def awaited(shown: Shown) -> str:
+    """The answer's place while a model is asked: the picture stands there already."""
+    return (
+        "<section class='answer busy'><div class='verdict-box'>"
+        f"<p class='idle'>{words.READING}</p></div>"
+        f"{curtained(shown.picture, [], 'PNEUMONIA', '', '&nbsp;')}</section>"
+    )
+
+
+def said(text: str) -> str:
+    """An attribute: what a screen reader is told when this comes (``assets/app.js``)."""
+    return f" data-say='{escaped(text)}'"
 
 
 def head(reading: Reading) -> str:
-    """Verdict, whose it is, and the probability against its threshold."""
-    prediction, spec = reading.prediction, reading.evidence.spec
-    why = f"<p class='why'>{words.UNCERTAIN_WHY}</p>" if reading.called == "UNCERTAIN" else ""
+    """What forbids belief, verdict, probability against its threshold, and what that is worth."""
+    prediction, called, forced = reading.prediction, reading.called, ""
+    if reading.forced:
+        why = words.FORCED_WHY.format(reasons=" ".join(reading.shown.reasons))
+        forced = (
+            f"<div class='forced'><p class='warning'>{words.FORCED}</p><p>{escaped(why)}</p></div>"
+        )
+    unsure = f"<p class='why'>{words.UNCERTAIN_WHY}</p>" if called == "UNCERTAIN" else ""
+    cost = answers.cost_sentence(reading)
+    truth = reading.shown.truth
+    match = {truth: "agrees", "UNCERTAIN": "open"}.get(called, "disagrees")
     return (
-        f"<p class='verdict {reading.called.lower()}'>{words.CALLED[reading.called]}</p>{why}<p"
-        f" class='reading'>{escaped(reading.evidence.title)} on <span"
-        f" class='name'>{escaped(prediction.name)}</span>, in {prediction.milliseconds:.0f}"
-        f" ms</p><p class='probability'><strong>{percent(prediction.probability)}</strong>"
-        " probability of pneumonia <span"
-        f" class='interval'>({words.calibration(spec.temperature)})</span></p>{bar(reading)}"
+        f"{forced}<p class='verdict {called.lower()}'>{words.CALLED[called]}</p>"
+        f"<p class='probability'><strong>{percent(prediction.probability)}</strong> probability of"
+        f" pneumonia, {side(reading)}</p>{bar(reading)}{unsure}"
+        + (f"<p class='cost'>{cost}</p>" if cost else "")
+        + (f"<p class='truth'>{words.TRUTH[match].format(truth=truth)}</p>" if truth else "")
     )
+
+
+def side(reading: Reading) -> str:
+    """Where the probability lies: ``above this setting's 9.2%``."""
+    threshold = reading.prediction.threshold
+    above = reading.prediction.probability >= threshold
+    return words.SIDE[above].format(threshold=percent(threshold))
+
+
+def sentence(reading: Reading) -> str:
+    """The answer as it is read aloud."""
+    parts = (
+        words.FORCED if reading.forced else "",
+        f"{words.CALLED[reading.called]}, {percent(reading.prediction.probability)},"
+        f" {side(reading)}",
+        answers.cost_sentence(reading),
+    )
+    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
 def bar(reading: Reading) -> str:
     """The probability as a bar with the threshold's mark and, where the model spec has one, the
-    uncertain stretch around it.
+    uncertain stretch around it; a key below.
     """
     probability, threshold = reading.prediction.probability, reading.prediction.threshold
     low, high = uncertain_between(threshold, reading.evidence.spec.uncertainty)
-    band = (
-        f"<div class='band' style='left:{low * 100:.2f}%;width:{(high - low) * 100:.2f}%'></div>"
-        if high > low
-        else ""
-    )
-    side = "at or above" if probability >= threshold else "below"
-    label = f"{percent(probability)}, {side} the threshold of {threshold * 100:.3g}%"
+    band = key = ""
+    if high > low:
+        place = f"left:{low * 100:.2f}%;width:{(high - low) * 100:.2f}%"
+        band = f"<div class='band' style='{place}'></div>"
+        key = f"<li class='band'>uncertain {low * 100:.1f}–{high * 100:.1f}%</li>"
+    label = f"{percent(probability)}, {side(reading)}"
     if high > low:
         label += f"; uncertain from {percent(low)} to {percent(high)}"
-    # Near the right end the threshold's words stand to the left of its mark, or they would leave
-    # the page.
-    turned = " turned" if threshold > 0.7 else ""
     return (
-        f"<div class='bar {reading.called.lower()}' role='img' aria-label='{label}'><div"
-        f" class='fill' style='width:{probability * 100:.2f}%'></div>{band}<div"
-        f" class='mark{turned}' style='left:{threshold * 100:.2f}%'><span>threshold"
-        f" {threshold * 100:.3g}%</span></div></div>"
-    )
-
-
-def cost(reading: Reading) -> str:
-    """What the setting costs in people, what held-out patients said of it, and, for an example, what the data
-    set says.
-    """
-    held_out = words.held_out_recall(reading.point)
-    text = (
-        f"<p class='cost'>{cost_sentence(reading)}{f' {escaped(held_out)}' if held_out else ''}</p>"
-    )
-    if reading.shown.forced and reading.shown.reasons:
-        text += f"<p class='problem'>{escaped(words.OVERRULED.format(reasons=' '.join(reading.shown.reasons)))}</p>"
-    truth = reading.shown.truth
-    if truth is None:
-        return text
-    verdict = {truth: "agrees", "UNCERTAIN": "gives no label"}.get(reading.called, "disagrees")
-    return (
-        f"{text}<p class='truth'>The data set calls this example {truth}: the model {verdict}.</p>"
+        f"<div class='bar {reading.called.lower()}' role='img' aria-label='{escaped(label)}'>"
+        f"<div class='fill' style='width:{probability * 100:.2f}%'></div>{band}"
+        f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div>"
+        f"<ul class='key {reading.called.lower()}' aria-hidden='true'>"
+        f"<li class='fill'>probability</li><li class='mark'>threshold {percent(threshold)}</li>"
+        f"{key}</ul>"
     )
 
 
@@ -160,23 +173,32 @@ def under_curtain(reading: Reading, group: str, drawing: bool = False) -> str:
         group: names the radio buttons; unlike that of any other picture on the page.
         drawing: whether a map is on its way.
     """
-    picture, side = reading.shown.picture, reading.towards
+    picture, first = reading.shown.picture, reading.towards
     if reading.heat is None:
         return curtained(
-            picture, [], side, group, words.DRAWING if drawing else words.NOTHING_TO_SHOW
+            picture, [], first, group, words.DRAWING if drawing else words.NOTHING_TO_SHOW
         )
     films = [(label, film(reading.heat, picture, label)) for label in reversed(LABELS)]
     alts = {label: strongest(reading.heat, label) for label in LABELS}
-    caption = words.HEAT_CAPTION.format(layer=f"<code>{escaped(reading.heat.layer)}</code>")
+    where = "".join(
+        f"<span data-for='{label}'>{escaped(f'{alts[label]} {inside(reading, label)}')}</span> "
+        for label in LABELS
+    )
     return curtained(
-        picture, films, side, group, caption, {label: f"for {label}" for label in LABELS}, alts
+        picture,
+        films,
+        first,
+        group,
+        f"{where}{words.HEAT_CAPTION}",
+        {label: f"for {label}" for label in LABELS},
+        alts,
     )
 
 
 def curtained(
     picture: Radiograph,
     films: Sequence[tuple[str, Image.Image]],
-    side: str,
+    first: str,
     group: str,
     caption: str,
     names: Mapping[str, str] | None = None,
@@ -189,7 +211,7 @@ def curtained(
     Args:
         picture: the X-ray.
         films: a class and the picture of its map, one a class; none while they are drawn.
-        side: the class whose film is shown first.
+        first: the class whose film is shown first.
         group: names the radio buttons that choose the film.
         caption: below it, as HTML.
         names, alts: of each film by its class: on its radio button, and for those who do not see
@@ -206,7 +228,7 @@ def curtained(
         )
         radios += (
             f"<label><input type='radio' name='{group}'"
-            f" data-side='{label}'{' checked' if label == side else ''}> {name}</label>"
+            f" data-side='{label}'{' checked' if label == first else ''}> {name}</label>"
         )
     if films:
         line = (
@@ -214,15 +236,14 @@ def curtained(
             f" min='0' max='100' value='0' data-sets='--curtain' aria-label='{words.CURTAIN}'>"
         )
         controls = (
-            f"<fieldset class='sides'><legend>{legend}</legend>{radios}</fieldset><label"
-            f" class='strength'>{words.STRENGTH}<input type='range' min='0' max='100' value='70'"
-            " data-sets='--strength'></label>"
+            f"<div class='heat-controls'><fieldset class='sides'><legend>{legend}</legend>{radios}"
+            f"</fieldset><label class='strength'>{words.STRENGTH}<input type='range' min='0'"
+            " max='100' value='70' data-sets='--strength'></label></div>"
         )
     return (
-        f"<figure class='heat' data-towards='{side}'><div class='frame'><img src='{source}'"
-        " alt='X-ray"
-        f" {escaped(picture.name)}'>{sheets}{line}</div><figcaption>{caption}</figcaption><div"
-        f" class='heat-controls'>{controls}</div></figure>"
+        f"<figure class='heat' data-towards='{first}'><div class='frame'><img src='{source}'"
+        f" alt='X-ray {escaped(picture.name)}'>{sheets}{line}</div>{controls}"
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
@@ -234,7 +255,7 @@ def as_seen(reading: Reading) -> str:
     return (
         f"<figure class='as-seen'><div class='frame'><img src='{image}' alt='X-ray {name}, squeezed"
         f" to the model&#39;s input'></div><figcaption>As the model sees it, {width} ×"
-        f" {height}</figcaption></figure>"
+        f" {height} pixels</figcaption></figure>"
     )
 
 
@@ -257,19 +278,17 @@ def strongest(heat: heatmaps.HeatMap, label: str) -> str:
     )
 
 
-def inside(reading: Reading) -> str:
-    """How much of what speaks for the answer lies in the lung fields, in words; empty where there
-    is nothing to measure.
+def inside(reading: Reading, label: str) -> str:
+    """How much of what speaks for a class lies in the lung fields, in words; empty where nothing
+    speaks for it.
     """
-    if reading.heat is None or not reading.heat.towards(reading.towards).any():
+    if reading.heat is None or not reading.heat.towards(label).any():
         return ""
-    if reading.in_lungs is None:
+    if reading.in_lungs is None or label not in reading.in_lungs:
         return words.LUNGS_UNKNOWN
-    share, area = reading.in_lungs
-    text = words.LUNGS.format(
-        share=f"{share * 100:.0f}%", label=reading.towards, area=f"{area * 100:.0f}%"
-    )
-    return text if share > area else f"{text} {words.LUNGS_CHANCE}"
+    share, area = reading.in_lungs[label]
+    text = words.LUNGS.format(share=f"{share * 100:.0f}%", area=f"{area * 100:.0f}%")
+    return f"{text}." if share > area else f"{text}{words.LUNGS_CHANCE}"
 
 
 def place_of(down: float, across: float) -> str:
@@ -283,16 +302,64 @@ def place_of(down: float, across: float) -> str:
     )
 
 
+def facts(reading: Reading) -> str:
+    """Everything else that is known of an answer, at the very setting it was given at."""
+    prediction, spec, counted = reading.prediction, reading.evidence.spec, reading.cost
+    low, high = uncertain_between(prediction.threshold, spec.uncertainty)
+    height, width = reading.shown.picture.size
+    rows = {}
+    if not reading.forced:
+        rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy")}
+    if counted and not reading.forced:
+        rows = {
+            "missed": _counted(counted.missed, counted.ill),
+            "alarms": _counted(counted.called_back, counted.healthy),
+            "accuracy": panels.with_interval(counted.accuracy),
+        }
+    rows |= {
+        "threshold": f"{percent(prediction.threshold)}, {escaped(words.point_name(reading.point))}"
+        + (f"; uncertain from {percent(low)} to {percent(high)}" if high > low else "")
+        + f". {escaped(words.held_out_recall(reading.point))}",
+        "kind": f"{words.calibration(spec.temperature)}, in {prediction.milliseconds:.0f} ms",
+        "file": f"{escaped(prediction.name)}, {width} × {height} pixels",
+        "model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}"
+        + (f"<br>{escaped(reading.evidence.why)}" if reading.evidence.why else ""),
+        "weights": f"sha256 <code>{spec.weights_sha256[:12]}</code>",
+        "trained": f"recipe <code>{escaped(spec.recipe.get('name', 'unknown'))}</code>"
+        f" at {panels.commit(spec)}",
+    }
+    cells = "".join(
+        f"<div><dt>{words.FACTS[key]}</dt><dd>{row}</dd></div>" for key, row in rows.items()
+    )
+    return f"<dl class='facts'>{cells}</dl>"
+
+
+def details(reading: Reading) -> str:
+    """Behind a disclosure: the picture as the network got it, the facts, what the colours mean."""
+    help_ = ""
+    if reading.heat is not None:
+        help_ = words.HEAT_HELP.format(layer=f"<code>{escaped(reading.heat.layer)}</code>")
+    return (
+        f"<details class='details'><summary>{words.DETAILS}</summary>"
+        f"{facts(reading)}<div class='seen'>{as_seen(reading)}{help_}</div></details>"
+    )
+
+
 def answered(reading: Reading, drawing: bool = False) -> str:
     """The whole panel of the Predict tab."""
-    where = (
-        f"{escaped(strongest(reading.heat, reading.towards))} {escaped(inside(reading))}"
-        if reading.heat
-        else "&nbsp;"
-    )
+    spoken = "" if not drawing else said(sentence(reading))
     return (
-        "<section class='answer' aria-live='polite'><div"
-        f" class='verdict-box'>{head(reading)}{cost(reading)}</div><div"
-        f" class='pictures'>{under_curtain(reading, 'predict-side', drawing)}{as_seen(reading)}</div><p"
-        f" class='where'>{where}</p>{words.HEAT_HELP}{panels.facts(reading.evidence)}</section>"
+        f"<section class='answer'{spoken}>"
+        f"<div class='verdict-box'>{head(reading)}</div>"
+        f"{under_curtain(reading, 'predict-side', drawing)}{details(reading)}</section>"
+    )
+
+
+def _counted(count: int, total: int) -> str:
+    if not total:
+        return words.NOT_MEASURED
+    low, high = wilson(count, total)
+    return (
+        f"{count} of {total}, {count / total * 100:.1f}% <span class='interval'>(95% interval"
+        f" {low * 100:.1f}–{high * 100:.1f}%)</span>"
     )

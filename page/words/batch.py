@@ -5,13 +5,12 @@ from page.archive import MEGABYTE, MOST, MOST_BYTES, MOST_UNPACKED
 INTRO = f"""<p class='lead'>Many X-rays at once: drop files or a zip archive and take a table home. At most {MOST} pictures of {MOST_BYTES // MEGABYTE} MB each;
 an archive may unpack to {MOST_UNPACKED // MEGABYTE} MB. Each file is deleted once it is read; one that cannot be read says why and spoils nothing.</p>"""
 UPLOAD = "X-rays or a zip archive"
-POINT = "Setting"
 OVERRULE = "Answer what is refused, too"
 OVERRULE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
 EMPTY = "<div class='batch-empty'><p>The table appears here, in the order of your files.</p></div>"
 WORKING = "Reading {done} of {of} …"
 DONE = "{of} files: {counts}."
-HEAD = ("", "File", "Answer", "Probability", "Threshold", "Remarks")
+HEAD = ("No.", "File", "Answer", "Probability", "Threshold", "Remarks")
 TABLE = "What came out, file by file"
 CSV, CSV_NAME = "Download as CSV", "pneumonia-batch.csv"
 COLUMNS = (

@@ -1,22 +1,11 @@
 """The words of the Compare tab."""
 
-INTRO = (
-    "Three networks read the same X-ray, each at its own threshold. Move one picture's line and all"
-    " three follow."
-)
-IDLE = "Choose an X-ray to ask all models about it."
-WAITING, ASKING = "waits for its turn", "is being asked …"
-POINT, POINT_HELP = (
-    "Share of pneumonias to find",
-    (
-        "A model that does not offer this share answers at its default threshold, and says which"
-        " that is."
-    ),
-)
+WAITING = "Three networks read the same X-ray …"
+OTHER_POINT = "This model does not offer that setting; it answers at its usual one ({name})."
 NUMBERS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven")
 CAUTION = (
-    "They learned from the same X-rays, the small ones from an Xception's answers too, so their"
-    " agreement is worth less than that of as many doctors."
+    "They learned from the same X-rays, so their agreement is worth less than that of as many"
+    " doctors."
 )
 DISAGREE = "They disagree: look at what each of them used, and trust none of them alone."
 

@@ -1,8 +1,29 @@
 """The words of the tab Robustness."""
 
-INTRO = """The same X-ray, altered in one respect at a time. An answer that hangs on the lungs should fall when they are hidden, and hold when framing or
-exposure change."""
-IDLE = "Choose an X-ray to see what moves the answer."
+INTRO = """<p class='credit'>The same X-ray, altered in one respect at a time. An answer that hangs on
+the lungs should fall when they are hidden, and hold when framing or exposure change.</p>"""
+IDLE = "Choose an X-ray that is answered first."
+SPOKEN = {"NORMAL": "NORMAL", "PNEUMONIA": "PNEUMONIA", "UNCERTAIN": "uncertain"}
+HIDDEN = "{before} → {after} with both lungs hidden."
+STAYS, TURNS = "The answer stays {now}", "The answer turns from {before} to {now}"
+_NOT_LUNG = ": something that is not lung, or the lungs' absence, is read as pneumonia."
+# What it means that the answer is the first with the lungs in sight and the second without.
+MEANING = {
+    ("PNEUMONIA", "PNEUMONIA"): ": it hangs on something that is not lung. Do not rely on it.",
+    ("PNEUMONIA", "UNCERTAIN"): ": it hangs on the lungs in part only.",
+    ("PNEUMONIA", "NORMAL"): ", as it should where it hangs on the lungs.",
+    ("UNCERTAIN", "PNEUMONIA"): _NOT_LUNG,
+    ("UNCERTAIN", "UNCERTAIN"): "; that tells little.",
+    ("UNCERTAIN", "NORMAL"): ": what spoke for pneumonia lay in the lungs.",
+    ("NORMAL", "PNEUMONIA"): _NOT_LUNG,
+    ("NORMAL", "UNCERTAIN"): _NOT_LUNG,
+    ("NORMAL", "NORMAL"): "; that alone does not tell whether the lungs were read.",
+}
+TURNING = "With the lungs in sight it changes, too: {changes}."
+STEADY = "It stays {before} under the other {count} changes."
+UNCOUNTED = "not counted: no network here was made for it"
+MASKS = """Where the lungs are is fitted to each X-ray. What a mask hides is filled with grey: in the
+middle the lungs, on the right everything else."""
 KINDS = {
     "": "Untouched",
     "lungs": "The lungs taken away",
@@ -12,18 +33,14 @@ KINDS = {
     "framing": "Framing changed",
     "encoding": "Stored otherwise",
 }
-COLUMNS = ("As the model sees it", "What was done", "Probability of pneumonia", "", "Change")
-CAPTION = "Probability of pneumonia under each change; the line is the threshold of {threshold}"
+COLUMNS = ("Picture", "What was done", "On one scale", "Probability", "Change", "Answer")
+CAPTION = "Each change on its own; the line is this setting's threshold of {threshold}"
 OCCLUSION = "Cover it patch by patch"
-OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'>A grey patch wanders over the X-ray, and the model answers
-again each time: 81 answers, a few seconds for the small networks, longer for Xception.</p>"""
-OCCLUSION_IDLE = "Not asked yet."
-OCCLUSION_CAPTION = "X-ray and patches: drag the line"
-OCCLUSION_FALL = (
-    "Covered at its most important place, the {place} of the picture, the probability falls by"
-    " {points} points, from {before} to {after}."
-)
-OCCLUSION_RISE = "Covering the {place} raises it most, by {points} points."
+OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'>A grey patch wanders
+over the X-ray, and the model answers again each time: 81 answers, a few seconds.</p>"""
+OCCLUSION_CAPTION = "Drag the line: X-ray left, patches right."
+OCCLUSION_FALL = "{before} → {after} with the {place} covered: it matters most."
+OCCLUSION_RISE = "Covering the {place} raises the probability most, to {after}."
 OCCLUSION_FLAT = (
     "No single patch moves the probability by more than {points} points: the answer hangs on more"
     " than one place."
