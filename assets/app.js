@@ -197,7 +197,7 @@
     const mark = host.querySelector(".here");
     mark.setAttribute("cx", left + (side * back) / healthy);
     mark.setAttribute("cy", above + (side * missed) / ill);
-    const values = { t: threshold === null ? "above all" : threshold.toFixed(3), missed, ill, back, healthy };
+    const values = { t: threshold === null ? "above all" : percent(threshold), missed, ill, back, healthy };
     values.recall = percent(1 - missed / ill);
     values.specificity = percent(1 - back / healthy);
     const text = host.dataset.says.replace(/\[(\w+)\]/g, (_, name) => values[name]);
@@ -210,6 +210,21 @@
   document.addEventListener("input", (event) => {
     const host = event.target.closest?.(".roc");
     if (host && event.target.matches("input[type=range]")) place(host, Number(event.target.value));
+  });
+
+  // One picture's way through the network: the slider shows the strip's tiles, large.
+  const walk = (host, at) => {
+    const tiles = host.querySelectorAll(".strip button.zoom");
+    const [image, tile] = [host.querySelector(".walk img"), tiles[at]];
+    image.src = tile.querySelector("img").src;
+    image.alt = tile.dataset.title;
+    host.querySelector(".walk figcaption").textContent = tile.dataset.title;
+    host.querySelector(".walk input").setAttribute("aria-valuetext", tile.dataset.title);
+    tiles.forEach((one, place) => one.classList.toggle("here", place === at));
+  };
+  document.addEventListener("input", (event) => {
+    const host = event.target.closest?.(".depth");
+    if (host && event.target.closest(".walk")) walk(host, Number(event.target.value));
   });
 
   const follow = (event) => {
@@ -230,8 +245,12 @@
   document.addEventListener("pointermove", follow);
   document.addEventListener("pointerdown", follow);
 
-  // A curve that was just drawn stands at the threshold in use.
+  // A curve that was just drawn stands at the threshold in use, a walk at its beginning.
   new MutationObserver(() => {
+    for (const host of document.querySelectorAll(".depth:not([data-ready])")) {
+      host.dataset.ready = "";
+      walk(host, 0);
+    }
     for (const host of document.querySelectorAll(".roc:not([data-ready])")) {
       host.dataset.ready = "";
       place(host, Number(host.querySelector("input[type=range]").value));

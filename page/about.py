@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from page import panels, words
+from page import results, words
 from page.shared import View
 
 
@@ -11,9 +11,7 @@ def build(view: View) -> None:
     models = view.models
 
     def text() -> str:
-        return words.ABOUT.format(
-            table=panels.table([models.evidence(name) for name in models.names])
-        )
+        return words.ABOUT.format(table=results.table(models))
 
     # Written again when it is looked at: by then the Hub's weights may answer.
     view.tab.select(text, None, gr.Markdown(text()), api_visibility="private")

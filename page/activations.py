@@ -1,24 +1,30 @@
-"""The Activations tab: what the channels of any layer answer to an X-ray of each class and to one's
-own, and one picture on its way through the network.
+"""The Activations tab: what the original notebook saw in its layers beside what ours show, the
+channels of any layer, and one picture on its way through the network.
 """
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from page import answers, panels
-from page.served import EXAMPLES, Models, Shown, example, received
+from page.served import ASSETS, EXAMPLES, Models, Shown, example, received
 from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
 from page.words import activations as words
-from pneumonia import LABELS, Radiograph, explain, figures, radiograph
+from pneumonia import LABELS, Radiograph, channels, explain, figures, radiograph
 
 COUNTS = (16, 32, 64)
+# The network whose layers the original notebook looked at, and what was measured of ours.
+TOLD, HELD_OUT = "augmented", ASSETS / "results" / "channels.json"
 
 
 class Channel(TypedDict):
@@ -102,7 +108,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             for image in (normal, pneumonia)
         ]
         maps = Maps(models, variant, layer, count, pair)
-        channels = []
+        found = []
         for place, channel in enumerate(maps.channels):
             halves = [
                 figures.enlarged(figures.coloured(shades[..., place]), 192)
@@ -113,7 +119,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
                 float(maps.strengths[:, channel].mean()),
                 figures.data_uri(figures.pair(*halves)),
             )
-            channels.append(
+            found.append(
                 Channel(
                     channel=channel,
                     strength=strength,
@@ -124,7 +130,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             )
         height, width, of = maps.size
         return Activations(
-            variant=variant, layer=layer, height=height, width=width, of=of, channels=channels
+            variant=variant, layer=layer, height=height, width=width, of=of, channels=found
         )
 
     return (activations,)
@@ -145,10 +151,114 @@ def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, 
     ]
 
 
+@lru_cache(maxsize=4)
+def _held_out(file: Path, _changed: int) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def held_out(models: Models, variant: str) -> dict[str, Any]:
+    """What ``tools/channels.py`` measured over the X-rays of held-out patients, where it measured
+    these very weights; else nothing.
+    """
+    if not HELD_OUT.is_file():
+        return {}
+    found = _held_out(HELD_OUT, HELD_OUT.stat().st_mtime_ns)
+    same = found["weights_sha256"] == models[variant].spec.weights_sha256
+    return found if same else {}
+
+
+def story(models: Models, shown: Shown | str | None) -> str:
+    """The original notebook's three findings, each beside what holds of our network, with the
+    channels that show it best.
+    """
+    if TOLD not in models.names:
+        return ""
+    classifier, pictures = models[TOLD], compared(shown)
+    measured = held_out(models, TOLD)
+    of_layer = {one["layer"]: one for one in measured.get("layers", ())}
+    layers = [name for name in classifier.spec.gallery_layers if name.startswith("conv")]
+    seen = np.stack(
+        [radiograph.resize(one.picture, classifier.spec.input_size) for one in pictures]
+    )
+    parts = []
+    for place, layer in enumerate(layers[: len(words.LAYERS)]):
+        maps = explain.activations(classifier, [one.picture for one in pictures], layer)
+        tiles = _showing(place, maps, seen, of_layer.get(layer), [title(one) for one in pictures])
+        parts.append(
+            f"<section class='finding'><h3>{words.LAYERS[place]}</h3><dl><div>"
+            f"<dt>{words.NOTEBOOK}</dt><dd>{words.SAID[place]}</dd></div><div>"
+            f"<dt>{words.OURS}</dt><dd>{_holds(place, of_layer.get(layer), measured)}</dd></div>"
+            f"</dl>{grid(tiles, len(pictures))}</section>"
+        )
+    return f"{''.join(parts)}{words.IMPRESSIONS}"
+
+
+def _holds(place: int, layer: dict[str, Any] | None, measured: dict[str, Any]) -> str:
+    if layer is None:
+        return words.UNMEASURED
+    images = sum(measured["images"].values())
+    kinds = words.KINDS.format(images=images, alive=layer["alive"], **layer["kinds"])
+    if place == 0:
+        return kinds
+    if place == 1:
+        return f"{words.DETAIL.format(**layer)} {kinds}"
+    brighter = words.BRIGHTER.format(share=f"{layer['brighter_when_ill']:.0%}")
+    inverted = words.INVERTED.format(share=f"{layer['more_inverted_when_ill']:.0%}")
+    return f"{kinds} {brighter} {inverted}"
+
+
+def _showing(
+    place: int,
+    maps: np.ndarray,
+    seen: np.ndarray,
+    layer: dict[str, Any] | None,
+    captions: Sequence[str],
+) -> list[str]:
+    """The channels that show a finding best, by what was measured on the very X-rays shown."""
+    like = channels.likeness(maps, seen)
+    picture, edges, detail = (
+        np.where(like.brightness.max(axis=0) > 0, values.mean(axis=0), np.nan)
+        for values in (like.picture, like.edges, like.detail)
+    )
+    # Crisper and fuzzier are said of what still looks like the X-ray or its negative.
+    clear = np.where(np.abs(picture) > channels.LIKE, detail, np.nan)
+    wanted = (
+        [(words.EDGES, words.CORRELATION, edges, 4)],
+        [(words.CRISPER, words.SHARPER, clear, 2), (words.FUZZIER, words.SHARPER, -clear, 2)],
+        [
+            (words.PLAIN, words.CORRELATION, picture, 1),
+            (words.NEGATIVE, words.CORRELATION, -picture, 1),
+        ],
+    )[place]
+    chosen = [
+        (int(channel), name, note.format(value=abs(float(values[channel]))))
+        for name, note, values, count in wanted
+        for channel in np.argsort(-values, kind="stable")[:count]
+        if np.isfinite(values[channel])
+    ]
+    if place == 2 and layer:
+        haze = layer["haze"]
+        chosen.append((haze["channel"], words.HAZE, words.APART.format(value=haze["auc"])))
+    shades = explain.normalised(maps)
+    return [
+        tile(
+            [
+                Part.of_map(shades[number, ..., channel], caption)
+                for number, caption in enumerate(captions)
+            ],
+            f"{name}, channel {channel}",
+            note,
+        )
+        for channel, name, note in chosen
+    ]
+
+
 def build(view: View) -> None:
-    """Layer, its maps, and one picture on its way through the network."""
+    """The notebook's story; any layer's maps; one picture on its way through the network."""
     models = view.models
     gr.HTML(words.INTRO)
+    told = gr.HTML("", elem_id="story", min_height=420)
+    gr.HTML(f"<h2 class='minor'>{words.EXPLORE}</h2>")
     with gr.Row(elem_id="maps-asked"):
         layers = layer_choices(models, models.default, every=False)
         layer = gr.Dropdown(
@@ -163,7 +273,7 @@ def build(view: View) -> None:
         every = gr.Checkbox(label=words.EVERY, elem_id="every-layer")
     gallery = gr.HTML("", elem_id="maps", min_height=420)
     through = gr.HTML("", elem_id="through", min_height=190)
-    gr.Markdown(words.HELP)
+    gr.HTML(words.HELP)
 
     def show(
         variant: str, layer: str, every: bool, count: int, shown: Shown | str | None
@@ -187,7 +297,7 @@ def build(view: View) -> None:
         ]
         height, width, of = maps.size
         heading = words.SHOWN.format(
-            layer=plain(layer, explain.spatial_layers(models[variant])),
+            layer=plain(layer, names),
             title=models.title(variant),
             of=of,
             height=height,
@@ -203,6 +313,7 @@ def build(view: View) -> None:
     def follow(variant: str, shown: Shown | str | None) -> str:
         return _through(models, variant, compared(shown)[0])
 
+    view.follow(partial(story, models), [view.shown], [told])
     view.follow(
         show,
         [view.variant, layer, every, count, view.shown],
@@ -238,9 +349,9 @@ def plain(layer: str, layers: Sequence[str]) -> str:
 def _through(models: Models, variant: str, followed: Shown) -> str:
     classifier = models[variant]
     seen = radiograph.resize(followed.picture, classifier.spec.input_size)
-    name = title(followed)
+    name, layers = title(followed), classifier.spec.gallery_layers
     tiles = [
-        tile([Part(Image.fromarray(seen), name)], "input", f"{seen.shape[0]} × {seen.shape[1]}")
+        tile([Part(Image.fromarray(seen), name)], "the X-ray", f"{seen.shape[0]} × {seen.shape[1]}")
     ]
     for layer, maps in explain.depth(classifier, followed.picture).items():
         strongest = int(explain.order(explain.strength(maps[None]))[0])
@@ -249,9 +360,17 @@ def _through(models: Models, variant: str, followed: Shown) -> str:
         tiles.append(
             tile(
                 [Part.of_map(shades, name)],
-                layer,
+                plain(layer, layers),
                 f"{height} × {width} × {of}, channel {strongest}",
             )
         )
-    label = f"{name} through {models.title(variant)}: of each layer the strongest channel"
-    return f"<h2 class='minor'>{panels.escaped(label)}</h2>{strip(tiles, label)}"
+    label = words.THROUGH.format(name=name, title=models.title(variant))
+    walk = (
+        "<figure class='walk'><div class='frame'><img alt=''></div><figcaption></figcaption>"
+        f"<label>{words.DEPTH}<input type='range' min='0' max='{len(tiles) - 1}' value='0'"
+        " step='1'></label></figure>"
+    )
+    return (
+        f"<h2 class='minor'>{panels.escaped(label)}</h2><div class='depth'>{walk}"
+        f"{strip(tiles, label)}</div>"
+    )

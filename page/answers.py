@@ -37,8 +37,8 @@ class Reading:
         prediction: at the operating point's threshold.
         point: the operating point asked for, or the model's default where it has none of that name.
         evidence: what is known of the model.
-        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the model spec forbids a
-            label.
+        called: NORMAL or PNEUMONIA, or UNCERTAIN so near the threshold that the model spec forbids
+            a label.
         cost: what the point costs on the test set, in people; None where that was not measured.
         seen: uint8 ``(h, w)``, the X-ray as it entered the network.
         heat: what each place adds to the answer; None before it is drawn, and for networks that end
@@ -303,7 +303,7 @@ def cost_sentence(reading: Reading) -> str:
         return words.NO_COST
     found = words.COST.format(
         missed=words.of_hundred(counted.missed, counted.ill),
-        alarms=words.of_hundred(counted.called_back, counted.healthy),
+        alarms=words.of_hundred(counted.false_alarms, counted.healthy),
     )
     return f"{found} {words.TELLS_LITTLE}" if counted.tells_little else found
 

@@ -103,41 +103,6 @@ def thumbnail(picture: Radiograph) -> str:
     )
 
 
-def table(evidence: list[Evidence]) -> str:
-    """The test figures of several models side by side, with intervals."""
-    columns = ("recall", "specificity", "accuracy", "auc")
-    head = "".join(
-        f"<th scope='col'>{name}</th>"
-        for name in (
-            "Model",
-            "Recall",
-            "Specificity",
-            "Accuracy",
-            "AUC",
-            "X-rays",
-            "Threshold",
-            "Recipe",
-        )
-    )
-    rows = []
-    for model in evidence:
-        test = model.metrics.get("test")
-        cells = "".join(
-            f"<td>{cell(test.figures.get(name) if test else None, name)}</td>" for name in columns
-        )
-        recipe = escaped(model.spec.recipe.get("name", "unknown"))
-        images = test.images if test else "none"
-        threshold = f"{model.spec.default.threshold:.3g}"
-        rows.append(
-            "<tr><th"
-            f" scope='row'>{escaped(model.title)}</th>{cells}<td>{images}</td><td>{threshold}</td><td><code>{recipe}</code></td></tr>"
-        )
-    body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return (
-        f"<div class='scroller' tabindex='0' role='region' aria-label='Test figures'>{body}</div>"
-    )
-
-
 def _figure(image: Image.Image, caption: str, alt: str, form: str) -> str:
     size = f"width='{image.width}' height='{image.height}'"
     return (

@@ -95,7 +95,7 @@ def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, 
 
 
 def decided(models: Models, game: Game, label: str, point: str = "default") -> Game:
-    """The game after the visitor's label for the X-ray on show, with what every model says of it."""
+    """The game after the visitor's label for the X-ray on show, with what every model says."""
     theirs = {}
     for name in models.names:
         try:
@@ -228,8 +228,8 @@ def _score(models: Models, game: Game) -> str:
         )
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.SCORE_HEAD)
     body = "".join(
-        "<tr><th"
-        f" scope='row'>{panels.escaped(who)}</th>{''.join(f'<td>{count}</td>' for count in counts)}</tr>"
+        f"<tr><th scope='row'>{panels.escaped(who)}</th>"
+        f"{''.join(f'<td>{count}</td>' for count in counts)}</tr>"
         for who, counts in rows.items()
     )
     title = f"<h2 class='minor'>{words.SCORE_TITLE}: {len(game.mine)} of {len(game.order)}</h2>"

@@ -1,5 +1,5 @@
-"""The Figures tab: the tables and pictures that lie beside the models, the source's claims beside
-them, and a ROC curve to walk along.
+"""The Results tab: what was measured of the three models, a ROC curve to walk along, and beside it
+what the original notebook and others claim.
 """
 
 from __future__ import annotations
@@ -21,50 +21,70 @@ from pneumonia.architectures import CATALOGUE
 from pneumonia.evidence import (
     COLUMNS,
     PREDICTIONS,
+    Outcome,
+    outcome,
     read_further,
     read_predictions,
     read_published,
     read_robustness,
 )
-from pneumonia.model_spec import Metrics, ModelSpec
+from pneumonia.model_spec import Metrics
 
 RESULTS = ASSETS / "results"
 
 
 def build(view: View) -> None:
-    """One model's curve, table of robustness and pictures; before them the tables of all."""
+    """The three models first; then the chosen one's curve; the rest behind disclosures."""
     models = view.models
     gr.HTML(words.INTRO)
-    tables = gr.HTML(elem_id="figures-tables", min_height=300)
-    curve = gr.HTML(elem_id="figures-roc", min_height=420)
-    rest = gr.HTML(elem_id="figures-pictures", min_height=420)
+    tables = gr.HTML(elem_id="results-table", min_height=220)
+    curve = gr.HTML(elem_id="results-roc", min_height=420)
+    rest = gr.HTML(elem_id="results-rest", min_height=300)
 
-    def show(variant: str) -> tuple[str, str, str]:
+    def show(variant: str, point: str) -> tuple[str, str, str]:
         return (
-            f"{compared(models)}{published(RESULTS)}",
-            walk(models, variant),
-            robustness(models, variant) + pictures(models, variant),
+            compared(models, point),
+            walk(models, variant, point),
+            published(RESULTS)
+            + originals(models)
+            + robustness(models, variant)
+            + pictures(models, variant),
         )
 
-    view.follow(show, [view.variant], [tables, curve, rest])
+    view.follow(show, [view.variant, view.point], [tables, curve, rest])
 
 
-def compared(models: Models) -> str:
-    """Every model and every further run that was measured, with the source's claim beside it."""
-    listed = [
-        (
-            models.title(name),
-            models.evidence(name).spec,
-            models.evidence(name).metrics.get("test"),
-        )
-        for name in models.names
-    ]
-    further = read_further(RESULTS, [spec for _, spec, _ in listed])
-    # What repeats the source stands straight below what answers, earlier rounds come last.
-    further.sort(key=lambda result: result.earlier)
-    listed += [(result.title, result.spec, result.test) for result in further]
-    rows = [_measured(title, spec, test) for title, spec, test in listed]
-    return f"<h2 class='minor'>{words.TABLE}</h2>{_table(words.TABLE, words.TABLE_HEAD, rows)}{words.TABLE_NOTE}"
+def compared(models: Models, point: str = "default") -> str:
+    """The models that answer, with heading and note."""
+    heading = f"<h2 class='minor'>{panels.escaped(words.TABLE)}</h2>"
+    return f"{heading}{table(models, point)}{words.TABLE_NOTE}"
+
+
+def table(models: Models, point: str = "default") -> str:
+    """The models that answer, at the chosen setting, with the original notebook's claim."""
+    rows = []
+    for name in models.names:
+        evidence = models.evidence(name)
+        chosen = answers.point_of(evidence.spec, point)
+        test = evidence.metrics.get("test")
+        counted = _outcome(models, name, test, chosen.threshold)
+        claimed = CATALOGUE[name].claimed if name in CATALOGUE else None
+        title = f"{evidence.title} ({said.point_name(chosen)})"
+        rows.append(_row(panels.escaped(title), counted, test, claimed))
+    return _table(words.TABLE, words.TABLE_HEAD, rows)
+
+
+def originals(models: Models) -> str:
+    """The original notebook's recipes, run again; behind a disclosure."""
+    rows = []
+    for run in read_further(RESULTS, [models.evidence(name).spec for name in models.names]):
+        epochs = run.spec.recipe.get("epochs", "?")
+        title = words.RUN.format(title=run.title.split(",")[0], epochs=epochs)
+        counted = Outcome.of_counts(run.test.threshold, run.test.counts)
+        rows.append(_row(panels.escaped(title), counted, run.test, run.claim))
+    if not rows:
+        return ""
+    return _folded(words.ORIGINAL, words.ORIGINAL_HEAD, rows, words.ORIGINAL_NOTE)
 
 
 def published(results: Path) -> str:
@@ -79,11 +99,13 @@ def published(results: Path) -> str:
     ]
     if not rows:
         return ""
-    return f"<h2 class='minor'>{words.PUBLISHED}</h2>{_table(words.PUBLISHED, words.PUBLISHED_HEAD, rows)}{words.PUBLISHED_NOTE}"
+    return _section(words.PUBLISHED, words.PUBLISHED_HEAD, rows, words.PUBLISHED_NOTE)
 
 
-def walk(models: Models, variant: str) -> str:
-    """The curves of all models with a table of test predictions; the chosen one in front."""
+def walk(models: Models, variant: str, point: str = "default") -> str:
+    """The curves of all models with a table of test predictions; the chosen one in front, standing
+    at the chosen setting.
+    """
     curves = {}
     for name in dict.fromkeys((*models.names, variant)):
         if folder := _evidence_folder(models, name):
@@ -91,19 +113,18 @@ def walk(models: Models, variant: str) -> str:
             curves[name] = roc.curve(
                 labels,
                 probabilities,
-                [point.threshold for point in models.evidence(name).spec.operating_points],
+                [one.threshold for one in models.evidence(name).spec.operating_points],
             )
     spec, title = models.evidence(variant).spec, models.title(variant)
     heading = f"<h2 class='minor'>{panels.escaped(words.ROC.format(title=title))}</h2>"
     if variant not in curves:
         return f"{heading}<p class='credit'>{words.NO_TABLE}</p>"
-    points = [(said.point_name(point), point) for point in answers.points(spec)]
     return heading + roc.drawing(
         curves,
         {name: models.title(name) for name in curves},
         variant,
-        points,
-        spec.default.threshold,
+        [(said.point_name(one), one) for one in answers.points(spec)],
+        answers.point_of(spec, point).threshold,
     )
 
 
@@ -116,7 +137,9 @@ def robustness(models: Models, variant: str) -> str:
     if found is None or not found.is_of(models.evidence(variant).spec):
         return ""
     measured = found.figures["test"]
-    note = words.STRESS_NOTE.format(threshold=f"{found.threshold:.3g}", images=found.images["test"])
+    note = words.STRESS_NOTE.format(
+        threshold=panels.percent(found.threshold), images=found.images["test"]
+    )
     columns = ("auc", "accuracy", "recall", "specificity")
     rows = [
         [
@@ -127,7 +150,7 @@ def robustness(models: Models, variant: str) -> str:
         if condition.name in measured
     ]
     title = words.STRESS.format(title=models.title(variant))
-    return f"<h2 class='minor'>{panels.escaped(title)}</h2>{_table(title, words.STRESS_HEAD, rows)}{note}"
+    return _folded(title, words.STRESS_HEAD, rows, note)
 
 
 def pictures(models: Models, variant: str) -> str:
@@ -149,13 +172,13 @@ def pictures(models: Models, variant: str) -> str:
             tiles.append(
                 tile(
                     [Part(image.convert("RGB").quantize(64), words.CAPTIONS[file.stem])],
-                    file.stem.replace("_", " "),
+                    file.stem.replace("_", " ").capitalize(),
                     words.CAPTIONS[file.stem],
                     "plot",
                 )
             )
-    title = words.PICTURES.format(title=models.title(variant))
-    return f"<h2 class='minor'>{panels.escaped(title)}</h2>{note}{grid(tiles, 1)}"
+    title = panels.escaped(words.PICTURES.format(title=models.title(variant)))
+    return f"<details class='more'><summary>{title}</summary>{note}{grid(tiles, 1)}</details>"
 
 
 def _evidence_folder(models: Models, variant: str) -> Path | None:
@@ -173,26 +196,30 @@ def _evidence_folder(models: Models, variant: str) -> Path | None:
     )
 
 
-def _measured(title: str, spec: ModelSpec, test: Metrics | None) -> list[str]:
-    recipe = f"<code>{panels.escaped(spec.recipe.get('name', 'unknown'))}</code>"
-    if epoch := spec.recipe.get("epoch"):
-        recipe += f", epoch {panels.escaped(epoch)}"
-    variant = CATALOGUE.get(spec.variant)
-    claim = variant.claim(spec.recipe) if variant else None
-    claimed = f"{claim:.0%}" if claim else ""
-    cells = [panels.cell(test.figures.get(name) if test else None, name) for name in COLUMNS]
-    counts = test.counts if test else {}
-    missed = (
-        f"{counts['false_negative']} of {counts['false_negative'] + counts['true_positive']}"
-        if counts
-        else ""
-    )
-    back = (
-        f"{counts['false_positive']} of {counts['false_positive'] + counts['true_negative']}"
-        if counts
-        else ""
-    )
-    return [panels.escaped(title), recipe, claimed, *cells, missed, back]
+def _outcome(models: Models, name: str, test: Metrics | None, threshold: float) -> Outcome | None:
+    if folder := _evidence_folder(models, name):
+        _, labels, probabilities = read_predictions(folder / PREDICTIONS)
+        return outcome(labels, probabilities, threshold)
+    if test is None or test.threshold != threshold:
+        return None
+    return Outcome.of_counts(threshold, test.counts)
+
+
+def _row(
+    title: str, counted: Outcome | None, test: Metrics | None, claimed: float | None
+) -> list[str]:
+    auc = panels.cell(test.figures.get("auc") if test else None, "auc")
+    cells = [words.NOT_MEASURED] * 3
+    if counted:
+        missed, alarms = (
+            f"{count} of {total}<br><span class='interval'>{low * 100:.1f}–{high * 100:.1f}%</span>"
+            for count, total, (low, high) in (
+                (counted.missed, counted.ill, counted.missed_interval),
+                (counted.false_alarms, counted.healthy, counted.false_alarms_interval),
+            )
+        )
+        cells = [missed, alarms, panels.cell(counted.accuracy, "accuracy")]
+    return [title, *cells, auc, f"{claimed:.0%}" if claimed else ""]
 
 
 def _linked(name: str, address: str | None) -> str:
@@ -210,14 +237,28 @@ def _share(value: float | None, name: str) -> str:
     return f"{value:.3f}" if name == "auc" else f"{value:.1%}"
 
 
+def _section(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
+    return f"<h2 class='minor'>{panels.escaped(label)}</h2>{_table(label, head, rows)}{note}"
+
+
+def _folded(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
+    return (
+        f"<details class='more'><summary>{panels.escaped(label)}</summary>"
+        f"{_table(label, head, rows)}{note}</details>"
+    )
+
+
 def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(f"<th scope='col'>{name}</th>" for name in head)
-    body = "".join(
-        f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
+    body = ""
+    for row in rows:
+        cells = "".join(
+            f"<td data-label='{panels.escaped(name)}'>{f'<div>{cell}</div>' if cell else ''}</td>"
+            for name, cell in zip(head[1:], row[1:], strict=True)
+        )
+        body += f"<tr><th scope='row'>{row[0]}</th>{cells}</tr>"
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     return (
-        "<div class='scroller' tabindex='0' role='region'"
+        "<div class='scroller cardlike' tabindex='0' role='region'"
         f" aria-label='{panels.escaped(label)}'>{table}</div>"
     )

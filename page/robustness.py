@@ -190,10 +190,11 @@ def _row(result: probes.Probed, threshold: float, uncertainty: float) -> str:
         f" data-title='{name}'><img src='{image}' alt='The X-ray, {name}'"
         f" data-caption='{percent(result.probability)}' width='52' height='52'></button></td>"
         f"<th scope='row'>{name}{note}</th><td class='chart'><div class='bar {label.lower()}'"
-        f" aria-hidden='true'><div class='fill' style='width:{result.probability * 100:.2f}%'></div>"
+        " aria-hidden='true'><div class='fill'"
+        f" style='width:{result.probability * 100:.2f}%'></div>"
         f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div></td>"
-        f"<td class='number'>{percent(result.probability)}</td><td class='number change'>{change}</td>"
-        f"<td class='called'>{words.SPOKEN[label]}</td></tr>"
+        f"<td class='number'>{percent(result.probability)}</td>"
+        f"<td class='number change'>{change}</td><td class='called'>{words.SPOKEN[label]}</td></tr>"
     )
 
 

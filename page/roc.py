@@ -25,14 +25,13 @@ class Curve:
     Attributes:
         thresholds: float64 ``(K,)``, from the highest to the lowest; at or above it a probability
             is called PNEUMONIA.
-        missed, called_back: int ``(K,)``, pneumonias called NORMAL and healthy called PNEUMONIA
-            there.
+        missed, alarms: int ``(K,)``, pneumonias called NORMAL and healthy called PNEUMONIA there.
         ill, healthy: how many there are of each.
     """
 
     thresholds: np.ndarray
     missed: np.ndarray
-    called_back: np.ndarray
+    alarms: np.ndarray
     ill: int
     healthy: int
 
@@ -41,8 +40,8 @@ class Curve:
         """Under the curve, 0 to 1, by the trapezoidal rule; ties count half, as in the Mann-Whitney
         statistic.
         """
-        found, alarms = 1 - self.missed / self.ill, self.called_back / self.healthy
-        return float(np.sum(np.diff(alarms) * (found[1:] + found[:-1]) / 2))
+        found, raised = 1 - self.missed / self.ill, self.alarms / self.healthy
+        return float(np.sum(np.diff(raised) * (found[1:] + found[:-1]) / 2))
 
 
 def curve(labels: np.ndarray, probabilities: np.ndarray, further: Sequence[float] = ()) -> Curve:
@@ -66,8 +65,8 @@ def curve(labels: np.ndarray, probabilities: np.ndarray, further: Sequence[float
     thresholds = np.concatenate([[np.inf], np.unique([*probabilities, *further])[::-1]])
     called = probabilities[None] >= thresholds[:, None]
     missed = np.sum(~called & (labels == 1), axis=1)
-    called_back = np.sum(called & (labels == 0), axis=1)
-    return Curve(thresholds, missed, called_back, ill, healthy)
+    alarms = np.sum(called & (labels == 0), axis=1)
+    return Curve(thresholds, missed, alarms, ill, healthy)
 
 
 def drawing(
@@ -123,17 +122,17 @@ def drawing(
 
 
 def _rows(front: Curve) -> zip:
-    return zip(front.thresholds, front.missed, front.called_back, strict=True)
+    return zip(front.thresholds, front.missed, front.alarms, strict=True)
 
 
 def _sentence(front: Curve, at: int) -> str:
     threshold, missed, back = (
         float(front.thresholds[at]),
         int(front.missed[at]),
-        int(front.called_back[at]),
+        int(front.alarms[at]),
     )
     values = {
-        "t": "above all" if np.isinf(threshold) else f"{threshold:.3f}",
+        "t": "above all" if np.isinf(threshold) else f"{threshold * 100:.1f}%",
         "missed": missed,
         "ill": front.ill,
         "recall": f"{100 * (1 - missed / front.ill):.1f}%",
@@ -157,8 +156,7 @@ def _y(share: float) -> float:
 
 def _place(front: Curve, at: int) -> str:
     return (
-        f"cx='{_x(front.called_back[at] / front.healthy)}'"
-        f" cy='{_y(1 - front.missed[at] / front.ill)}'"
+        f"cx='{_x(front.alarms[at] / front.healthy)}' cy='{_y(1 - front.missed[at] / front.ill)}'"
     )
 
 
@@ -171,7 +169,7 @@ def _line(one: Curve, kind: str, title: str) -> str:
 
 def _mark(front: Curve, name: str, point: OperatingPoint, used: bool) -> str:
     at = int(np.sum(front.thresholds >= point.threshold)) - 1
-    text = f"{name}{f' ({words.DEFAULT_POINT})' if used else ''}: {_sentence(front, at)}"
+    text = f"{name}{f' ({words.IN_USE})' if used else ''}: {_sentence(front, at)}"
     return (
         f"<circle class='point' r='{6 if used else 4.5}'"
         f" {_place(front, at)}><title>{text}</title></circle>"

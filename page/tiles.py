@@ -1,4 +1,5 @@
-"""Pictures in rows and grids that a click or the Enter key enlarges; ``assets/app.js`` opens them."""
+"""Pictures in rows and grids that a click or the Enter key enlarges; ``assets/app.js`` opens
+them."""
 
 from __future__ import annotations
 

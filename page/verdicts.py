@@ -313,7 +313,7 @@ def facts(reading: Reading) -> str:
     if counted and not reading.forced:
         rows = {
             "missed": _counted(counted.missed, counted.ill),
-            "alarms": _counted(counted.called_back, counted.healthy),
+            "alarms": _counted(counted.false_alarms, counted.healthy),
             "accuracy": panels.with_interval(counted.accuracy),
         }
     rows |= {

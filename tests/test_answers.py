@@ -71,7 +71,7 @@ def test_the_uncertain_stretch_is_measured_in_logits():
     assert [answers.call(value, 0.2, 0) for value in (0.199, 0.2)] == ["NORMAL", "PNEUMONIA"]
 
 
-def test_points_are_offered_once_a_threshold_from_the_lowest_recall(make_spec):
+def test_points_are_offered_once_a_threshold_from_the_most_sensitive(make_spec):
     named = [
         OperatingPoint("default", 0.3, 0.98),
         OperatingPoint("recall-0.99", 0.1, 0.99),
@@ -81,9 +81,10 @@ def test_points_are_offered_once_a_threshold_from_the_lowest_recall(make_spec):
         "baseline", (64, 64), operating_points=(*named, OperatingPoint("recall-0.98", 0.3, 0.98))
     )
     offered = answers.points(spec)
-    assert [point.name for point in offered] == ["recall-0.95", "default", "recall-0.99"]
-    assert [words.point_name(point) for point in offered] == ["95%", "98% (default)", "99%"]
-    assert words.point_name(OperatingPoint("default", 0.5)) == "fixed at 0.5"
+    assert [point.name for point in offered] == ["recall-0.99", "default", "recall-0.95"]
+    more, usual, fewer = words.point_names(offered)
+    assert words.MORE in more and words.USUAL in usual and words.FEWER in fewer
+    assert words.point_names([OperatingPoint("default", 0.5)]) == ["fixed at 50.0%"]
     assert answers.point_of(spec, "recall-0.99").threshold == 0.1
     assert answers.point_of(spec, "recall-0.42").name == "default"
 
@@ -97,10 +98,17 @@ def test_a_reading_counts_the_cost_of_the_very_point_it_was_given_at(models, sho
         models["baseline"].predict(shown.picture).probability
     )
     assert usual.seen.shape == (64, 64)
-    assert answers.cost_sentence(strict).startswith(
-        "At this setting 1 of 5 pneumonias were missed (95%: "
-    )
-    assert answers.cost_sentence(strict).endswith("on the test set of 10 X-rays.")
+    assert answers.cost_sentence(strict) == words.COST.format(missed="about 20", alarms="about 40")
+    # All that is counted follows the setting.
+    assert "1 of 5, 20.0%" in verdicts.facts(strict) and "2 of 5, 40.0%" in verdicts.facts(usual)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "said"),
+    [(0, 390, "fewer than 1"), (2, 390, "about 1"), (80, 234, "about 34"), (5, 5, "nearly all")],
+)
+def test_people_of_a_hundred(count, total, said):
+    assert words.of_hundred(count, total) == said
 
 
 def test_a_setting_that_clears_hardly_anybody_is_said_to_tell_nothing(models, shown):
@@ -191,28 +199,24 @@ def test_the_share_in_the_lungs_is_counted_by_hand():
 @pytest.mark.parametrize(
     ("in_lungs", "said"),
     [
-        (
-            (0.6, 0.25),
-            (
-                "Of all that speaks for {}, 60% lies in the lung fields, which cover 25% of the"
-                " picture."
-            ),
-        ),
-        (
-            (0.2, 0.25),
-            (
-                "Of all that speaks for {}, 20% lies in the lung fields, which cover 25% of the"
-                " picture. That is no more than chance would put there."
-            ),
-        ),
+        ((0.6, 0.25), words.LUNGS.format(share="60%", area="25%") + "."),
+        ((0.2, 0.25), words.LUNGS.format(share="20%", area="25%") + words.LUNGS_CHANCE),
         (None, words.LUNGS_UNKNOWN),
     ],
 )
-def test_how_much_lies_in_the_lungs_is_said(models, shown, in_lungs, said):
-    reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
-    assert verdicts.inside(dataclasses.replace(reading, in_lungs=in_lungs)) == said.format(
-        reading.towards
+def test_how_much_lies_in_the_lungs_is_said_of_each_class(models, shown, in_lungs, said):
+    heat = heatmaps.HeatMap(
+        np.array([[0, 0], [0, 2]], np.float32), 2.0, "pool3", (2, 2), ((1, 0), (1, 0))
     )
+    reading = dataclasses.replace(
+        answers.read(models, "baseline", shown),
+        heat=heat,
+        in_lungs={"PNEUMONIA": in_lungs} if in_lungs else None,
+    )
+    assert verdicts.inside(reading, "PNEUMONIA") == said
+    # Nothing speaks for the other class, so the map opens on this one, whatever was answered.
+    assert verdicts.inside(reading, "NORMAL") == ""
+    assert dataclasses.replace(reading, called="NORMAL").towards == "PNEUMONIA"
 
 
 def test_a_refusal_holds_until_it_is_overruled(shown):
@@ -223,7 +227,7 @@ def test_a_refusal_holds_until_it_is_overruled(shown):
     assert answers.must_be_answered(shown, force=False) is shown
     forced = dataclasses.replace(refused, forced=True)
     assert answers.must_be_answered(forced, force=False) is forced and forced.key != refused.key
-    text = verdicts.refused(refused)
+    text = verdicts.instead(refused)
     assert (
         "<li>It is in colour.</li><li>It is &lt;small&gt;.</li>" in text
         and "data-force" in text
@@ -249,10 +253,10 @@ def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_
         and text.count("type='radio'") == 2
         and text.count(" checked") == 1
     )
-    assert f"data-towards='{'NORMAL' if reading.called == 'NORMAL' else 'PNEUMONIA'}'" in text
-    assert "The data set calls this example NORMAL: the model " in text
-    assert words.OVERRULED.format(reasons="It is blue.") in text
-    assert "2 of 5 pneumonias were missed" in text
+    assert f"data-towards='{reading.towards}'" in text
+    # A sentence of its own for each class, which follows the switch.
+    assert all(text.count(f"data-for='{label}'") == 1 for label in ("NORMAL", "PNEUMONIA"))
+    assert "The data set calls this example NORMAL" in text and "It is blue." in text
 
 
 def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
@@ -265,7 +269,7 @@ def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
     assert alpha[0, 0] == 0 and alpha[-1, -1] == 255
     assert (
         verdicts.strongest(heat, "PNEUMONIA")
-        == "What speaks for PNEUMONIA is strongest in the lower right of the picture."
+        == "What speaks for PNEUMONIA is strongest in the lower right."
     )
     assert verdicts.strongest(heat, "NORMAL") == words.HEAT_NONE.format(label="NORMAL")
 
@@ -282,15 +286,6 @@ def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
 )
 def test_a_place_in_words(down, across, said):
     assert verdicts.place_of(down, across) == said
-
-
-def test_the_threshold_at_the_far_end_keeps_its_words_on_the_page(models, shown):
-    reading = answers.read(models, "baseline", shown)
-    moved = dataclasses.replace(
-        reading, prediction=dataclasses.replace(reading.prediction, threshold=0.9)
-    )
-    assert "class='mark turned' style='left:90.00%'><span>threshold 90%" in verdicts.bar(moved)
-    assert "class='band'" not in verdicts.bar(moved)
 
 
 def test_a_setting_says_what_held_out_patients_say_of_its_recall():

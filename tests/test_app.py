@@ -259,22 +259,6 @@ def test_no_model_at_all_says_what_was_expected(tmp_path):
         app.build_app(tmp_path)
 
 
-def test_the_panel_shows_what_was_measured_or_that_nothing_was(models_folder, tmp_path):
-    measured = panels.facts(panels.Evidence.bundled(models_folder / "baseline", "Baseline CNN"))
-    assert (
-        "90.0% <span class='interval'>(95% interval 84.0–95.0%)</span>" in measured
-        and "10 of 100 pneumonias missed" in measured
-    )
-    shutil.copytree(
-        models_folder / "baseline", tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.json")
-    )
-    bare = panels.facts(panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN"))
-    assert bare.count("not measured") == 2 and "missed" not in bare
-    assert "not measured" in panels.table(
-        [panels.Evidence.bundled(tmp_path / "bare", "Baseline CNN")]
-    )
-
-
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -1,10 +1,11 @@
-"""What the tabs Compare and What moves it, and the report, say of answers that were worked out by
-hand.
+"""What the tabs Predict, Compare and Robustness, and the report, say of answers that were worked
+out by hand.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from datetime import UTC, datetime
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from page import answers, compare, predict, report, robustness
+from page import answers, compare, predict, report, robustness, shared, verdicts
+from page import words as shared_words
 from page.served import Models, Shown
 from page.words import answers as said
 from page.words import compare as compare_words
 from page.words import report as report_words
-from page.words import robustness as moves_words
+from page.words import robustness as robustness_words
 from pneumonia import OperatingPoint, Radiograph, probes
 
 
@@ -46,98 +48,85 @@ def probed(values: dict[str, float]) -> list[probes.Probed]:
     ]
 
 
-# --- predict
-# ----------------------------------------------------------------------------------------------------------------------------
+# --- predict, and the bench
 def test_predict_answers_first_and_draws_afterwards(models, shown):
     first, second = predict.answered(models, shown, "baseline", "default")
     assert said.DRAWING in first and "class='film" not in first
     assert second.count("class='film") == 2 and said.DRAWING not in second
-    assert (
-        first.split("class='pictures'")[0].split("ms</p>")[1]
-        == second.split("class='pictures'")[0].split("ms</p>")[1]
-    )
+    words = [
+        re.search(r"class='verdict-box'>(.*?)</div><figure", text, re.S) for text in (first, second)
+    ]
+    assert words[0][1] == words[1][1]
+    # Read aloud once, in one sentence, and not again when the heat map comes.
+    assert [text.count("data-say=") for text in (first, second)] == [1, 0]
 
 
 def test_predict_says_why_it_does_not_answer(models, shown):
-    assert "Choose an example or upload an X-ray." in next(
-        predict.answered(models, None, "baseline", "default")
-    )
-    assert "It is damaged." in next(
-        predict.answered(models, None, "baseline", "default", "It is damaged.")
-    )
+    (gone,) = predict.answered(models, None, "baseline", "default")
+    assert shared_words.GONE in gone
+    (broken,) = predict.answered(models, "It is damaged.", "baseline", "default")
+    assert "It is damaged." in broken and "class='verdict" not in broken
     refused = Shown(shown.picture, reasons=("It is in colour.",))
-    assert [
-        text.count("It is in colour.")
-        for text in predict.answered(models, refused, "baseline", "default")
-    ] == [1]
-    forced = list(
-        predict.answered(
-            models,
-            Shown(shown.picture, reasons=("It is in colour.",), forced=True),
-            "baseline",
-            "default",
-        )
-    )
-    assert len(forced) == 2 and "class='probability'" in forced[0]
+    (text,) = predict.answered(models, refused, "baseline", "default")
+    assert "<li>It is in colour.</li>" in text and "class='probability'" not in text
 
 
-def test_the_setting_keeps_the_point_a_model_has(models):
-    kept = predict.settings(models, "baseline", "recall-0.98")
-    assert (
-        kept.choices == [("fixed at 0.5", "default"), ("98%", "recall-0.98")]
-        and kept.value == "recall-0.98"
-        and kept.interactive
-    )
-    assert predict.settings(models, "baseline", "recall-0.42").value == "default"
+def test_a_forced_answer_carries_its_warning_first_and_no_figure_of_its_worth(models, shown):
+    forced = Shown(shown.picture, reasons=("It is in colour.",), forced=True)
+    text = list(predict.answered(models, forced, "baseline", "default"))[-1]
+    assert text.index(said.FORCED) < text.index("class='verdict ")
+    page = report.page(answers.read(models, "baseline", forced))
+    assert page.index(said.FORCED) < page.index("class='verdict ")
+    for one in (text, page):
+        assert "It is in colour." in one
+        assert "Of 100 children" not in one and said.FACTS["missed"] not in one
 
 
-def test_a_model_with_one_threshold_says_that_it_is_fixed(models, make_spec, monkeypatch):
-    spec = make_spec("baseline", (64, 64), operating_points=(OperatingPoint("default", 0.5),))
+def test_the_setting_keeps_the_point_a_model_has(models, make_spec, monkeypatch):
+    kept = shared.settings(models, "baseline", "recall-0.98")
+    assert [name for _, name in kept.choices] == ["recall-0.98", "default"]
+    assert kept.value == "recall-0.98" and kept.interactive
+    assert shared.settings(models, "baseline", "recall-0.42").value == "default"
+    # A name that shares its threshold with the usual setting is that setting.
+    points = (OperatingPoint("default", 0.3, 0.98), OperatingPoint("recall-0.98", 0.3, 0.98))
+    spec = make_spec("baseline", (64, 64), operating_points=points)
     monkeypatch.setattr(models, "evidence", lambda _: type("Known", (), {"spec": spec}))
-    fixed = predict.settings(models, "baseline", "recall-0.98")
-    assert (fixed.choices, fixed.value, fixed.interactive, fixed.info) == (
-        [("fixed at 0.5", "default")],
-        "default",
-        False,
-        said.POINT_FIXED,
-    )
+    fixed = shared.settings(models, "baseline", "recall-0.98")
+    assert (len(fixed.choices), fixed.value, fixed.interactive) == (1, "default", False)
+
+
+def test_a_follower_runs_once_for_the_same_values_and_never_for_what_has_not_come():
+    asked = []
+    once = shared._once_for_the_same(lambda value: asked.append(value) or "done", 1)
+    before, result = once(None, "a")
+    assert (result, asked) == ("done", ["a"])
+    once(before, "a"), once(before, "")
+    assert asked == ["a"]
 
 
 # --- compare
-# ----------------------------------------------------------------------------------------------------------------------------
-def test_models_answer_one_after_the_other_and_their_agreement_comes_last(models, shown):
+# ---
+def test_models_answer_one_after_the_other_in_one_row_and_their_agreement_stands_on_top(
+    models, shown
+):
     steps = list(compare.compared(models, shown, "default"))
-    assert len(steps) == 2 * len(models.names) + 1
-    asking = [
-        [place for place, text in enumerate(cards) if compare_words.ASKING in text]
-        for _, *cards in steps
-    ]
-    assert asking == [[0], [], [1], [], [2], [], []]
-    assert [sum("class='probability'" in text for text in cards) for _, *cards in steps] == [
-        0,
-        1,
-        1,
-        2,
-        2,
-        3,
-        3,
-    ]
-    assert all(text.count("class='film") == 2 for text in steps[-1][1:])
+    assert [text.count("class='probability'") for text in steps] == [0, 1, 2, 3, 3]
+    assert all(text.count("<article") == 3 for text in steps)
     called = {models.title(name): answers.read(models, name, shown).called for name in models.names}
-    assert (
-        compare_words.agreement(called) in steps[-1][0]
-        and compare_words.agreement(called) not in steps[-2][0]
+    found = [compare_words.agreement(called) in text for text in steps]
+    assert found == [False, False, False, True, True]
+    assert steps[-1].count("class='film") == 6 and steps[-1].index("agreement") < steps[-1].index(
+        "<article"
     )
-    names = re.findall(r"name='([^']+)'", "".join(steps[-1][1:]))
+    assert [text.count("data-say=") for text in steps] == [0, 0, 0, 1, 0]
+    names = re.findall(r"name='([^']+)'", steps[-1])
     assert sorted(set(names)) == sorted(f"compare-{name}" for name in models.names)
 
 
 def test_compare_asks_nobody_about_a_refused_picture(models, shown, monkeypatch):
     monkeypatch.setattr(answers, "read", lambda *_: pytest.fail("a refused picture was read"))
     (step,) = compare.compared(models, Shown(shown.picture, reasons=("It is a cat.",)), "default")
-    assert "It is a cat." in step[0] and not any("class='probability'" in card for card in step[1:])
-    (idle,) = compare.compared(models, None, "default")
-    assert compare_words.IDLE in idle[0]
+    assert "It is a cat." in step and "class='probability'" not in step
 
 
 @pytest.mark.parametrize(
@@ -163,51 +152,69 @@ def test_agreement_in_words(called, said):
     assert compare_words.agreement(called) == said
 
 
-# --- what moves it
-# ----------------------------------------------------------------------------------------------------------------------
+# --- robustness
+# ---
 def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
     text = robustness.chart(
-        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.9}),
-        OperatingPoint("default", 0.4),
-        "Baseline CNN",
+        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.41}), 0.4, 0.5
     )
-    assert (
-        "lungs hidden" in text and text.count("<tr class='") - text.count("<tr class='kind'>") == 4
-    )
+    assert text.count("<tr class='") - text.count("<tr class='kind'>") == 4
     assert text.count("class='mark' style='left:40.00%'") == 4
-    assert [float(value) for value in re.findall(r"fill' style='width:([\d.]+)%", text)] == [
-        90,
-        10,
-        95,
-        90,
-    ]
-    assert re.findall(r"class='number'>([^<]*)</td></tr>", text) == ["", "−80.0", "+5.0", "0.0"]
-    assert text.count("<tr class='normal'>") == 1 and "threshold of 40%" in text
+    widths = [float(value) for value in re.findall(r"fill' style='width:([\d.]+)%", text)]
+    assert widths == [90, 10, 95, 41]
+    changes = re.findall(r"class='number change'>([^<]*)</td>", text)
+    assert changes == ["", "−80.0", "+5.0", "−49.0"]
+    # Uncertain is a state of its own.
+    states = re.findall(r"<tr class='(normal|pneumonia|uncertain)'", text)
+    assert states == ["pneumonia", "normal", "pneumonia", "uncertain"]
     for kind in ("", "lungs", "exposure", "encoding"):
-        assert text.count(moves_words.KINDS[kind]) == 1
-    assert set(moves_words.KINDS) == {"", *probes.KINDS}
-    assert re.findall(r"alt='([^']*)'", text)[1] == "The X-ray, lungs hidden"
+        assert text.count(robustness_words.KINDS[kind]) == 1
+    assert set(robustness_words.KINDS) == {"", *probes.KINDS}
 
 
-def test_probes_run_on_the_visitors_own_picture(models, shown):
-    ((patches, chart),) = robustness.moved(models, shown, "baseline")
-    assert moves_words.OCCLUSION_IDLE in patches
-    assert chart.count("class='shot'") == len(probes.PROBES) + 1
-    ((_, refused),) = robustness.moved(
-        models, Shown(shown.picture, reasons=("It is a cat.",)), "baseline"
+@pytest.mark.parametrize("untouched", ["PNEUMONIA", "UNCERTAIN", "NORMAL"])
+@pytest.mark.parametrize("hidden", ["PNEUMONIA", "UNCERTAIN", "NORMAL"])
+def test_the_sentence_leads_with_what_hiding_the_lungs_does(untouched, hidden):
+    at = {"PNEUMONIA": 0.9, "UNCERTAIN": 0.41, "NORMAL": 0.05}
+    results = probed({probes.LUNGS_HIDDEN: at[hidden], "blur": 0.42})
+    results[0] = dataclasses.replace(results[0], probability=at[untouched])
+    text = robustness.sentence(results, 0.4, 0.5)
+    assert text.startswith(f"{verdicts.percent(at[untouched])} → {verdicts.percent(at[hidden])} ")
+    assert ("stays" in text.split(". ")[1]) is (untouched == hidden)
+    # What is uncertain is never said to turn to a label, nor named twice.
+    assert text.count("blurred") == (untouched != "UNCERTAIN")
+    assert "blurred (PNEUMONIA" not in text
+
+
+def test_the_sentence_counts_what_leaves_the_lungs_in_sight_and_no_inverted_picture():
+    steady = robustness.sentence(
+        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, probes.INVERTED: 0.0}), 0.4
     )
-    assert "It is a cat." in refused and "class='probes'" not in refused
+    assert robustness_words.STEADY.format(before="PNEUMONIA", count=1) in steady
+    turning = robustness.sentence(probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
+    assert "brighter (NORMAL, 20.0%)" in turning
+    with pytest.raises(ValueError, match="untouched"):
+        robustness.sentence(probed({"brighter": 0.2})[1:], 0.4)
+
+
+def test_probes_run_on_the_visitors_own_picture_at_the_chosen_setting(models, shown):
+    patches, chart = robustness.moved(models, shown, "baseline", "recall-0.98")
+    assert patches == "" and chart.count("class='shot'") == len(probes.PROBES) + 1
+    assert chart.count("left:20.00%") == len(probes.PROBES) + 1
+    refused = Shown(shown.picture, reasons=("It is a cat.",))
+    _, text = robustness.moved(models, refused, "baseline", "default")
+    assert "It is a cat." in text and "class='probes'" not in text
 
 
 def test_patches_say_where_covering_changes_most():
     falls = np.zeros((9, 9), np.float32)
     falls[8, 8], falls[0, 4] = 0.4, -0.2
     text = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.9)
-    assert (
-        "Covered at its most important place, the lower right of the picture, the probability falls"
-        " by 40.0 points, from 90.0% to 50.0%." in text
-    )
-    assert "Covering the upper centre raises it most, by 20.0 points." in text
+    assert "90.0% → 50.0% with the lower right covered" in text
+    assert "Covering the upper centre raises the probability most, to " in text
+    falls[0, 4], falls[7, 8] = 0, -0.2
+    again = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.5)
+    assert re.sub("<.*?>", "", again).count("lower right") == 1
     film = re.search(r"film pneumonia' src='data:image/webp;base64,([^']+)'", text)
     alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(film[1]))).convert("RGBA"))[..., 3]
     assert alpha.shape == (213, 320) and alpha[-1, -1] > 250 and alpha[0].max() < 5
@@ -216,7 +223,7 @@ def test_patches_say_where_covering_changes_most():
 def test_patches_of_no_effect_are_pale_and_said_to_be():
     falls = np.full((9, 9), 0.004, np.float32)
     text = robustness.patches(Radiograph(np.zeros((100, 100), np.uint8), "x"), falls, 0.9)
-    assert moves_words.OCCLUSION_FLAT.format(points="0.4") in text
+    assert robustness_words.OCCLUSION_FLAT.format(points="0.4") in text
     film = re.search(r"film pneumonia' src='data:image/webp;base64,([^']+)'", text)
     # A hundredth of the full colour's tenth.
     assert (
@@ -241,22 +248,21 @@ def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
 
 
 # --- the report
-# -------------------------------------------------------------------------------------------------------------------------
+# ---
 def test_the_report_holds_everything_and_asks_for_nothing(models, shown):
     reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
     moved = probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
     text = report.page(reading, moved, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     spec = models["baseline"].spec
     for part in (
-        spec.weights_sha256,
-        spec.commit,
+        spec.weights_sha256[:12],
         "2026-01-02 03:04 UTC",
         answers.cost_sentence(reading),
         "Not a medical device",
         "120 × 96 pixels",
     ):
         assert part in text
-    assert "my chest &lt;1&gt;.png" in text and "no such range was measured" in text
+    assert "my chest &lt;1&gt;.png" in text
     assert not re.search(r"https?://|<script|<link|url\(", text)
     pictures = re.findall(r"src='data:image/(jpeg|png);base64,([^']+)'", text)
     assert [Image.open(io.BytesIO(base64.b64decode(data))).size for _, data in pictures] == [
@@ -266,7 +272,7 @@ def test_the_report_holds_everything_and_asks_for_nothing(models, shown):
     ]
     assert (
         "lungs hidden</th><td>10.0%</td><td>NORMAL" in text
-        and probes.sentence(moved, 0.5).split(":")[0] in text
+        and robustness.sentence(moved, 0.5).split(":")[0] in text
     )
     assert report_words.MOVED in text and report_words.MOVED not in report.page(reading)
 

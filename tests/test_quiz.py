@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from page import quiz
-from page.quiz import Game
-from page.served import EXAMPLES, Models, example
+from page.quiz import FILES, Game, example
+from page.served import EXAMPLES, Models
 
 
 def test_a_tally_counted_by_hand():
@@ -17,10 +17,14 @@ def test_a_tally_counted_by_hand():
     assert quiz.tally([], []) == (0, 0, 0, 0)
 
 
-def test_a_game_shows_every_example_once_in_an_order_that_changes():
+def test_a_game_shows_every_x_ray_once_in_an_order_that_changes():
     games = [Game.shuffled() for _ in range(20)]
-    everything = {file for files in EXAMPLES.values() for file in files}
-    assert all(len(game.order) == 6 and set(game.order) == everything for game in games)
+    assert all(len(game.order) == 6 and set(game.order) == set(FILES) for game in games)
+    # Both classes alike, and none whose answer stands on another tab.
+    assert sorted(example(file).truth for file in FILES) == ["NORMAL"] * 3 + ["PNEUMONIA"] * 3
+    assert not {file.name for file in FILES} & {
+        file.name for files in EXAMPLES.values() for file in files
+    }
     # 720 orders: twenty draws that are all the same do not happen.
     assert len({game.order for game in games}) > 1
 
@@ -28,7 +32,7 @@ def test_a_game_shows_every_example_once_in_an_order_that_changes():
 def test_a_decision_is_kept_with_what_every_model_says(models_folder):
     models, game = (
         Models(models_folder),
-        Game(tuple(file for files in EXAMPLES.values() for file in files)),
+        Game(FILES),
     )
     assert not game.decided
     game = quiz.decided(models, game, "PNEUMONIA")
@@ -45,14 +49,14 @@ def test_a_model_that_cannot_be_loaded_does_not_end_the_game(models_folder, tmp_
     with (tmp_path / "baseline" / "model.weights.h5").open("ab") as file:
         file.write(b"x")
     models = Models(tmp_path)
-    game = quiz.decided(models, Game(EXAMPLES["NORMAL"]), "NORMAL")
+    game = quiz.decided(models, Game(FILES), "NORMAL")
     assert list(game.theirs[0]) == ["augmented"]
     assert "cannot answer now" in quiz._reveal(models, game)
 
 
 def test_nothing_says_which_class_it_is_before_the_decision(models_folder):
     models = Models(models_folder)
-    for file in (*EXAMPLES["NORMAL"], *EXAMPLES["PNEUMONIA"]):
+    for file in FILES:
         game = Game((file,))
         # Without the picture's own bytes, whose letters may spell anything.
         shown = re.sub(

@@ -29,8 +29,8 @@ WAITING_FOR_THE_HUB = (
 )
 ABOUT = """## Where your X-ray goes
 To this server's memory and nowhere else. The file is deleted once it is decoded; neither it nor
-its name is logged. The decoded picture stays in memory for your open page, an hour at most. The page
-asks no other server for anything.
+its name is logged. The decoded picture stays in memory for your open page, an hour at most. The
+page asks no other server for anything.
 
 ## What this is
 Three neural networks read a chest X-ray as NORMAL or PNEUMONIA. They rebuild a public notebook
@@ -48,8 +48,8 @@ most, so recall stands first: the share of pneumonias that a model finds.
 ## How often they are wrong
 {table}
 
-On 624 test X-rays that no model learned from, each model at its usual setting; below each figure
-stands its 95% interval.
+On 624 test X-rays that no model learned from, each model at its usual sensitivity; below each
+figure its 95% interval.
 
 ## When not to believe it
 - **Children of one to five years, one hospital** in Guangzhou, seen from the front. On adults,
@@ -57,12 +57,12 @@ stands its 95% interval.
 - The two classes came with other sizes, framing and exposure. A network may read those instead of
   the lungs; the tab Robustness helps to notice.
 - NORMAL means: no sign of pneumonia that the model knows. It looks for no other illness.
-- What does not look like a frontal chest X-ray is refused, with the reason. That check errs too, and
-  it cannot tell an adult from a child.
+- What does not look like a frontal chest X-ray is refused, with the reason. That check errs too,
+and it cannot tell an adult from a child.
 
 ## Data and licence
-D. Kermany, K. Zhang, M. Goldbaum, *Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images
-for Classification*, Mendeley Data v2 (2018),
+D. Kermany, K. Zhang, M. Goldbaum, *Labeled Optical Coherence Tomography (OCT) and Chest X-Ray
+Images for Classification*, Mendeley Data v2 (2018),
 [doi 10.17632/rscbjbr9sj.2](https://doi.org/10.17632/rscbjbr9sj.2),
 [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Paper: Kermany et al., *Cell* 172 (2018)
 1122. Code and weights: Apache-2.0."""

@@ -1,20 +1,56 @@
 """What the Activations tab says."""
 
-INTRO = """<p class='lead'>What does a network see? Each tile is one channel of a layer, with its answer to the same X-rays: bright is strong. Choose a
-layer, compare a healthy child with an ill one, and add an X-ray of your own.</p>"""
+INTRO = """<p class='lead'>What do the layers of a network see? The original notebook looked at
+three layers of its second network, on one healthy X-ray and one with pneumonia. Here are the same
+three layers of ours, on the X-ray you chose and one of the other class; each statement with the
+channels that show it best. Every tile is one channel; bright is strong.</p>"""
+LAYERS = ("First layer: edges", "Second layer: fuzzier, crisper", "Third layer: three kinds of map")
+# What the original notebook said of each, in our words.
+SAID = (
+    "Mostly edges: the silhouettes of body and rib cage stand out, in both X-rays alike.",
+    "The maps get fuzzier. Some channels turn the contrast up (crisper), some down (fuzzier), and"
+    " background shows through where it was covered.",
+    "One kind looks like the plain X-ray; one has its greys inverted, which brings out the haze of"
+    " a pneumonia; one shows the haze as something translucent, apart from the body.",
+)
+NOTEBOOK, OURS = "The original notebook", "Ours, measured"
+KINDS = (
+    "Over {images} X-rays of held-out patients, {edges} of the {alive} channels that answer are"
+    " most like the X-ray's edges, {plain} like the X-ray itself, {inverted} like its negative, and"
+    " {other} like none of them."
+)
+DETAIL = (
+    "{crisper} of the {alive} channels that answer show finer detail than the X-ray, {fuzzier} less"
+    " of it."
+)
+BRIGHTER = (
+    "Are the maps brighter with pneumonia? In {share} of all pairs of an ill and a healthy X-ray"
+    " the ill one's are (50% is chance)."
+)
+INVERTED = "Are more of them inverted? In {share} of all pairs."
+UNMEASURED = (
+    "Not measured over many X-rays with these weights; the channels below are picked on the two you"
+    " see."
+)
+EDGES, PLAIN, NEGATIVE = "like the edges", "like the X-ray", "like its negative"
+CRISPER, FUZZIER, HAZE = "crisper", "fuzzier", "differs most with pneumonia"
+CORRELATION, SHARPER = "correlation {value:.2f}", "{value:.1f} × its detail"
+APART = "AUC {value:.2f}"
+IMPRESSIONS = """<p class='credit'>The notebook's statements are its author's impressions of two
+X-rays. Ours are correlations of each map with the X-ray, with its negative and with its edges, all
+at the map's size, and its share of fine detail as a multiple of the X-ray's.</p>"""
+EXPLORE = "Look for yourself"
 LAYER, EVERY, COUNT = "Layer", "List every layer", "Channels shown"
 FIRST, LAST, STAGES = "first layer", "last block", ("early", "middle", "late")
 SHOWN = (
     "{layer} of {title}: {of} channels of {height} × {width}, the {count} strongest; in each tile"
     " {pictures}"
 )
-HELP = """### How to read this
-Every map is stretched on its own, so compare patterns, not brightness. **Strength** is the mean of the channel's absolute values over all X-rays shown; the
-strongest channel comes first. Click a tile to enlarge it.
-
-- **Early layers** tend to answer to edges, borders and brightness: ribs, the outline of the heart, letters burnt into the film.
-- **Middle layers** tend to answer to textures and small shapes: the grid of the ribs, vessels, hazy patches.
-- **Late layers** have few, coarse cells that say how much of something is where. They no longer look like an X-ray; a bright cell outside the lungs is
-  worth doubting.
-
-A bright map shows what a channel answers to. It does not show that the network was right to, nor how much the channel weighs in the end."""
+THROUGH = "Through the depth: {name} in {title}, of each layer the strongest channel"
+DEPTH = "Depth, from the X-ray to the last block"
+HELP = """<p class='credit'>Every map is stretched on its own, so compare patterns, not brightness.
+<strong>Strength</strong> is the mean of the channel's absolute values over all X-rays shown; the
+strongest channel comes first. Early layers tend to answer to edges, borders and brightness, middle
+ones to textures and small shapes; late ones have few, coarse cells that say how much of something
+is where. A bright map shows what a channel answers to. It does not show that the network was right
+to, nor how much the channel weighs in the end.</p>"""

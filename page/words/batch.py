@@ -2,8 +2,11 @@
 
 from page.archive import MEGABYTE, MOST, MOST_BYTES, MOST_UNPACKED
 
-INTRO = f"""<p class='lead'>Many X-rays at once: drop files or a zip archive and take a table home. At most {MOST} pictures of {MOST_BYTES // MEGABYTE} MB each;
-an archive may unpack to {MOST_UNPACKED // MEGABYTE} MB. Each file is deleted once it is read; one that cannot be read says why and spoils nothing.</p>"""
+INTRO = f"""<p class='lead'>Many X-rays at once: drop files or a zip archive and take a table home.
+At most {MOST} pictures of {MOST_BYTES // MEGABYTE} MB each; an archive may unpack to {
+    MOST_UNPACKED // MEGABYTE
+} MB. Each file is deleted once it is read; one that cannot be read says why and spoils
+nothing.</p>"""
 UPLOAD = "X-rays or a zip archive"
 OVERRULE = "Answer what is refused, too"
 OVERRULE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."

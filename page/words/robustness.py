@@ -1,7 +1,7 @@
 """The words of the tab Robustness."""
 
-INTRO = """<p class='credit'>The same X-ray, altered in one respect at a time. An answer that hangs on
-the lungs should fall when they are hidden, and hold when framing or exposure change.</p>"""
+INTRO = """<p class='credit'>The same X-ray, altered in one respect at a time. An answer that hangs
+on the lungs should fall when they are hidden, and hold when framing or exposure change.</p>"""
 IDLE = "Choose an X-ray that is answered first."
 SPOKEN = {"NORMAL": "NORMAL", "PNEUMONIA": "PNEUMONIA", "UNCERTAIN": "uncertain"}
 HIDDEN = "{before} → {after} with both lungs hidden."
@@ -22,8 +22,8 @@ MEANING = {
 TURNING = "With the lungs in sight it changes, too: {changes}."
 STEADY = "It stays {before} under the other {count} changes."
 UNCOUNTED = "not counted: no network here was made for it"
-MASKS = """Where the lungs are is fitted to each X-ray. What a mask hides is filled with grey: in the
-middle the lungs, on the right everything else."""
+MASKS = """Where the lungs are is fitted to each X-ray. What a mask hides is filled with grey: in
+the middle the lungs, on the right everything else."""
 KINDS = {
     "": "Untouched",
     "lungs": "The lungs taken away",
@@ -36,8 +36,8 @@ KINDS = {
 COLUMNS = ("Picture", "What was done", "On one scale", "Probability", "Change", "Answer")
 CAPTION = "Each change on its own; the line is this setting's threshold of {threshold}"
 OCCLUSION = "Cover it patch by patch"
-OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'>A grey patch wanders
-over the X-ray, and the model answers again each time: 81 answers, a few seconds.</p>"""
+OCCLUSION_INTRO = """<h2 class='minor'>Which patch matters</h2><p class='credit'>A grey patch
+wanders over the X-ray, and the model answers again each time: 81 answers, a few seconds.</p>"""
 OCCLUSION_CAPTION = "Drag the line: X-ray left, patches right."
 OCCLUSION_FALL = "{before} → {after} with the {place} covered: it matters most."
 OCCLUSION_RISE = "Covering the {place} raises the probability most, to {after}."
