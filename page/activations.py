@@ -216,12 +216,12 @@ def _showing(
 ) -> list[str]:
     """The channels that show a finding best, by what was measured on the very X-rays shown."""
     like = channels.likeness(maps, seen)
-    picture, edges, detail = (
+    picture, edges, contrast = (
         np.where(like.brightness.max(axis=0) > 0, values.mean(axis=0), np.nan)
-        for values in (like.picture, like.edges, like.detail)
+        for values in (like.picture, like.edges, like.contrast)
     )
     # Crisper and fuzzier are said of what still looks like the X-ray or its negative.
-    clear = np.where(np.abs(picture) > channels.LIKE, detail, np.nan)
+    clear = np.where(np.abs(picture) > channels.LIKE, contrast, np.nan)
     wanted = (
         [(words.EDGES, words.CORRELATION, edges, 4)],
         [(words.CRISPER, words.SHARPER, clear, 2), (words.FUZZIER, words.SHARPER, -clear, 2)],

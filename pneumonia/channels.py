@@ -1,5 +1,5 @@
 """What a layer's channels look like beside the X-ray they answer to: measures for such words as
-plain, inverted, edges, crisper and fuzzier.
+plain, inverted, edges and more contrast.
 
 Maps and pictures are compared at the maps' size. A measure is of one map of one X-ray; over many
 X-rays it is averaged, so that no single picture decides what a channel is called.
@@ -23,14 +23,14 @@ class Likeness:
     Attributes:
         picture: correlation with the X-ray, -1 to 1; that with its negative has the other sign.
         edges: correlation with the X-ray's edges (the length of its gradient), -1 to 1.
-        detail: how much of the map's variance is fine detail, as a multiple of what it is in the
-            X-ray: above 1 crisper, below 1 fuzzier.
+        contrast: spread (standard deviation) of the map, stretched from its minimum to its maximum,
+            as a multiple of that of the X-ray: above 1 contrast is turned up, below 1 down.
         brightness: mean of the map, in the unit of the layer.
     """
 
     picture: np.ndarray
     edges: np.ndarray
-    detail: np.ndarray
+    contrast: np.ndarray
     brightness: np.ndarray
 
 
@@ -53,11 +53,11 @@ def likeness(maps: np.ndarray, pictures: np.ndarray) -> Likeness:
     plain = np.stack([_reduced(picture, size) for picture in pictures])[..., None]
     edges = np.stack([_reduced(_gradient(picture), size) for picture in pictures])[..., None]
     values = maps.astype(np.float64)
-    share = _detail(plain)
+    spread = _spread(plain)
     return Likeness(
         _correlation(values, plain),
         _correlation(values, edges),
-        _detail(values) / np.where(share > 0, share, 1),
+        _spread(values) / np.where(spread > 0, spread, 1),
         values.mean(axis=(1, 2)),
     )
 
@@ -79,17 +79,10 @@ def _correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return product / np.where(lengths > 1e-12, lengths, np.inf)
 
 
-def _detail(maps: np.ndarray) -> np.ndarray:
-    """The share of each map's variance that a mean over three by three cells takes away."""
-    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    height, width = maps.shape[1:3]
-    smooth = sum(
-        padded[:, row : row + height, column : column + width]
-        for row in range(3)
-        for column in range(3)
-    )
-    variance = maps.var(axis=(1, 2))
-    return (maps - smooth / 9).var(axis=(1, 2)) / np.where(variance > 1e-12, variance, np.inf)
+def _spread(maps: np.ndarray) -> np.ndarray:
+    """The standard deviation of each map once it is stretched to 0..1; 0 of a map of one value."""
+    span = maps.max(axis=(1, 2)) - maps.min(axis=(1, 2))
+    return maps.std(axis=(1, 2)) / np.where(span > 1e-12, span, np.inf)
 
 
 def _gradient(picture: np.ndarray) -> np.ndarray:

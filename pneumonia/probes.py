@@ -18,7 +18,6 @@ from PIL import Image, ImageFilter
 from pneumonia import lungs, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption, brightness, letter, rotate, shut
-from pneumonia.model_spec import LABELS, uncertain_between
 from pneumonia.radiograph import Radiograph
 
 KINDS = ("lungs", "not lungs", "letters", "exposure", "framing", "encoding")
@@ -224,77 +223,6 @@ def run(
     ]
 
 
-def sentence(results: Sequence[Probed], threshold: float, uncertainty: float = 0.0) -> str:
-    """Says in plain words whether an answer hangs on something that is not lung.
-
-    With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does
-    so all the same, or changes its mind over framing or exposure while the lungs stay in sight,
-    something else speaks. An inverted picture does not count: no network here was made for it.
-
-    Args:
-        results: of :func:`run`.
-        threshold: a probability at or above it is called PNEUMONIA.
-        uncertainty: in logits, of the model spec; answers so near the threshold are named as such
-            at the end.
-
-    Raises:
-        ValueError: there is no result of the untouched picture.
-    """
-    by_name = {result.probe.name: result for result in results}
-    if ORIGINAL not in by_name:
-        raise ValueError("Expected the results of probes.run(), the untouched picture among them.")
-
-    def label(result: Probed) -> str:
-        return LABELS[int(result.probability >= threshold)]
-
-    said = label(by_name[ORIGINAL])
-    parts = []
-    if hidden := by_name.get(LUNGS_HIDDEN):
-        now = f"({_near(hidden.probability)})"
-        if said == "PNEUMONIA" and label(hidden) == said:
-            parts.append(
-                f"With both lungs hidden the answer is still PNEUMONIA {now}: it hangs on something"
-                " that is not lung. Do not rely on it."
-            )
-        elif said == "PNEUMONIA":
-            parts.append(
-                f"With both lungs hidden the answer turns to NORMAL {now}, as it should where it"
-                " hangs on the lungs."
-            )
-        elif label(hidden) == said:
-            parts.append(
-                f"With both lungs hidden the answer stays NORMAL {now}; that alone does not tell"
-                " whether the lungs were read."
-            )
-        else:
-            parts.append(
-                f"With both lungs hidden the answer turns to PNEUMONIA {now}: something that is not"
-                " lung, or their absence, is read as pneumonia."
-            )
-        if hidden.note:
-            parts.append(hidden.note)
-    others = [
-        result for result in results if result.probe.name not in (ORIGINAL, LUNGS_HIDDEN, INVERTED)
-    ]
-    turning = [result.probe.title for result in others if label(result) != said]
-    if turning:
-        parts.append(
-            f"It also changes though the lungs stay in sight: {', '.join(turning)}."
-            if parts
-            else f"It changes with: {', '.join(turning)}."
-        )
-    elif others:
-        parts.append(
-            f"It stays {said} under the other {len(others)} changes."
-            if len(others) > 1
-            else f"It stays {said} under the other change."
-        )
-    low, high = uncertain_between(threshold, uncertainty)
-    if near := [result.probe.title for result in results if low < result.probability < high]:
-        parts.append(f"Too near the threshold to be certain: {', '.join(near)}.")
-    return " ".join(parts)
-
-
 def occlusion(
     classifier: PneumoniaClassifier,
     picture: Radiograph,
@@ -342,17 +270,6 @@ def occlusion(
         if progress is not None:
             progress(len(falls), len(corners))
     return np.array(falls, np.float32).reshape(len(starts), len(starts))
-
-
-def _near(probability: float) -> str:
-    # Two digits would round to a certainty that no network has.
-    return (
-        "under 0.01"
-        if probability < 0.01
-        else "over 0.99"
-        if probability > 0.99
-        else f"{probability:.2f}"
-    )
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""A person at a real browser who reads first, sends many files, and looks at the figures."""
+"""A person at a real browser who plays the quiz, sends many files, and looks at the results."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from test_browser import (
     WAIT,
     fits,
+    open_tab,
     snap,
 )
 
@@ -35,7 +36,7 @@ def models_folder(models_folder, tmp_path_factory):
 
 
 def test_a_game_by_keyboard_counts_what_was_seen(page):
-    page.get_by_role("tab", name="Read first").click()
+    open_tab(page, "Quiz")
     right = 0
     for place in range(1, 7):
         page.locator("#quiz-picture").get_by_text(f"X-ray {place} of 6").wait_for(timeout=WAIT)
@@ -52,7 +53,7 @@ def test_a_game_by_keyboard_counts_what_was_seen(page):
         assert page.locator("#quiz-reveal tr").count() == 3
         page.get_by_text(f"Score so far: {place} of 6").wait_for(timeout=WAIT)
         mine = page.locator("#quiz-score tbody tr").first.locator("td").all_inner_texts()
-        # Whoever always says PNEUMONIA misses none and calls back every healthy child.
+        # Whoever always says PNEUMONIA misses none and raises an alarm for every healthy child.
         assert mine == [str(right), "0", str(place - right), "0"]
         if place == 2:
             snap(page, "quiz")
@@ -69,7 +70,7 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
         archive.write(EXAMPLES["PNEUMONIA"][0], "a/one.jpeg")
         archive.writestr("__MACOSX/a/._one.jpeg", b"litter")
         archive.writestr("a/notes.txt", "no picture")
-    page.get_by_role("tab", name="Batch").click()
+    open_tab(page, "Batch")
     page.locator("#batch-upload input[type=file]").set_input_files(
         [EXAMPLES["NORMAL"][0], tmp_path / "ward.zip"]
     )
@@ -88,7 +89,7 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
     assert [row["file"] for row in rows] == names and {row["model"] for row in rows} == {"xception"}
     # Another model reads the same files again, which are no longer on the server.
     before = page.locator("#batch-table tbody tr").first.inner_text()
-    page.locator("#batch-model").get_by_role("radio", name="Baseline CNN").check()
+    page.locator("#model").get_by_role("radio", name="Baseline CNN").check()
     page.wait_for_function(
         "before => document.querySelector('#batch-table tbody tr').innerText != before",
         arg=before,
@@ -98,37 +99,30 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
     snap(page, "batch")
 
 
-def test_the_figures_stand_beside_the_sources_claims_and_what_others_published(page):
-    page.get_by_role("tab", name="Figures").click()
-    measured = page.get_by_role("region", name="Measured, and what the source claims")
-    measured.wait_for(timeout=WAIT)
-    for title, claim in (("Baseline CNN", "72%"), ("Augmented CNN", "85%"), ("Xception", "75%")):
-        assert (
-            claim
-            in measured.get_by_role("row")
-            .filter(has_text=title)
-            .filter(has_text="seed")
-            .first.inner_text()
-        )
-    assert "84.0–95.0" in measured.inner_text()
+def test_the_results_lead_with_three_rows_beside_the_notebooks_claims(page):
+    open_tab(page, "Results")
+    measured = page.locator("#results-table tbody tr")
+    measured.first.wait_for(timeout=WAIT)
+    assert measured.count() == 3
+    for place, claim in enumerate(("72%", "85%", "75%")):
+        assert claim in measured.nth(place).inner_text()
+    assert "1 of 2" in measured.first.inner_text()
+    # The table follows the setting.
+    page.locator("#point").get_by_role("radio", name="98%").check()
+    page.locator("#results-table").get_by_text("(98%)").first.wait_for(timeout=WAIT)
     assert "Kermany" in page.get_by_role("region", name="What others published").inner_text()
     fits(page)
 
 
 def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):
-    page.get_by_role("tab", name="Figures").click()
+    open_tab(page, "Results")
     slider = page.locator(".roc input[type=range]")
     slider.wait_for(timeout=WAIT)
     readout = page.locator(".roc-readout")
-    assert readout.inner_text().startswith(
-        "At the threshold 0.500: 1 of 2 pneumonias missed (recall 50.0%), 1 of 2 healthy called"
-        " back"
-    )
+    assert readout.inner_text().startswith("At the threshold 50.0%: 1 of 2 pneumonias missed")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert readout.inner_text().startswith(
-        "At the threshold 0.400: 0 of 2 pneumonias missed (recall 100.0%), 1 of 2"
-    )
+    assert readout.inner_text().startswith("At the threshold 40.0%: 0 of 2 pneumonias missed")
     assert slider.get_attribute("aria-valuetext") == readout.inner_text()
     page.keyboard.press("Home")
     assert "2 of 2 pneumonias missed (recall 0.0%), 0 of 2 healthy" in readout.inner_text()
@@ -138,7 +132,7 @@ def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):
     # The upper right corner, where everybody is called ill.
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.03)
     page.wait_for_function(
-        "document.querySelector('.roc-readout').textContent.includes('2 of 2 healthy called back')"
+        "document.querySelector('.roc-readout').textContent.includes('2 of 2 healthy with')"
     )
     fits(page)
-    snap(page, "figures")
+    snap(page, "results")

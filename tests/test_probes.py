@@ -13,7 +13,7 @@ from pneumonia import lungs, probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.corruptions import CORRUPTIONS, shut
 from pneumonia.model_spec import ModelSpec
-from pneumonia.probes import PROBES, Probe, Probed
+from pneumonia.probes import PROBES, Probe
 from pneumonia.radiograph import Radiograph
 
 SIDE = 224
@@ -47,11 +47,6 @@ def two_boxes() -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[60:160, 40:90] = mask[60:160, 134:184] = True
     return mask
-
-
-def result(name: str, probability: float, *, original: float = 0.9, note: str = "") -> Probed:
-    probe = BY_NAME.get(name) or Probe(name, "as it is", "", probes.copy_of)
-    return Probed(probe, Radiograph(flat(0), "x"), probability, probability - original, note)
 
 
 class TestHiding:
@@ -232,71 +227,6 @@ class TestRun:
             "lungs hidden",
             "lungs only",
         }
-
-
-class TestSentence:
-    def test_an_answer_that_outlives_the_lungs_is_not_to_be_relied_on(self) -> None:
-        text = probes.sentence([result("original", 0.9), result("lungs hidden", 0.8)], 0.5)
-        assert "still PNEUMONIA (0.80)" in text and "not lung" in text and "Do not rely" in text
-
-    def test_the_threshold_decides(self) -> None:
-        text = probes.sentence([result("original", 0.9), result("lungs hidden", 0.8)], 0.85)
-        assert "turns to NORMAL" in text and "not lung" not in text
-
-    def test_normal_without_lungs_tells_nothing(self) -> None:
-        assert "does not tell" in probes.sentence(
-            [result("original", 0.1), result("lungs hidden", 0.2)], 0.5
-        )
-
-    def test_pneumonia_where_no_lung_is_seen(self) -> None:
-        assert "turns to PNEUMONIA (0.70): something that is not lung" in probes.sentence(
-            [result("original", 0.1), result("lungs hidden", 0.7)], 0.5
-        )
-
-    def test_changes_with_the_lungs_in_sight_are_named(self) -> None:
-        results = [
-            result("original", 0.9),
-            result("lungs hidden", 0.1),
-            result("darker", 0.2),
-            result("brighter", 0.8),
-        ]
-        text = probes.sentence(results, 0.5)
-        assert text.endswith("It also changes though the lungs stay in sight: darker.")
-
-    def test_an_inverted_picture_does_not_count(self) -> None:
-        text = probes.sentence(
-            [
-                result("original", 0.9),
-                result("inverted", 0.1),
-                result("brighter", 0.8),
-                result("darker", 0.8),
-            ],
-            0.5,
-        )
-        assert text == "It stays PNEUMONIA under the other 2 changes."
-
-    def test_answers_near_the_threshold_are_named(self) -> None:
-        """Odds of .6 are 1.5 and those of .5 are 1: .405 logits apart; .9 lies 2.197 away."""
-        results = [result("original", 0.9), result("brighter", 0.6), result("darker", 0.4)]
-        assert probes.sentence(results, 0.5, 0.41).endswith(
-            "It changes with: darker. Too near the threshold to be certain: brighter, darker."
-        )
-        assert "certain" not in probes.sentence(
-            results, 0.5, 0.40
-        ) and "certain" not in probes.sentence(results, 0.5)
-
-    def test_an_average_outline_is_said(self) -> None:
-        assert "average outline" in probes.sentence(
-            [
-                result("original", 0.9),
-                result("lungs hidden", 0.1, note="An average outline was used."),
-            ],
-            0.5,
-        )
-
-    def test_results_without_the_untouched_picture_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="untouched"):
-            probes.sentence([result("darker", 0.1)], 0.5)
 
 
 class TestOcclusion:

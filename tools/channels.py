@@ -22,7 +22,7 @@ from pneumonia.evidence import read_predictions
 CHECKOUT = Path(__file__).resolve().parents[1]
 MODEL, OUT = CHECKOUT / "assets/models/augmented", CHECKOUT / "assets/results/channels.json"
 # X-rays of each class at most, evenly spaced over the held-out patients; and at a time.
-MOST, BATCH = 150, 16
+MOST, BATCH = 100, 20
 
 
 def auc(ill: np.ndarray, healthy: np.ndarray) -> float:
@@ -53,14 +53,14 @@ def measured(
         seen = np.stack([radiograph.resize(one, classifier.spec.input_size) for one in pictures])
         maps = explain.activations(classifier, pictures, layer)
         found.append(channels.likeness(maps, seen))
-    picture, edges, detail, brightness = (
+    picture, edges, contrast, brightness = (
         np.concatenate([getattr(part, name) for part in found])
-        for name in ("picture", "edges", "detail", "brightness")
+        for name in ("picture", "edges", "contrast", "brightness")
     )
     # A channel that never answers is like nothing, and as often brighter as darker.
     alive = brightness.max(axis=0) > 0
     kinds = channels.kinds(picture.mean(axis=0), edges.mean(axis=0))[alive]
-    fine = np.median(detail, axis=0)[alive]
+    stretched = np.median(contrast, axis=0)[alive]
     apart = np.array(
         [
             auc(brightness[labels == 1, place], brightness[labels == 0, place])
@@ -77,9 +77,8 @@ def measured(
         "kinds": {
             name: int((kinds == name).sum()) for name in ("edges", "plain", "inverted", "other")
         },
-        "crisper": int((fine > 1).sum()),
-        "fuzzier": int((fine <= 1).sum()),
-        "detail": round(float(np.median(fine)), 3),
+        "crisper": int((stretched > 1).sum()),
+        "fuzzier": int((stretched <= 1).sum()),
         "brighter_when_ill": round(auc(total[labels == 1], total[labels == 0]), 3),
         "more_inverted_when_ill": round(auc(inverted[labels == 1], inverted[labels == 0]), 3),
         "haze": {"channel": haze, "auc": round(float(apart[haze]), 3)},

@@ -20,8 +20,8 @@ KINDS = (
     " {other} like none of them."
 )
 DETAIL = (
-    "{crisper} of the {alive} channels that answer show finer detail than the X-ray, {fuzzier} less"
-    " of it."
+    "Stretched alike, {crisper} of the {alive} channels that answer have more contrast than the"
+    " X-ray, {fuzzier} less."
 )
 BRIGHTER = (
     "Are the maps brighter with pneumonia? In {share} of all pairs of an ill and a healthy X-ray"
@@ -34,11 +34,11 @@ UNMEASURED = (
 )
 EDGES, PLAIN, NEGATIVE = "like the edges", "like the X-ray", "like its negative"
 CRISPER, FUZZIER, HAZE = "crisper", "fuzzier", "differs most with pneumonia"
-CORRELATION, SHARPER = "correlation {value:.2f}", "{value:.1f} × its detail"
+CORRELATION, SHARPER = "correlation {value:.2f}", "{value:.1f} × the X-ray's contrast"
 APART = "AUC {value:.2f}"
 IMPRESSIONS = """<p class='credit'>The notebook's statements are its author's impressions of two
 X-rays. Ours are correlations of each map with the X-ray, with its negative and with its edges, all
-at the map's size, and its share of fine detail as a multiple of the X-ray's.</p>"""
+at the map's size; contrast is a map's spread once it is stretched from black to white.</p>"""
 EXPLORE = "Look for yourself"
 LAYER, EVERY, COUNT = "Layer", "List every layer", "Channels shown"
 FIRST, LAST, STAGES = "first layer", "last block", ("early", "middle", "late")
