@@ -25,6 +25,8 @@ from pneumonia import LABELS, Radiograph, channels, explain, figures, radiograph
 COUNTS = (16, 32, 64)
 # The network whose layers the original notebook looked at, and what was measured of ours.
 TOLD, HELD_OUT = "augmented", ASSETS / "results" / "channels.json"
+# Contrast of a map, as a multiple of the X-ray's, from which it is worth showing.
+FAINT = 0.25
 
 
 class Channel(TypedDict):
@@ -217,7 +219,8 @@ def _showing(
     """The channels that show a finding best, by what was measured on the very X-rays shown."""
     like = channels.likeness(maps, seen)
     picture, edges, contrast = (
-        np.where(like.brightness.max(axis=0) > 0, values.mean(axis=0), np.nan)
+        # A map with hardly anything in it shows nothing.
+        np.where(like.contrast.min(axis=0) > FAINT, values.mean(axis=0), np.nan)
         for values in (like.picture, like.edges, like.contrast)
     )
     # Crisper and fuzzier are said of what still looks like the X-ray or its negative.

@@ -33,7 +33,7 @@ UNMEASURED = (
     " see."
 )
 EDGES, PLAIN, NEGATIVE = "like the edges", "like the X-ray", "like its negative"
-CRISPER, FUZZIER, HAZE = "crisper", "fuzzier", "differs most with pneumonia"
+CRISPER, FUZZIER, HAZE = "most contrast", "least contrast", "differs most with pneumonia"
 CORRELATION, SHARPER = "correlation {value:.2f}", "{value:.1f} × the X-ray's contrast"
 APART = "AUC {value:.2f}"
 IMPRESSIONS = """<p class='credit'>The notebook's statements are its author's impressions of two
