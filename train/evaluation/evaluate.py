@@ -328,6 +328,7 @@ def _write_bundle(
         data=facts["data"] | {"skipped": facts.get("skipped", [])},
         versions=facts["versions"],
         commit=facts["commit"],
+        views=recipe.views,
     )
     bundle.save(fit.at_epoch(recipe, run_folder, epoch), target, spec, radiograph.to_input(images))
     with (target / HISTORY).open("w", newline="") as stream:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from pneumonia.views import PLAIN
 from train.augmentation.geometry import Geometry
 from train.augmentation.policy import Policy
 from train.augmentation.reframing import ReframedPolicy
@@ -37,9 +38,9 @@ STRONG = Policy(
 )
 # The views that teachers answer for are drawn alike, but first into the lung outline of another
 # child, and mirrored only when a student takes them. Half have letters: the small networks took a
-# large R for pneumonia, where Xception hardly minded it. Half have shut margins, wider than they are
-# asked about: with three of ten, up to 12% of a side, hardly any healthy child with its outer 12%
-# blacked was read as normal.
+# large R for pneumonia, where Xception hardly minded it. Half have shut margins, wider than they
+# are asked about: with three of ten, up to 12% of a side, hardly any healthy child with its outer
+# 12% blacked was read as normal.
 VIEWS = ReframedPolicy(
     **{**asdict(STRONG), "horizontal_flip": False, "letters": 0.5, "collimate": 0.5, "margin": 0.16}
 )
@@ -89,6 +90,8 @@ class Recipe:
         starts_from_bundle: start from the weights of an earlier bundle of the variant, which
             ``--start`` names, instead of random or ImageNet ones.
         frozen_blocks: of Xception, so many early blocks keep the weights they start from.
+        views: looks at a picture whose mean logit is the bundle's answer
+            (:data:`pneumonia.views.VIEWS`).
     """
 
     variant: str
@@ -117,6 +120,7 @@ class Recipe:
     teacher_weight: float = 0.0
     starts_from_bundle: bool = False
     frozen_blocks: int = 0
+    views: tuple[str, ...] = (PLAIN,)
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_epoch <= self.epochs:

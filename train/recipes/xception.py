@@ -76,6 +76,7 @@ IMPROVED = Recipe(
     frozen_normalisation=True,
     frozen_blocks=3,
     starts_from_bundle=True,
+    views=("plain", "mirror"),
     validation="held-out",
     note=(
         "Learns the mean answer of an ensemble on views in which framing says nothing; chosen on"

@@ -52,8 +52,8 @@ class Pool:
         answers: float32 ``(V, N)``, the teacher's probability of PNEUMONIA for each view.
         files: the N images, as :attr:`train.data.chest_xray.Item.relative` names them.
         fingerprint: sha256 over the answers.
-        facts: how it came about: ``teachers`` (sha256 of their weights), ``views`` of each image, the
-            ``policy`` they were drawn by, and the ``precision`` they answered in.
+        facts: how it came about: ``teachers`` (sha256 of their weights), ``views`` of each image,
+            the ``policy`` they were drawn by, and the ``precision`` they answered in.
     """
 
     views: list[np.ndarray]

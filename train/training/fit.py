@@ -58,36 +58,31 @@ def fit(
 ) -> keras.Model:
     """Trains a recipe to its last epoch.
 
-        Each epoch's order and random draws come from the recipe's seed and the epoch's number alone,
-        and the state holds the optimizer, so a run that was killed and resumed follows the same path as
-        one that was not.
+    Each epoch's order and random draws come from the recipe's seed and the epoch's number alone,
+    and the state holds the optimizer, so a run that was killed and resumed follows the same path as
+    one that was not.
 
-        Args:
-            recipe: what to do.
-            dataset: what to do it on.
-            run_folder: where state and history go; made if need be.
-            resume: go on from the state in ``run_folder``, if there is one.
-            precision: Keras dtype policy, ``float32`` or ``mixed_bfloat16``; variables are float32 in
-                both.
-            imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet.
-    <<<<<<< HEAD
-            pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for
-                a recipe that learns from them.
-    =======
-            pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for a recipe that
-                learns from them.
-            start_from: the folder of a bundle of this variant, whose weights a recipe that says so
-                starts from.
-    >>>>>>> 950a9a5 (Distillation from an ensemble on reframed views; its answers are kept, and Xception's recipe learns from them)
-            skip_corrupt: leave undecodable images out instead of stopping.
-            on_epoch: called with each finished epoch's number, after its state is on disk.
+    Args:
+        recipe: what to do.
+        dataset: what to do it on.
+        run_folder: where state and history go; made if need be.
+        resume: go on from the state in ``run_folder``, if there is one.
+        precision: Keras dtype policy, ``float32`` or ``mixed_bfloat16``; variables are float32 in
+            both.
+        imagenet_weights: ``"imagenet"`` or a file, for a recipe that starts from ImageNet.
+        pool: the folder of a teacher's views and answers (:mod:`train.training.distillation`), for
+            a recipe that learns from them.
+        start_from: the folder of a bundle of this variant, whose weights a recipe that says so
+            starts from.
+        skip_corrupt: leave undecodable images out instead of stopping.
+        on_epoch: called with each finished epoch's number, after its state is on disk.
 
-        Returns:
-            The network in float32 with the weights of ``recipe.keep_epoch``.
+    Returns:
+        The network in float32 with the weights of ``recipe.keep_epoch``.
 
-        Raises:
-            RunError: the folder holds another run, or one that ``resume`` was not asked to continue.
-            DataError: images are missing or damaged.
+    Raises:
+        RunError: the folder holds another run, or one that ``resume`` was not asked to continue.
+        DataError: images are missing or damaged.
     """
     if precision not in PRECISIONS:
         raise RunError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
