@@ -90,14 +90,6 @@ def blur(pixels: np.ndarray, radius: float) -> np.ndarray:
     )
 
 
-def detail(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """Multiplies all detail finer than 6% of the shorter side: below 1 softens as another machine's
-    processing would, above 1 sharpens. Clipped to 0..255.
-    """
-    smooth = blur(pixels, 0.06).astype(np.float32)
-    return np.clip(np.rint(smooth + (pixels - smooth) * factor), 0, 255).astype(np.uint8)
-
-
 def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     """Encodes as JPEG of a quality from 1 to 95, and decodes."""
     encoded = io.BytesIO()
@@ -179,17 +171,4 @@ TITLES = {
     "jpeg 20": "stored as a poor JPEG",
     "turned left": "turned 8° to the left",
     "turned right": "turned 8° to the right",
-}
-
-# What the train folder's classes differ in beside disease: its healthy have half as much detail
-# again as its ill, and lungs a sixth wider for their height; and a marker or shut margins, which
-# some networks take for disease (see train.evaluation.validation.style_gap). Not among the fixed
-# set above, which was settled before this was known.
-STYLES: dict[str, Corruption] = {
-    "softened": lambda pixels: detail(pixels, 0.6),
-    "sharpened": lambda pixels: detail(pixels, 1.6),
-    "taller": lambda pixels: aspect(pixels, 1 / 1.16),
-    "wider": lambda pixels: aspect(pixels, 1.16),
-    "lettered": letter,
-    "shut": shut,
 }

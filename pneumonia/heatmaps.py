@@ -110,26 +110,6 @@ def contributions(model: keras.Model, image: np.ndarray, layer: str | None = Non
     )
 
 
-def grad_cam(model: keras.Model, image: np.ndarray, layer: str | None = None) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al., ICCV 2017) on the logit of PNEUMONIA: for comparison with what
-    others publish; the page shows :func:`contributions`.
-
-    Args:
-        model, image, layer: as in :func:`contributions`.
-
-    Returns:
-        float32 ``(h, w)``, 0 to 1, one value a cell: the channels weighted by the mean of their
-        gradients, summed, cut off below 0, divided by the largest; all zeros where nothing speaks
-        for PNEUMONIA.
-
-    Raises:
-        ValueError: as in :func:`contributions`.
-    """
-    maps, gradients, *_ = _differentiated(model, image, layer)
-    positive = np.clip((maps * gradients.mean(axis=(0, 1))).sum(axis=-1), 0, None)
-    return positive / (positive.max() or 1.0)
-
-
 def overlay(
     radiograph: Radiograph, heat: np.ndarray, opacity: float, label: str = "PNEUMONIA"
 ) -> Image.Image:

@@ -56,19 +56,11 @@ def test_contributions_are_those_worked_out_on_paper_and_add_up_to_the_logit():
     assert (heat.layer, heat.input_size, heat.grid) == ("maps", (2, 2), ((1, 0), (1, 0)))
 
 
-def test_grad_cam_is_the_mean_gradients_map_worked_out_on_paper():
-    # Mean gradients: (1 - 1) / 4 = 0 and 1 / 4; the second map, 2 4 6 8, over its largest.
-    np.testing.assert_allclose(
-        heatmaps.grad_cam(paper("flatten"), given()), [[0.25, 0.5], [0.75, 1]]
-    )
-
-
-def test_where_maps_are_averaged_both_methods_agree():
+def test_where_maps_are_averaged_each_cell_adds_its_share():
     model = paper("average")
     heat = heatmaps.contributions(model, given())
     # Each cell: (2 * x - 0.5 * 2x) / 4 = x / 4.
     np.testing.assert_allclose(heat.cells, PICTURE / 4)
-    np.testing.assert_allclose(heatmaps.grad_cam(model, given()), PICTURE / 4, atol=1e-6)
     assert heat.logit == pytest.approx(2.5)
 
 
@@ -86,7 +78,6 @@ def test_both_classes_are_measured_on_one_scale():
     np.testing.assert_array_equal(
         heatmaps.contributions(paper("flatten"), given(0)).towards("PNEUMONIA"), 0
     )
-    np.testing.assert_array_equal(heatmaps.grad_cam(paper("flatten"), given(0)), 0)
 
 
 def test_a_map_is_linear_between_the_centres_of_its_cells():
@@ -150,11 +141,6 @@ def test_every_variant_and_its_logit(untrained_models, variant, drawn_radiograph
     )
     probability = float(model(image, training=False)[0, 0])
     assert 1 / (1 + np.exp(-heat.logit)) == pytest.approx(probability, abs=1e-5)
-    if variant == "xception":
-        positive = np.clip(heat.cells, 0, None)
-        np.testing.assert_allclose(
-            heatmaps.grad_cam(model, image), positive / (positive.max() or 1), atol=1e-4
-        )
 
 
 def test_the_pooled_cells_hold_what_their_four_add(untrained_models, drawn_radiograph):
@@ -201,11 +187,11 @@ def test_wrong_input_says_what_was_expected(untrained_models):
     with pytest.raises(ValueError, match=r"one image \(1, 2, 2, 3\), got \(2, 2, 2, 3\)"):
         heatmaps.contributions(model, np.zeros((2, 2, 2, 3), np.float32))
     with pytest.raises(ValueError, match="no maps at a layer 'flatten'; choose one of maps"):
-        heatmaps.grad_cam(model, given(), "flatten")
+        heatmaps.contributions(model, given(), "flatten")
     with pytest.raises(
         ValueError, match="ends in a Dense layer of one unit with a sigmoid, got Conv2D 'maps'"
     ):
-        heatmaps.grad_cam(keras.Model(model.input, model.get_layer("maps").output), given())
+        heatmaps.contributions(keras.Model(model.input, model.get_layer("maps").output), given())
     with pytest.raises(ValueError, match="one of NORMAL, PNEUMONIA, got 'ILL'"):
         heatmaps.contributions(model, given()).towards("ILL")
     with pytest.raises(ValueError, match=r"opacity in 0\.\.1, got 2"):
@@ -232,7 +218,7 @@ def test_a_derivative_is_made_once_and_goes_with_its_network():
     model = paper("flatten")
     heatmaps.contributions(model, given())
     made = heatmaps._DERIVED[model]["maps"]
-    heatmaps.grad_cam(model, given())
+    heatmaps.contributions(model, given())
     assert heatmaps._DERIVED[model]["maps"] is made
     del made
     gone = weakref.ref(model)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from pneumonia import PneumoniaClassifier, radiograph
-from pneumonia.corruptions import detail
 from train.data.chest_xray import Dataset
 from train.data.folds import groups_of, items_of
 from train.evaluation import validation
@@ -134,12 +133,3 @@ def test_the_fixed_set_comes_out_as_pictures_and_clean_comes_first(tiny_scan: Da
     assert all(
         pixels.shape == (2, 48, 48) and pixels.dtype == np.uint8 for pixels in found.pixels.values()
     )
-
-
-def test_detail_by_hand() -> None:
-    stripes = np.tile(np.array([100, 120], np.uint8), (40, 20))
-    # Finer than anything a blur of 6% of 40 pixels lets through: what is left is the mean, and half
-    # of the distance to it.
-    inner = (slice(None), slice(10, -10))
-    assert sorted(set(detail(stripes, 0.5)[inner].ravel().tolist())) == [105, 115]
-    assert np.array_equal(detail(stripes, 1.0), stripes)
