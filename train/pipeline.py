@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pneumonia.architectures import CATALOGUE
 from train import terminal
+from train.data.folds import HELD_OUT
 from train.files import write_atomically
 from train.recipes.catalogue import get
 from train.training.run_folder import RunError
@@ -91,7 +92,10 @@ def steps(options: argparse.Namespace) -> list[Step]:
     for variant in CATALOGUE:
         known = _FIT.get((variant, options.recipe))
         runs = []
-        for seed in range(recipes[variant].seed, recipes[variant].seed + options.seeds):
+        first = recipes[variant].seed
+        # Which of several is best is said by patients held out, or not at all.
+        count = options.seeds if recipes[variant].validation == HELD_OUT else 1
+        for seed in range(first, first + count):
             runs.append(options.out / f"{variant}-{options.recipe}-{seed}")
             command = ("fit", variant, "--recipe", options.recipe, *precision, *epochs)
             if variant in taught:

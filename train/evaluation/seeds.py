@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import calibrated
+from pneumonia.model_spec import ModelSpec
 from pneumonia.release import FIGURES
 from train.evaluation import details, validation
 from train.evaluation.plots import BLUE, GREY, ORANGE
@@ -35,6 +36,29 @@ _SHOWN = (
 )
 
 
+class Run(TypedDict):
+    """One run of ``seeds.json``: its seed and weights, what :func:`validation.summary` says of its
+    held-out patients, its figures on the test folder, and whether it is the bundle.
+    """
+
+    seed: int
+    weights_sha256: str
+    validation: validation.Summary
+    test: dict[str, float]
+    chosen: NotRequired[bool]
+
+
+class Seeds(TypedDict):
+    """What ``seeds.json`` says; mean and deviation are of the test figures."""
+
+    schema: int
+    variant: str
+    recipe: str
+    runs: list[Run]
+    mean: dict[str, float]
+    standard_deviation: dict[str, float]
+
+
 def write(bundles: Sequence[Path]) -> Path:
     """Writes ``seeds.json`` into the bundle with the best validation, and returns that bundle's
     folder.
@@ -51,11 +75,12 @@ def write(bundles: Sequence[Path]) -> Path:
             not calibrated or measured.
         ModelSpecError: a model spec or metrics file cannot be read.
     """
-    runs = [_run(folder) for folder in bundles]
+    found = [_run(folder) for folder in bundles]
+    runs = [run for _, run in found]
     if len(runs) < 2:
         raise bundle.BundleError(f"A spread needs two runs or more, got {len(runs)}.")
     tests = [run["test"] for run in runs]
-    if len({(run["variant"], json.dumps(run["settings"], sort_keys=True)) for run in runs}) > 1:
+    if len({json.dumps([spec.variant, _settings(spec)], sort_keys=True) for spec, _ in found}) > 1:
         raise bundle.BundleError(
             "The bundles are not runs of one recipe: more differs than the seed."
         )
@@ -65,15 +90,11 @@ def write(bundles: Sequence[Path]) -> Path:
             " run counts once."
         )
     best = max(range(len(runs)), key=lambda index: selection_score(runs[index]["validation"]))
-    keys = ("seed", "weights_sha256", "validation", "test")
-    values = {
+    values: Seeds = {
         "schema": 1,
-        "variant": runs[0]["variant"],
-        "recipe": runs[0]["settings"].get("name", "unnamed"),
-        "runs": [
-            {key: run[key] for key in keys} | {"chosen": index == best}
-            for index, run in enumerate(runs)
-        ],
+        "variant": found[0][0].variant,
+        "recipe": found[0][0].recipe.get("name", "unnamed"),
+        "runs": [{**run, "chosen": index == best} for index, run in enumerate(runs)],
         "mean": {name: float(np.mean([test[name] for test in tests])) for name in FIGURES},
         "standard_deviation": {
             name: float(np.std([test[name] for test in tests], ddof=1)) for name in FIGURES
@@ -87,7 +108,7 @@ def write(bundles: Sequence[Path]) -> Path:
     return bundles[best]
 
 
-def picture(values: Mapping[str, Any]) -> Figure:
+def picture(values: Seeds) -> Figure:
     """Each run's figures on validation, which chose, and on the test folder, which did not; the
     chosen run filled, the mean a line.
 
@@ -98,13 +119,17 @@ def picture(values: Mapping[str, Any]) -> Figure:
     columns = [("validation", name, title, BLUE) for name, title in _CHOOSERS] + [
         ("test", name, title, ORANGE) for name, title in _SHOWN
     ]
+    sides: dict[str, list[Mapping[str, Any]]] = {
+        "validation": [run["validation"] for run in runs],
+        "test": [run["test"] for run in runs],
+    }
     drawn = Figure(figsize=(1.9 * len(columns), 1.4 + 0.4 * len(runs)), layout="constrained")
     for axes, (side, name, title, colour) in zip(
         drawn.subplots(1, len(columns), sharey=True), columns, strict=True
     ):
         found = [
-            selection_score(run["validation"]) if name == _MERIT else run[side][name]
-            for run in runs
+            selection_score(run["validation"]) if name == _MERIT else figures[name]
+            for run, figures in zip(runs, sides[side], strict=True)
         ]
         axes.axvline(
             np.mean(found),
@@ -153,7 +178,7 @@ def picture(values: Mapping[str, Any]) -> Figure:
     return drawn
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> Seeds | None:
     """What ``seeds.json`` of a bundle says; None where there is none.
 
     Raises:
@@ -163,7 +188,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values: Seeds = json.loads(file.read_text(encoding="utf-8"))
         chosen = next(run["weights_sha256"] for run in values["runs"] if run["chosen"])
     except (ValueError, KeyError, TypeError, StopIteration):
         raise bundle.BundleError(
@@ -177,12 +202,21 @@ def read(folder: Path) -> dict[str, Any] | None:
     return values
 
 
-def selection_score(validation: Mapping[str, Any]) -> float:
+def selection_score(summary: validation.Summary) -> float:
     """What runs are ranked by: half the mean AUC over the corruptions, half the worst."""
-    return (validation["mean_auc"] + validation["worst_auc"]) / 2
+    return (summary["mean_auc"] + summary["worst_auc"]) / 2
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _settings(spec: ModelSpec) -> dict[str, Any]:
+    # The clock and the seed are what may differ.
+    return {
+        name: value
+        for name, value in spec.recipe.items()
+        if name not in ("seed", "training_seconds")
+    }
+
+
+def _run(folder: Path) -> tuple[ModelSpec, Run]:
     spec, metrics = bundle.read_model_spec(folder), bundle.read_metrics(folder)
     if "test" not in metrics or not (folder / details.COPIES).is_file():
         raise bundle.BundleError(
@@ -193,12 +227,6 @@ def _run(folder: Path) -> dict[str, Any]:
     summary = validation.summary(
         labels, {name: calibrated(values, spec.temperature) for name, values in raw.items()}
     )
-    # The clock and the seed are what may differ.
-    settings = {
-        name: value
-        for name, value in spec.recipe.items()
-        if name not in ("seed", "training_seconds")
-    }
     test = {
         name: metrics["test"].figures[name].value
         for name in FIGURES
@@ -209,10 +237,8 @@ def _run(folder: Path) -> dict[str, Any]:
             f"The test entry of {folder / bundle.METRICS} lacks"
             f" {', '.join(FIGURES.keys() - test.keys())}."
         )
-    return {
-        "variant": spec.variant,
-        "settings": settings,
-        "seed": spec.recipe.get("seed"),
+    return spec, {
+        "seed": spec.recipe["seed"],
         "weights_sha256": spec.weights_sha256,
         "validation": summary,
         "test": test,

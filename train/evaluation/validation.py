@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -173,19 +173,35 @@ def answers(predict: Predict | PneumoniaClassifier, prepared: Copies) -> dict[st
     return found
 
 
-def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, float | str]:
+class Summary(TypedDict):
+    """A network's validation in one row.
+
+    Attributes:
+        clean_auc: of the X-rays as they are.
+        mean_auc, worst_auc, worst_name: over the corruptions.
+        pooled_auc: of all copies in one heap, which falls when a corruption moves all answers one
+            way, as it would matter at a fixed threshold.
+        log_loss: of that heap.
+        clean_specificity, pooled_specificity: at the threshold that 98% of the pneumonias reach,
+            clean and in the heap.
+    """
+
+    clean_auc: float
+    mean_auc: float
+    worst_auc: float
+    worst_name: str
+    pooled_auc: float
+    log_loss: float
+    clean_specificity: float
+    pooled_specificity: float
+
+
+def summary(labels: np.ndarray, found: Mapping[str, np.ndarray]) -> Summary:
     """A network's validation in one row.
 
     Args:
         labels: ``(N,)``, 1 is PNEUMONIA, both present.
         found: probabilities ``(N,)`` under each name, see :func:`scores`.
-
-    Returns:
-        ``clean_auc``; ``mean_auc`` over the corruptions, ``worst_auc`` and ``worst_name``;
-        ``pooled_auc`` of all copies in one heap, which falls when a corruption moves all answers
-        one way, as it would matter at a fixed threshold; ``log_loss`` of that heap;
-        ``clean_specificity`` and ``pooled_specificity`` at the threshold that 98% of the pneumonias
-        reach, clean and in the heap.
     """
     aucs = {name: float(roc_auc_score(labels, values)) for name, values in found.items()}
     corrupted = {name: value for name, value in aucs.items() if name != CLEAN} or aucs

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from train.data.chest_xray import Dataset, counts
 from train.files import write_atomically
@@ -19,6 +19,24 @@ from train.recipes.recipe import Recipe
 
 STATE = "state.keras"
 _FACTS, _HISTORY = "run.json", "history.json"
+
+
+class RunFacts(TypedDict):
+    """What ``run.json`` says: what is trained on what, and, once known, what else the model spec
+    tells of it.
+    """
+
+    recipe: dict[str, Any]
+    precision: str
+    data: dict[str, Any]
+    body: str | None
+    pool: str | None
+    versions: NotRequired[dict[str, str]]
+    commit: NotRequired[str]
+    skipped: NotRequired[list[str]]
+    distillation: NotRequired[dict[str, Any]]
+    feature_seconds: NotRequired[float]
+    nuisance_auc: NotRequired[float]
 
 
 class RunError(Exception):
@@ -64,7 +82,7 @@ def open_run(
             raise RunError(
                 f"{folder} already holds a run; go on with --resume, or give another --out."
             )
-        before = run_facts(folder)
+        before: dict[str, Any] = {**run_facts(folder)}
         # Epochs may be raised on the way; everything else would make it another run.
         for section in ("precision", "data", "body", "pool", "recipe"):
             old, new = before.get(section, facts[section]), facts[section]
@@ -88,7 +106,7 @@ def open_run(
     else:
         facts |= {"versions": _versions(), "commit": _commit()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_facts(folder, facts)
+    write_facts(folder, cast(RunFacts, facts))
 
 
 def _versions() -> dict[str, str]:
@@ -132,7 +150,7 @@ def history_of(run_folder: Path) -> list[dict[str, float]]:
     return json.loads(file.read_text())
 
 
-def run_facts(run_folder: Path) -> dict[str, Any]:
+def run_facts(run_folder: Path) -> RunFacts:
     """What ``run.json`` says: recipe, precision, data, versions, commit, and the seconds that a
     frozen body's features took.
 
@@ -147,7 +165,7 @@ def run_facts(run_folder: Path) -> dict[str, Any]:
     return json.loads((run_folder / _FACTS).read_text())
 
 
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+def write_facts(folder: Path, facts: RunFacts) -> None:
     """Replaces what ``run.json`` says."""
     write_atomically(
         folder / _FACTS, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n")
@@ -156,7 +174,7 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
 
 def note(folder: Path, **facts: Any) -> None:
     """Adds to what ``run.json`` says."""
-    write_facts(folder, run_facts(folder) | facts)
+    write_facts(folder, cast(RunFacts, run_facts(folder) | facts))
 
 
 def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
