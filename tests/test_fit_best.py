@@ -22,7 +22,7 @@ from train.training.run_folder import RunError, history_of, run_facts
 @pytest.fixture(scope="module")
 def recipe():
     return replace(
-        get("xception", "teacher"),
+        get("xception", "improved"),
         input_size=(80, 80),
         training_size=(72, 72),
         epochs=2,

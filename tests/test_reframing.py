@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pneumonia import bundle
+from train.augmentation.policy import Policy
 from train.augmentation.reframing import Boxes, Crops, ReframedPolicy, warp
+from train.data import folds
+from train.recipes.catalogue import get
 from train.training import distillation
+from train.training.fit import fit
 from train.training.run_folder import RunError
 
 WHOLE = {"smallest_area": 1.0, "aspect": 0.0, "zoom_out": 0.0, "bordered": 0.0, "inside": 0.0}
@@ -84,8 +90,6 @@ def test_kept_answers_are_of_the_very_images(tiny_scan, tmp_path):
 def test_views_of_kept_answers_are_drawn_again_from_their_seed(tiny_scan, tmp_path):
     with np.load(distillation.KEPT) as archive:
         facts = json.loads(str(archive["facts"]))
-    from train.data import folds
-
     facts["files"] = [item.relative for item in folds.items_of(tiny_scan, folds.FITTED)]
     logits = np.linspace(-3, 3, 2 * len(facts["files"])).reshape(2, -1).astype(np.float16)
     np.savez(tmp_path / "kept.npz", answers=logits, facts=np.array(json.dumps(facts)))
@@ -95,3 +99,40 @@ def test_views_of_kept_answers_are_drawn_again_from_their_seed(tiny_scan, tmp_pa
     assert all((a == b).all() for a, b in zip(one.views, two.views, strict=True))
     assert one.views[0].shape == (len(facts["files"]), 128, 128)
     np.testing.assert_allclose(one.answers, 1 / (1 + np.exp(-logits.astype(float))), atol=1e-3)
+
+
+def test_a_student_starts_from_a_bundle_and_learns_from_the_pool(
+    models_folder, tiny_scan, tmp_path
+):
+    pool = tmp_path / "pool"
+    distillation.make(
+        [models_folder / "baseline", models_folder / "baseline"],
+        tiny_scan,
+        pool,
+        policy=Policy(),
+        views=1,
+        size=(48, 48),
+    )
+    recipe = replace(
+        get("baseline"),
+        input_size=bundle.read_model_spec(models_folder / "baseline").input_size,
+        epochs=1,
+        keep_epoch=1,
+        learning_rate=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+        nuisance_reweighting=False,
+        starts_from_bundle=True,
+    )
+    with pytest.raises(RunError, match="--start"):
+        fit(recipe, tiny_scan, tmp_path / "without", pool=pool)
+    start = models_folder / "baseline"
+    model = fit(recipe, tiny_scan, tmp_path / "run", pool=pool, start_from=start)
+    # At a learning rate of 0 the weights are those it started from.
+    for found, expected in zip(
+        model.get_weights(), bundle.load(start)[0].get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+    other = models_folder / "augmented"
+    with pytest.raises(RunError, match="do not fit"):
+        fit(recipe, tiny_scan, tmp_path / "other", pool=pool, start_from=other)

@@ -191,6 +191,11 @@ def _distil(add: Any) -> None:
         metavar="bundle",
         help="a teacher's folder; without any, the answers kept in the repository are taken",
     )
+    command.add_argument(
+        "--reframed",
+        action="store_true",
+        help="draw each view into the lung outline of a random other child first",
+    )
     terminal.add_data(command)
     command.add_argument(
         "--views",

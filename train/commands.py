@@ -18,7 +18,7 @@ from train.data.chest_xray import Dataset
 from train.data.folds import HELD_OUT
 from train.evaluation import details, evaluate, robustness, seeds
 from train.recipes.catalogue import get
-from train.recipes.recipe import VIEW_SIZE, VIEWS, Recipe
+from train.recipes.recipe import REFRAMED, VIEW_SIZE, VIEWS, Recipe
 from train.reports import card, compare, publish, robustness_report
 from train.terminal import CACHE, dataset
 from train.training import distillation, fit
@@ -103,7 +103,11 @@ def distil_views(options: argparse.Namespace) -> int:
         options.bundles,
         dataset(options),
         options.out,
-        policy=dataclasses.replace(VIEWS, letters=options.marked, collimate=options.marked),
+        policy=dataclasses.replace(
+            REFRAMED if options.reframed else VIEWS,
+            letters=options.marked,
+            collimate=options.marked,
+        ),
         views=options.views,
         size=VIEW_SIZE,
         precision=options.precision,

@@ -24,13 +24,12 @@ from train.recipes.catalogue import get
 from train.training.run_folder import RunError
 
 NOTE = "pipeline.json"
-# Of which variant, and how many, answer for the views that recipes with a teacher learn from.
-TEACHER, TEACHERS = "xception", 3
+# Whose bundle answers for the views that recipes with a teacher learn from.
+TEACHER = "xception"
 # Minutes on two idle cores, in float32 and in mixed_bfloat16 where the processor has it; measuring
 # the bundle, some minutes of them, included.
 _FIT = {
-    ("xception", "teacher"): (70, 40),
-    ("xception", "improved"): (40, 20),
+    ("xception", "improved"): (70, 40),
     ("augmented", "improved"): (60, 30),
     ("baseline", "improved"): (45, 25),
     ("xception", "original"): (10, 10),
@@ -76,20 +75,20 @@ def steps(options: argparse.Namespace) -> list[Step]:
     models, results = options.into / "assets/models", options.into / "assets/results"
     pool = options.out / "pool"
     found = [Step(("data", "--out", str(results)), 3)]
-    precision = ("--precision", options.precision)
-    weights = ("--imagenet-weights", options.imagenet_weights) if options.imagenet_weights else ()
-    epochs = ("--epochs", str(options.epochs)) if options.epochs else ()
+    untaught = [variant for variant in CATALOGUE if not recipes[variant].teacher_weight]
     taught = [variant for variant in CATALOGUE if recipes[variant].teacher_weight]
-    teachers = [options.out / f"{TEACHER}-teacher-{seed}" for seed in range(1, TEACHERS + 1)]
-    if taught:
-        for seed, run in enumerate(teachers, 1):
-            command: tuple[str, ...] = ("fit", TEACHER, "--recipe", "teacher", *precision)
-            command += (*epochs, *weights, "--seed", str(seed), "--out", str(run), "--resume")
-            found.append(Step(command, _FIT[TEACHER, "teacher"][column]))
-        command = ("distil", *(str(run / "bundle") for run in teachers))
-        command += ("--views", str(options.views), *precision, "--out", str(pool))
-        found.append(Step(command, _A_VIEW[column] * options.views * TEACHERS))
-    for variant in CATALOGUE:
+    precision = ("--precision", options.precision)
+    for variant in (*untaught, *taught):
+        if taught and variant == taught[0]:
+            command: tuple[str, ...] = (
+                "distil",
+                str(models / TEACHER),
+                "--views",
+                str(options.views),
+                *precision,
+            )
+            command += ("--out", str(pool))
+            found.append(Step(command, _A_VIEW[column] * options.views))
         known = _FIT.get((variant, options.recipe))
         runs = []
         first = recipes[variant].seed
@@ -97,13 +96,13 @@ def steps(options: argparse.Namespace) -> list[Step]:
         count = options.seeds if recipes[variant].validation == HELD_OUT else 1
         for seed in range(first, first + count):
             runs.append(options.out / f"{variant}-{options.recipe}-{seed}")
-            command = ("fit", variant, "--recipe", options.recipe, *precision, *epochs)
+            command = ("fit", variant, "--recipe", options.recipe, *precision)
+            if options.epochs:
+                command += ("--epochs", str(options.epochs))
             if variant in taught:
                 command += ("--pool", str(pool))
-            if recipes[variant].starts_from_bundle:
-                command += ("--start", str(teachers[0] / "bundle"))
-            elif variant == TEACHER:
-                command += weights
+            if options.imagenet_weights and variant == "xception":
+                command += ("--imagenet-weights", options.imagenet_weights)
             command += ("--seed", str(seed), "--out", str(runs[-1]), "--resume")
             found.append(Step(command, known[column] if known else None))
         bundles = (str(run / "bundle") for run in runs)

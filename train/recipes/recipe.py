@@ -4,7 +4,7 @@ training images that several of them share.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pneumonia.views import PLAIN
 from train.augmentation.geometry import Geometry
@@ -36,14 +36,13 @@ STRONG = Policy(
     letters=0.3,
     collimate=0.3,
 )
-# The views that teachers answer for are drawn alike, but first into the lung outline of another
-# child, and mirrored only when a student takes them. Half have letters: the small networks took a
-# large R for pneumonia, where Xception hardly minded it. Half have shut margins, wider than they
-# are asked about: with three of ten, up to 12% of a side, hardly any healthy child with its outer
-# 12% blacked was read as normal.
-VIEWS = ReframedPolicy(
-    **{**asdict(STRONG), "horizontal_flip": False, "letters": 0.5, "collimate": 0.5, "margin": 0.16}
-)
+# The views that a teacher answers for are drawn alike, but mirrored only when a student takes them.
+# Half have letters: the small networks took a large R for pneumonia, where Xception hardly minded
+# it. Half have shut margins, wider than they are asked about: with three of ten, up to 12% of a
+# side, hardly any healthy child with its outer 12% blacked was read as normal.
+VIEWS = replace(STRONG, horizontal_flip=False, letters=0.5, collimate=0.5, margin=0.16)
+# The same, but first drawn into the lung outline of a random other child.
+REFRAMED = ReframedPolicy(**asdict(VIEWS))
 VIEW_SIZE = (128, 128)
 
 

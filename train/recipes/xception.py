@@ -3,16 +3,17 @@
 ORIGINAL: frozen under a small head, 20 epochs on features computed once; 5 to 10 min on two cores.
 Its input is 224 pixels a side, the size of the published files, so nothing is resampled.
 
-TEACHER: trained whole on strongly altered images, 16 epochs of 4,470 in mixed_bfloat16; 30 min on
-two idle cores. Views of 128 pixels, whose crops magnify by a fifth on average, stand for whole
-pictures of 160. Images are drawn with nuisance reweighting (train/augmentation/nuisances.py).
+IMPROVED, the bundled one: trained whole on strongly altered images, 16 epochs of 4,470 in
+mixed_bfloat16; 30 min on two idle cores. Views of 128 pixels, whose crops magnify by a fifth on
+average, stand for whole pictures of 160. Images are drawn with nuisance reweighting
+(train/augmentation/nuisances.py).
 
-IMPROVED: starts from a teacher and learns the mean answer of several, on views that are drawn into
-the lung outline of a random other child; 8 epochs, 12 min.
+STUDENT, which is to take its place: starts from IMPROVED's weights and learns the mean answer of
+three Xceptions on views drawn into the lung outline of a random other child; 8 epochs, 15 min.
 
-    python -m train fit xception --recipe teacher --seed 1 --precision mixed_bfloat16
-    python -m train distil runs/xception-teacher-1/bundle ... --precision mixed_bfloat16
-    python -m train fit xception --pool runs/pool --start runs/xception-teacher-1/bundle
+    python -m train fit xception --precision mixed_bfloat16
+    python -m train distil --out runs/pool
+    python -m train fit xception --recipe student --pool runs/pool --start assets/models/xception
 """
 
 from train.recipes.recipe import STRONG, Recipe
@@ -32,9 +33,9 @@ ORIGINAL = Recipe(
     ),
 )
 
-TEACHER = Recipe(
+IMPROVED = Recipe(
     variant="xception",
-    name="teacher",
+    name="improved",
     input_size=(160, 160),
     training_size=(128, 128),
     epochs=16,
@@ -57,9 +58,9 @@ TEACHER = Recipe(
     ),
 )
 
-IMPROVED = Recipe(
+STUDENT = Recipe(
     variant="xception",
-    name="improved",
+    name="student",
     input_size=(160, 160),
     training_size=(128, 128),
     epochs=8,
