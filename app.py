@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib.util
 import io
 import os
+import signal
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pneumonia.quiet import stderr_aside
@@ -22,12 +25,14 @@ from pneumonia.quiet import stderr_aside
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 with stderr_aside():
     import gradio as gr
+    from gradio.exceptions import ServerFailedToStartError
     from starlette.middleware import Middleware
 
     from page import look, words
-    from page.blocks import Page
+    from page.blocks import MOST_SESSIONS, Page
     from page.endpoints import endpoints
     from page.gate import MOST_FILE, MOST_WAITING, Gate
+    from page.mcp import keep_no_files
     from page.served import ASSETS, Models
     from page.shared import Shared, View
     from page.uploads import Uploads
@@ -69,6 +74,9 @@ def build_app(models: Path | Models = ASSETS / "models") -> Page:
     with Page(title=words.TITLE, analytics_enabled=False) as page:
         page.uploads = uploads
         gr.HTML(words.HEADER)
+        if models.damaged:
+            left_out = ", ".join(models.title(name) for name in models.damaged)
+            gr.HTML(f"<p class='credit' role='status'>{words.DAMAGED.format(names=left_out)}</p>")
         with gr.Column(elem_id="workspace"):
             shared = Shared(models, page)
             with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
@@ -105,17 +113,20 @@ def launch(
             first answer need not wait for it.
 
     Raises:
-        SystemExit: ``mcp`` without its packages; the message says what to install.
+        SystemExit: ``mcp`` without its packages, or the page cannot be served there; the message
+            says what to do.
     """
     if mcp and importlib.util.find_spec("mcp") is None:
         raise SystemExit(
             'The MCP server needs packages that are not installed: pip install "gradio[mcp]", or'
             " start without --mcp."
         )
+    host, port = address(host, port)
+    gate = Middleware(Gate, page, page.uploads, hosts(host))
     # Gradio's own lines on a link that failed are a page long and end in instructions to install a
     # binary by hand.
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(said), _in_a_sentence(host, port):
         _, local, public = page.launch(
             server_name=host,
             server_port=port,
@@ -131,11 +142,14 @@ def launch(
             show_error=False,
             strict_cors=True,
             max_file_size=MOST_FILE,
-            app_kwargs={"middleware": [Middleware(Gate, page.uploads, lambda: page.visitors)]},
+            state_session_capacity=MOST_SESSIONS,
+            app_kwargs={"middleware": [gate], "lifespan": page.housekeeping},
             enable_monitoring=False,
             pwa=False,
             mcp_server=mcp,
         )
+    if mcp:
+        keep_no_files(page)
     print(f"The page is at {local}", flush=True)
     if mcp:
         print(f"Its MCP server is at {local}gradio_api/mcp/", flush=True)
@@ -150,6 +164,72 @@ def launch(
     (wait or page.block_thread)()
 
 
+def address(host: str | None, port: int | None) -> tuple[str | None, int | None]:
+    """Where the page is to be, from the arguments or Gradio's variables.
+
+    Raises:
+        SystemExit: it cannot be there; the message says why.
+    """
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or None
+    if port is None and os.environ.get("GRADIO_SERVER_PORT"):
+        try:
+            port = _port(os.environ["GRADIO_SERVER_PORT"])
+        except argparse.ArgumentTypeError as error:
+            raise SystemExit(f"GRADIO_SERVER_PORT: {error}") from None
+    with _in_a_sentence(host, port):
+        name = (host or "127.0.0.1").strip("[]")
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            name, port or 0, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    return host, port
+
+
+def hosts(host: str | None) -> list[str]:
+    """The names this server is reached by: what it listens on, a Space's, and those of
+    ``PNEUMONIA_HOSTS``, separated by commas.
+    """
+    named = (host or "", os.environ.get("SPACE_HOST", ""), os.environ.get("PNEUMONIA_HOSTS", ""))
+    return [name.strip() for names in named for name in names.split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def _in_a_sentence(host: str | None, port: int | None) -> Iterator[None]:
+    try:
+        yield
+    except (socket.gaierror, UnicodeError):
+        raise SystemExit(
+            f"There is no address {host}; --host names one of this machine's, such as 127.0.0.1,"
+            " or 0.0.0.0 for all."
+        ) from None
+    except (OSError, ServerFailedToStartError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRNOTAVAIL:
+            said = (
+                f"This machine has no address {host}; --host names one of its own, such as"
+                " 127.0.0.1, or 0.0.0.0 for all."
+            )
+        elif number in (errno.EACCES, errno.EPERM):
+            said = f"Port {port} may not be used by this user; name one from 1024 on with --port."
+        elif number == errno.EADDRINUSE or port:
+            said = f"Port {port} is in use by another program; name another one with --port."
+        else:
+            said = "No port from 7860 on is free; name one with --port."
+        raise SystemExit(said) from None
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text[:20]!r}.")
+    return int(text)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
+
+
 def main() -> None:
     """Reads the command line and serves the page."""
     parser = argparse.ArgumentParser(
@@ -157,7 +237,7 @@ def main() -> None:
     )
     parser.add_argument("--share", action="store_true", help="also ask for a public link")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument("--port", type=_port, help="port (default: the first free one from 7860)")
     parser.add_argument(
         "--models",
         type=Path,
@@ -172,15 +252,28 @@ def main() -> None:
         help='also be an MCP server (pip install "gradio[mcp]"; or PNEUMONIA_MCP=1)',
     )
     arguments = parser.parse_args()
+    address(arguments.host, arguments.port)
     models = Models(arguments.models)
-    launch(
-        build_app(models),
-        arguments.host,
-        arguments.port,
-        arguments.share,
-        mcp=arguments.mcp,
-        warm=models,
-    )
+    page = build_app(models)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _end)
+    try:
+        launch(
+            page,
+            arguments.host,
+            arguments.port,
+            arguments.share,
+            mcp=arguments.mcp,
+            warm=models,
+        )
+    finally:
+        page.uploads.close()
+        # A picture that is being read is not waited for.
+        ending = threading.Timer(3, os._exit, (0,))
+        ending.daemon = True
+        ending.start()
+        with contextlib.suppress(Exception):
+            page.close(verbose=False)
 
 
 if __name__ == "__main__":

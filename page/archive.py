@@ -11,9 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pneumonia.text import harmless
+
 MEGABYTE = 1_000_000
 # Pictures of a batch; bytes of one; bytes of all that a batch unpacks.
 MOST, MOST_BYTES, MOST_UNPACKED = 100, 30 * MEGABYTE, 300 * MEGABYTE
+# Characters of a name that are repeated.
+LONGEST_NAME = 120
 # Bytes of an archive's table of contents: forty thousand names, more than any folder of X-rays.
 # Python reads it whole before anything can be counted.
 MOST_CONTENTS = 4 * MEGABYTE
@@ -55,7 +59,7 @@ def opened(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
     Raises:
         TooMany: there are more than :data:`MOST`; nothing has been unpacked by then.
     """
-    listed = [(name, file, _contents(file)) for name, file in files]
+    listed = [(harmless(name, LONGEST_NAME), file, _contents(file)) for name, file in files]
     total = sum(1 if contents is None else max(1, len(contents[0])) for _, _, contents in listed)
     if total > MOST:
         raise TooMany(
@@ -130,9 +134,12 @@ def _is_litter(path: str) -> bool:
 
 
 def _member(name: str, file: Path, member: zipfile.ZipInfo, left: int) -> Entry:
-    shown = f"{name}/{member.filename}"
+    shown = harmless(f"{name}/{member.filename}", LONGEST_NAME)
     if member.flag_bits & 1:
         return Entry(shown, None, "It is locked with a password.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # What bzip2 and LZMA unpack to cannot be bounded before it is there.
+        return Entry(shown, None, "It is packed in a way that is not opened here; zip it anew.")
     try:
         # What an archive says of a file's size may be false: no more is unpacked than is allowed,
         # and one byte that tells that there was more.

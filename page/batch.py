@@ -7,9 +7,10 @@ import contextlib
 import csv
 import html
 import io
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,7 +19,7 @@ import gradio as gr
 
 from page import answers, panels, uploads
 from page.archive import Entry, TooMany, opened
-from page.served import BATCH, Models, guarded
+from page.served import BATCH, Models, decoded, guarded
 from page.shared import KEPT, View
 from page.words import batch as words
 from pneumonia import Radiograph, UnreadableImage, radiograph
@@ -74,11 +75,10 @@ def items(entries: Iterable[Entry]) -> Iterator[Item]:
             yield Item(entry.name, None, (entry.problem or words.UNEXPECTED,))
             continue
         try:
-            shown = guarded(replace(radiograph.read(entry.content), name=entry.name))
+            shown = guarded(decoded(entry.content, entry.name))
             # No more of it is kept than the networks look at, and that is enough to ask another of
             # them later.
-            copy = radiograph.resize(shown.picture, radiograph.COPY_SIZE)
-            yield Item(entry.name, Radiograph(copy, entry.name), shown.reasons)
+            yield Item(entry.name, shown.picture.copied, shown.reasons)
         except UnreadableImage as error:
             # It was handed over as bytes, which have no name of their own.
             about = str(error)
@@ -171,7 +171,12 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             force: answer also what does not look like a frontal chest X-ray.
         """
         with _files(images) as files:
-            found = rows(models, variant, operating_point, list(items(_opened(files)[1])), force)
+            entries = _opened(files)[1]
+            found = [
+                row
+                for _, some in _answered(models, entries, variant, operating_point, force)
+                for row in some
+            ]
         return Batch(
             variant=variant,
             operating_point=operating_point,
@@ -210,10 +215,9 @@ def build(view: View) -> None:
         with _files(paths or []) as files:
             total, entries = _opened(files)
             yield gr.skip(), None, _table([], variant, point, total)
-            left = items(entries)
-            while some := list(islice(left, AT_ONCE)):
+            for some, said in _answered(models, entries, variant, point, force):
                 done += some
-                found += rows(models, variant, point, some, force)
+                found += said
                 yield gr.skip(), None, _table(found, variant, point, total)
         yield None, done, _table(found, variant, point)
 
@@ -230,6 +234,47 @@ def build(view: View) -> None:
         **BATCH,
     )
     view.follow(again, [decoded, view.variant, view.point, force], [table], on=[force.input])
+
+
+class _Turns:
+    """Batches that run side by side go forward one after the other, some pictures at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line: deque[threading.Event] = deque()
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[None]:
+        """Waits for this batch's turn."""
+        mine = threading.Event()
+        with self._lock:
+            self._line.append(mine)
+            self._line[0].set()
+        mine.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._line.popleft()
+                if self._line:
+                    self._line[0].set()
+
+
+_TURNS = _Turns()
+
+
+def _answered(
+    models: Models, entries: Iterable[Entry], variant: str, point: str, force: bool
+) -> Iterator[tuple[list[Item], list[Row]]]:
+    """Decodes the files of a batch and asks a model about them, some at a time."""
+    left = items(entries)
+    while True:
+        with _TURNS.next():
+            some = list(islice(left, AT_ONCE))
+            found = rows(models, variant, point, some, force) if some else []
+        if not some:
+            return
+        yield some, found
 
 
 @contextlib.contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
 import inspect
 import logging
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import gradio as gr
@@ -17,6 +21,11 @@ from page.uploads import Uploads
 
 UNEXPECTED = "Something went wrong here, and it is not your fault; please try once more."
 NO_UPLOAD = "That is no uploaded file; upload the X-ray with the request."
+# Seconds between two looks for those who left, and until they are forgotten; a connection may
+# break.
+EVERY, LEFT = 5.0, 120.0
+# Sessions that are kept at most, a third of a megabyte each and what their visitors look at.
+MOST_SESSIONS = 1000
 # How often others may be served before a request that came earlier.
 MOST_OVERTAKEN = 8
 NO_ADDRESS = "Addresses are not fetched; upload the X-ray with the request."
@@ -31,6 +40,72 @@ class Page(gr.Blocks):
     """
 
     uploads: Uploads
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._present: Counter[str] = Counter()
+        self._idle: dict[str, tuple[float, Any]] = {}
+
+    @contextlib.contextmanager
+    def present(self, session: str) -> Iterator[None]:
+        """The visitor of a session has the page open."""
+        self._present[session] += 1
+        try:
+            yield
+        finally:
+            self._present[session] -= 1
+            self._present += Counter()
+
+    @contextlib.asynccontextmanager
+    async def housekeeping(self, _: Any) -> AsyncIterator[None]:
+        """Forgets those who left, for as long as the page is served."""
+
+        async def forgetting() -> None:
+            while True:
+                await asyncio.sleep(EVERY)
+                try:
+                    self.forget(time.monotonic())
+                except Exception as error:
+                    logging.getLogger(__name__).error("Housekeeping: %s", type(error).__name__)
+
+        task = asyncio.create_task(forgetting())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def forget(self, now: float) -> None:
+        """Drops whatever Gradio keeps of sessions nobody has open and of answers nobody fetched;
+        Gradio itself would keep ten thousand of them.
+        """
+        held, queue = self.state_holder, self._queue
+        at_work = {event.session_hash for job in queue.active_jobs for event in job or ()}
+        for line in queue.event_queue_per_concurrency_id.values():
+            at_work.update(event.session_hash for event in line.queue)
+        kept = (held.session_data, held.time_last_used, queue.pending_messages_per_session)
+        kept += (queue.pending_event_ids_session,)
+        known = {session for each in kept for session in list(each)}
+        for session in known:
+            if session in at_work or self._present[session]:
+                self._idle.pop(session, None)
+                continue
+            used = held.time_last_used.get(session)
+            since, before = self._idle.get(session, (now, used))
+            since = since if before == used or used is None else now
+            self._idle[session] = since, used
+            idle, state = now - since, held.session_data.get(session)
+            # A program's call has a session of its own, with nothing of a visitor in it.
+            if state is not None and (idle > LEFT or (not state.state_data and idle > EVERY)):
+                held.session_data.pop(session, None)
+                held.time_last_used.pop(session, None)
+            if idle > LEFT:
+                for each in kept:
+                    each.pop(session, None)
+                del self._idle[session]
+        for session in set(self._idle) - known:
+            del self._idle[session]
+        for names in self.temp_file_sets:
+            names.clear()
 
     async def process_api(self, block_fn: BlockFunction | int, *args: Any, **named: Any) -> Any:
         """As Gradio's; whatever fails, fails with a sentence."""
@@ -83,6 +158,7 @@ class Page(gr.Blocks):
         """As Gradio's, with a line in which visitors take turns."""
         super().queue(*args, **named)
         self._queue.__class__ = FairQueue
+        self._queue.ANALYTICS_MAX_EVENTS = 100
         return self
 
 

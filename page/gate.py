@@ -17,7 +17,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from gradio import route_utils
@@ -60,29 +60,38 @@ _YOURS = (
 )
 
 
+class Served(Protocol):
+    """What the gate has to know of the page."""
+
+    @property
+    def visitors(self) -> list[str]:
+        """Keys of the visitors (see :func:`visitor`) whose requests wait, one a request."""
+        ...
+
+    def present(self, session: str) -> contextlib.AbstractContextManager[None]:
+        """The visitor of a session has the page open."""
+        ...
+
+
 class Gate:
     """Wraps the application; see the module.
 
     Args:
         app: Gradio's.
+        page: what is served: whose requests wait in line, and who is here.
         uploads: where uploads go.
-        waiting: the keys of the visitors (see :func:`visitor`) whose requests wait in line.
         hosts: names this server is reached by, beside ``localhost`` and bare addresses.
-        strict: refuse every request that names another host, not those for the MCP server alone:
-            for a server that only this machine can reach.
     """
 
     def __init__(
         self,
         app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        page: Served,
         uploads: Uploads,
-        waiting: Callable[[], Iterable[str]],
         hosts: Iterable[str] = (),
-        strict: bool = False,
     ) -> None:
-        self.app, self.uploads, self.waiting = app, uploads, waiting
+        self.app, self.page, self.uploads = app, page, uploads
         self.hosts = {host.lower() for host in hosts}
-        self.strict = strict
         self.arriving = 0
         self.owners: OrderedDict[str, str] = OrderedDict()
 
@@ -119,8 +128,11 @@ class Gate:
             for name, value in scope["headers"]
         }
         mcp = path.startswith(f"{API}/mcp")
-        if (mcp or self.strict) and not self._known(headers.get("host", "")):
-            raise HTTPException(403, "This server is not reached by that name.")
+        if mcp and not self._known(headers.get("host", "")):
+            raise HTTPException(
+                403,
+                "That is not this server's name; PNEUMONIA_HOSTS lists those it goes by.",
+            )
         if _CLOSED.match(path):
             raise HTTPException(404, "There is nothing here.")
         scope["visitor"] = visitor(scope, headers)
@@ -128,8 +140,11 @@ class Gate:
             await self._upload(scope, receive, send)
             return
         if scope["method"] == "GET":
-            self._check_session(_session_of(path, scope), scope["visitor"])
-            await self.app(scope, receive, _with_cookie(send, headers) if path == "/" else send)
+            session = _session_of(path, scope)
+            self._check_session(session, scope["visitor"])
+            here = session if path.startswith(f"{API}/heartbeat/") else None
+            with self.page.present(here) if here else contextlib.nullcontext():
+                await self.app(scope, receive, _with_cookie(send, headers) if path == "/" else send)
             return
         if scope["method"] != "POST":
             await self.app(scope, receive, send)
@@ -143,7 +158,7 @@ class Gate:
             await self.app(scope, _again(body, receive), send)
 
     async def _work(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        waiting = list(self.waiting())
+        waiting = self.page.visitors
         mine = waiting.count(scope["visitor"])
         if len(waiting) >= MOST_WAITING:
             raise HTTPException(503, _BUSY.format(count=len(waiting)))

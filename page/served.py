@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import gradio as gr
 
 from page import panels, uploads
-from page.archive import MEGABYTE, MOST_BYTES
+from page.archive import LONGEST_NAME, MEGABYTE, MOST_BYTES
 from page.words import WAITING_FOR_THE_HUB
 from pneumonia import (
     LABELS,
@@ -29,10 +29,12 @@ from pneumonia import (
     PneumoniaClassifier,
     Radiograph,
     UnreadableImage,
+    bundle,
     input_check,
     radiograph,
 )
 from pneumonia.architectures import CATALOGUE
+from pneumonia.text import harmless
 from pneumonia.weights import Origin, Weights
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -54,8 +56,9 @@ ONE_BY_ONE: dict[str, Any] = {
 }
 
 
-# A batch takes long, so it has a line of its own, and others need not wait for its end.
-BATCH: dict[str, Any] = ONE_BY_ONE | {"concurrency_id": "batch"}
+# A batch takes long, so it has a line of its own, and others need not wait for its end; nor do
+# other batches, which go forward in turns.
+BATCH: dict[str, Any] = ONE_BY_ONE | {"concurrency_id": "batch", "concurrency_limit": 3}
 
 
 class Models:
@@ -65,6 +68,8 @@ class Models:
     Attributes:
         folder: with one bundle a variant.
         names: the variants that can be asked.
+        damaged: those whose bundle in the folder is not what it was when it was made, and is left
+            alone.
         any_repo: whether a visitor may name a repository of their own. Off where ``SPACE_ID`` is
             set, for there strangers would fill the disk and the memory of a Space;
             ``PNEUMONIA_ANY_REPO=1`` or ``0`` overrules.
@@ -74,10 +79,14 @@ class Models:
         self.folder = folder
         self.weights = Weights.from_environment(folder)
         bundled = [name for name in CATALOGUE if (folder / name / "model_spec.json").is_file()]
-        self.names = list(CATALOGUE) if self.weights.namespace else bundled
+        self.damaged = [name for name in bundled if not _is_whole(folder / name)]
+        self._bundled = [name for name in bundled if name not in self.damaged]
+        self.names = list(CATALOGUE) if self.weights.namespace else self._bundled
         if not self.names:
             raise SystemExit(
-                f"There is no model in {folder}: expected a bundle in one of its folders"
+                f"Every model in {folder} is damaged: download them again, or train new ones."
+                if bundled
+                else f"There is no model in {folder}: expected a bundle in one of its folders"
                 f" {', '.join(CATALOGUE)}; train one, or name another with --models."
             )
         self.default = PREFERRED if PREFERRED in self.names else self.names[0]
@@ -103,7 +112,7 @@ class Models:
         """
         with _said_plainly(name):
             loaded = self._loaded.get(self.known(name))
-            if loaded is None and (self.folder / name / "model_spec.json").is_file():
+            if loaded is None and name in self._bundled:
                 return panels.Evidence.bundled(
                     self.folder / name,
                     self.title(name),
@@ -163,6 +172,12 @@ class Models:
         Raises:
             gr.Error: there is none; the message names those there are.
         """
+        if name in self.damaged and name not in self.names:
+            raise gr.Error(
+                f"The model {name} is damaged on this server; choose one of"
+                f" {', '.join(self.names)}.",
+                print_exception=False,
+            )
         if name not in (*self.names, *self._guests):
             raise gr.Error(
                 f"There is no model {html.escape(str(name)[:40])!r} here; choose one of"
@@ -170,6 +185,19 @@ class Models:
                 print_exception=False,
             )
         return name
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a bundle is what it was when it was made; if not, the terminal hears of it."""
+    try:
+        bundle.check_agreement(folder, bundle.read_model_spec(folder))
+        altered = bundle.altered(folder)
+        problem = f"altered: {', '.join(altered)}" if altered else ""
+    except (BundleError, ModelSpecError, OSError) as error:
+        problem = str(error)
+    if problem:
+        logging.getLogger(__name__).error("The model in %s is left out; %s", folder, problem)
+    return not problem
 
 
 def _source(origin: Origin, name: str) -> str:
@@ -249,13 +277,21 @@ def named_example(name: str) -> Path | None:
     )
 
 
-def guarded(picture: Radiograph) -> Shown:
-    """A visitor's picture with the reasons why it should not be answered, if there are any.
+def decoded(source: Path | bytes, name: str) -> Radiograph:
+    """A stranger's file, decoded.
 
     Raises:
-        UnreadableImage: as :func:`pneumonia.radiograph.read`.
+        UnreadableImage: it cannot be read; the message begins with ``name``.
     """
-    return Shown(picture, reasons=input_check.examine(picture).sentences)
+    return replace(radiograph.read(source), name=name)
+
+
+def guarded(picture: Radiograph) -> Shown:
+    """A visitor's picture with the reasons why it should not be answered, if there are any; no more
+    of it is kept than the page shows and the networks look at.
+    """
+    reasons = input_check.examine(picture).sentences
+    return Shown(picture.reduced(panels.PREVIEW_SIDE), reasons=reasons)
 
 
 def received(upload: Any) -> Shown:
@@ -270,11 +306,12 @@ def received(upload: Any) -> Shown:
     """
     try:
         with uploads.held(upload) as file:
+            name = harmless(file.name, LONGEST_NAME)
             if file.stat().st_size > MOST_BYTES:
                 raise UnreadableImage(
-                    f"{file.name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller,"
+                    f"{name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller,"
                     " 2000 pixels a side are plenty."
                 )
-            return guarded(radiograph.read(file))
+            return guarded(decoded(file, name))
     except (UnreadableImage, uploads.NoUpload) as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None

@@ -83,11 +83,13 @@ class Radiograph:
         pixels: uint8 array ``(height, width)``, 0 is black, 255 is white.
         name: where it came from, for messages and tables (a file name, never a full path).
         facts: what the source said of itself beside its grey values; nothing personal.
+        full_size: height and width before it was :meth:`reduced`; None where it was not.
     """
 
     pixels: np.ndarray
     name: str
     facts: Facts = field(default_factory=Facts)
+    full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.uint8:
@@ -121,6 +123,21 @@ class Radiograph:
         if make not in kept:
             kept[make] = make(self)
         return kept[make]
+
+    def reduced(self, side: int) -> Radiograph:
+        """The same for showing, its longer side at most ``side`` pixels, with the copy that every
+        network is shown: answers stay what they are, and most of its memory is free.
+        """
+        shown, longest = self.to_pil(), max(self.size)
+        if longest > side:
+            height, width = (max(1, round(length * side / longest)) for length in self.size)
+            shown = shown.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
+        small = Radiograph(np.array(shown), self.name, self.facts, self.full_size or self.size)
+        # Copied, for the copy may be a view of all the pixels.
+        small.__dict__.update(
+            copy=np.array(self.copy), _found=dict(self.__dict__.get("_found", {}))
+        )
+        return small
 
     def to_pil(self) -> Image.Image:
         """The picture as an 8-bit grey PIL image."""

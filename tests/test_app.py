@@ -239,14 +239,45 @@ def test_a_damaged_bundle_is_a_sentence_and_the_others_still_answer(models_folde
     with (tmp_path / "baseline" / "model.weights.h5").open("ab") as file:
         file.write(b"x")
     models = Models(tmp_path)
-    assert models.default == "baseline"
-    with pytest.raises(gr.Error) as caught:
-        models["baseline"]
-    assert (
-        caught.value.message
-        == "The model baseline cannot be loaded on this server; choose another one."
+    assert (models.names, models.damaged, models.default) == (
+        ["augmented"],
+        ["baseline"],
+        "augmented",
     )
+    with pytest.raises(gr.Error, match=r"baseline is damaged.*choose one of augmented"):
+        models["baseline"]
     assert models["augmented"] is models["augmented"]
+    shutil.rmtree(tmp_path / "augmented")
+    with pytest.raises(SystemExit, match="damaged"):
+        Models(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--port", "99999"], "1 to 65535"),
+        (["--port", "x"], "1 to 65535"),
+        (["--host", "203.0.113.7"], "no address 203.0.113.7"),
+        (["--host", "no such host"], "no address no such host"),
+        (["--models", "nowhere"], "no model in nowhere"),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_sentence(given, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["app.py", *given])
+    with pytest.raises(SystemExit) as caught:
+        app.main()
+    assert caught.value.code
+    assert said in f"{caught.value.code} {capsys.readouterr().err}"
+
+
+def test_a_port_in_use_is_one_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"Port {port} is in use.*--port"):
+            app.address(None, port)
+    assert app.address(None, port) == (None, port)
 
 
 def test_no_model_at_all_says_what_was_expected(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -18,7 +19,12 @@ class Application:
     """Stands for Gradio's: keeps what it was asked, and answers with a status."""
 
     def __init__(self):
-        self.asked, self.status, self.waiting = [], 200, []
+        self.asked, self.status, self.visitors, self.here = [], 200, [], []
+
+    @contextlib.contextmanager
+    def present(self, session):
+        self.here.append(session)
+        yield
 
     async def __call__(self, scope, receive, send):
         body = b""
@@ -47,7 +53,7 @@ def kept(tmp_path, monkeypatch):
 @pytest.fixture
 def ask(behind, kept):
     """The function from a request to its status, text and headers."""
-    entrance = Gate(behind, kept, lambda: behind.waiting, hosts=["x.example"])
+    entrance = Gate(behind, behind, kept, hosts=["x.example"])
 
     def ask(method, path, body=b"", headers=HERE, parts=None, query="", client="1.2.3.4"):
         said: list = []
@@ -162,6 +168,12 @@ def test_a_session_is_its_first_users_alone(ask, behind):
     assert len(behind.asked) == seen
 
 
+def test_whoever_has_the_page_open_is_here(ask, behind):
+    ask("GET", "/gradio_api/heartbeat/s")
+    ask("GET", "/")
+    assert behind.here == ["s"]
+
+
 def test_programs_without_cookies_are_told_apart_by_their_address(ask):
     assert ask("POST", "/gradio_api/queue/join", joined())[0] == 200
     assert ask("POST", "/gradio_api/queue/join", joined())[0] == 200
@@ -172,11 +184,11 @@ def test_the_line_has_an_end_for_all_and_for_each(ask, behind, kept):
     upload = json.loads(ask("POST", "/gradio_api/upload", form(b"x"), FORM)[1])[0]
     behind.asked.clear()
     asked = json.dumps({"data": [{"path": upload}]}).encode()
-    behind.waiting = ["1.2.3.4  "] * gate.MOST_WAITING_EACH
+    behind.visitors = ["1.2.3.4  "] * gate.MOST_WAITING_EACH
     status, said, _ = ask("POST", "/gradio_api/call/predict", asked)
     assert status == 503 and json.loads(said)["detail"].endswith(".")
     assert ask("POST", "/gradio_api/call/predict", asked, client="5.6.7.8")[0] == 200
-    behind.waiting = [str(number) for number in range(gate.MOST_WAITING)]
+    behind.visitors = [str(number) for number in range(gate.MOST_WAITING)]
     assert ask("POST", "/gradio_api/call/predict", asked, client="9.9.9.9")[0] == 503
     assert len(behind.asked) == 1
 

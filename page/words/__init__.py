@@ -11,6 +11,7 @@ CREDIT = f"""<p class='credit'>Examples: Kermany, Zhang, Goldbaum,
 <a href='https://doi.org/10.17632/rscbjbr9sj.2' {_NEW_TAB}>Mendeley Data v2</a>,
 <a href='https://creativecommons.org/licenses/by/4.0/' {_NEW_TAB}>CC BY 4.0</a>, unaltered. The
 label under each is the data set's.</p>"""
+DAMAGED = "Left out, because its files on this server are damaged: {names}."
 MODEL, OWN, FORGET = "Model", "Choose, drop or paste an X-ray", "Remove"
 FORMATS = """<p class='credit'>JPEG, PNG, TIFF, WebP, BMP or DICOM, 30 MB at most. It goes to this
 server's memory and nowhere else, and is gone within an hour.</p>"""
