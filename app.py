@@ -123,6 +123,8 @@ def launch(
         )
     host, port = address(host, port)
     gate = Middleware(Gate, page, page.uploads, hosts(host))
+    # Gradio makes a folder where it was told to when it was imported.
+    gr.routes.DEFAULT_TEMP_DIR = str(page.uploads.folder)
     # Gradio's own lines on a link that failed are a page long and end in instructions to install a
     # binary by hand.
     said = io.StringIO()

@@ -80,13 +80,10 @@ def items(entries: Iterable[Entry]) -> Iterator[Item]:
             # them later.
             yield Item(entry.name, shown.picture.copied, shown.reasons)
         except UnreadableImage as error:
-            # It was handed over as bytes, which have no name of their own.
-            about = str(error)
-            yield Item(
-                entry.name,
-                None,
-                (f"It {about.removeprefix('upload ')}" if about.startswith("upload ") else about,),
-            )
+            # The table has its name already.
+            about = str(error).removeprefix(f"{entry.name} ")
+            said = about if about == str(error) else f"It {about}"
+            yield Item(entry.name, None, (said,))
         except Exception:  # Whatever one file brings about, the others are read.
             yield Item(entry.name, None, (words.UNEXPECTED,))
 

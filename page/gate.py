@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from gradio import route_utils
+from gradio.route_utils import FnIndexInferError
 from gradio.routes import file_upload_statuses
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -115,6 +116,9 @@ class Gate:
             await _say(status, said)(scope, receive, sending)
         except (ClientDisconnect, asyncio.CancelledError):
             raise
+        except (KeyError, FnIndexInferError):
+            # Gradio looks names up without asking whether there is one.
+            await _say(404, "There is no such endpoint.")(scope, receive, sending)
         except Exception as error:
             # The error itself may quote what the visitor sent.
             logging.getLogger(__name__).error("A request failed: %s", type(error).__name__)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pneumonia import (
     Radiograph,
     UnreadableImage,
     bundle,
+    decoding,
     input_check,
     radiograph,
 )
@@ -157,6 +158,7 @@ class Models:
         """Loads the default model and asks it once, so that the next who asks need not wait; a
         model that cannot be loaded is left for them to hear of.
         """
+        decoding.warm_up()
         with contextlib.suppress(gr.Error):
             self[self.default].predict(example(EXAMPLES[LABELS[0]][0]).picture)
 
@@ -283,7 +285,7 @@ def decoded(source: Path | bytes, name: str) -> Radiograph:
     Raises:
         UnreadableImage: it cannot be read; the message begins with ``name``.
     """
-    return replace(radiograph.read(source), name=name)
+    return decoding.read_limited(source, name)
 
 
 def guarded(picture: Radiograph) -> Shown:

@@ -225,7 +225,7 @@ def test_foreign_hosts_do_not_reach_the_mcp_server(ask, host, status):
 def test_a_failure_is_a_sentence_and_names_nothing(ask, behind, caplog):
     behind.status = 0
     status, said, _ = ask("POST", "/gradio_api/queue/join", joined())
-    assert status == 500 and json.loads(said)["detail"].endswith(".")
+    assert status == 404 and json.loads(said)["detail"].endswith(".")
     assert "private" not in said and "private" not in caplog.text
 
 
