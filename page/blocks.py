@@ -82,8 +82,12 @@ class Page(gr.Blocks):
         at_work = {event.session_hash for job in queue.active_jobs for event in job or ()}
         for line in queue.event_queue_per_concurrency_id.values():
             at_work.update(event.session_hash for event in line.queue)
-        kept = (held.session_data, held.time_last_used, queue.pending_messages_per_session)
-        kept += (queue.pending_event_ids_session,)
+        kept: list[dict[str, Any]] = [
+            held.session_data,
+            held.time_last_used,
+            queue.pending_messages_per_session,
+            queue.pending_event_ids_session,
+        ]
         known = {session for each in kept for session in list(each)}
         for session in known:
             if session in at_work or self._present[session]:

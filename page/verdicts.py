@@ -73,7 +73,7 @@ def instead(shown: Shown | str | None) -> str:
     if not shown.refusal:
         return ""
     reasons = "".join(f"<li>{escaped(reason)}</li>" for reason in shown.reasons)
-    height, width = shown.picture.size
+    height, width = shown.picture.full_size or shown.picture.size
     original = panels.xray(
         shown.picture,
         f"Original, {width} × {height} pixels",
@@ -306,7 +306,7 @@ def facts(reading: Reading) -> str:
     """Everything else that is known of an answer, at the very setting it was given at."""
     prediction, spec, counted = reading.prediction, reading.evidence.spec, reading.cost
     low, high = uncertain_between(prediction.threshold, spec.uncertainty)
-    height, width = reading.shown.picture.size
+    height, width = reading.shown.picture.full_size or reading.shown.picture.size
     rows = {}
     if not reading.forced:
         rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy")}
