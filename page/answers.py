@@ -91,28 +91,31 @@ class Cost(TypedDict):
 
 
 class Answer(TypedDict):
-    """A model's answer. ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``,
-    else NORMAL; ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and
-    ``uncertain_to``, where a second read is due. ``cost`` is null where it was not measured.
+    """A model's answer: the fields of :class:`pneumonia.Prediction`, then what is known of it.
+    ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``, else NORMAL;
+    ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and ``uncertain_to``, where a
+    second read is due. ``cost`` is null where it was not measured.
     ``repo`` and ``commit`` say where on the Hub the weights come from, null for the bundled ones.
     """
 
     label: str
-    answer: str
     probability: float
-    calibrated: bool
     threshold: float
     operating_point: str
+    variant: str
+    uncertain: bool
+    warnings: list[str]
+    name: str
+    milliseconds: float
+    answer: str
+    calibrated: bool
     recall_target: float | None
     uncertain_from: float
     uncertain_to: float
     cost: Cost | None
-    variant: str
     weights_sha256: str
     repo: str | None
     commit: str | None
-    milliseconds: float
-    name: str
 
 
 def read(models: Models, variant: str, shown: Shown, point: str = "default") -> Reading:
@@ -132,7 +135,7 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     classifier = models[variant]
     known, chosen = models.evidence(variant), point_of(classifier.spec, point)
     prediction = classifier.predict(shown.picture, operating_point=chosen.name, on_invalid="ignore")
-    called = call(prediction.probability, chosen.threshold, classifier.spec.uncertainty)
+    called = called_of(prediction)
     seen = radiograph.resize(shown.picture, classifier.spec.input_size)
     return Reading(
         shown,
@@ -197,6 +200,11 @@ def point_of(spec: ModelSpec, name: str) -> OperatingPoint:
     return next((point for point in spec.operating_points if point.name == name), spec.default)
 
 
+def called_of(prediction: Prediction) -> str:
+    """NORMAL, PNEUMONIA, or UNCERTAIN where the prediction is."""
+    return "UNCERTAIN" if prediction.uncertain else prediction.label
+
+
 def call(probability: float, threshold: float, uncertainty: float) -> str:
     """NORMAL, PNEUMONIA, or UNCERTAIN where the probability's logit lies nearer to the threshold's
     than ``uncertainty`` logits.
@@ -258,21 +266,23 @@ def typed(reading: Reading) -> Answer:
         )
     return Answer(
         label=prediction.label,
-        answer=reading.called,
         probability=prediction.probability,
-        calibrated=spec.temperature != 1,
         threshold=prediction.threshold,
         operating_point=reading.point.name,
+        variant=prediction.variant,
+        uncertain=prediction.uncertain,
+        warnings=list(prediction.warnings),
+        name=prediction.name,
+        milliseconds=prediction.milliseconds,
+        answer=reading.called,
+        calibrated=spec.temperature != 1,
         recall_target=reading.point.recall_target,
         uncertain_from=low,
         uncertain_to=high,
         cost=people,
-        variant=prediction.variant,
         weights_sha256=spec.weights_sha256,
         repo=reading.evidence.repo,
         commit=reading.evidence.commit,
-        milliseconds=prediction.milliseconds,
-        name=prediction.name,
     )
 
 

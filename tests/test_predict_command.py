@@ -122,6 +122,27 @@ def test_an_operating_point_is_asked_for_by_its_name(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_picture_is_looked_at_once_where_that_is_asked_for(
+    models_folder: Path, images: list[str], capsys: Capture
+) -> None:
+    asked = ["predict", images[0], "--model", str(models_folder / "baseline"), "--json"]
+    assert main([*asked, "--views", "1"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    assert main([*asked, "--views", "7"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_no_file_is_told_and_never_read(
+    models_folder: Path, images: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    asked = ["predict", str(tmp_path / "pipe.dcm"), str(tmp_path), "/dev/zero", images[0]]
+    assert main([*asked, "--model", str(models_folder / "baseline")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert captured.err.count("\n") == 3
+
+
 @pytest.mark.parametrize(
     "extra",
     [["--threshold", "2"], ["--threshold", "nan"], ["--threshold", "1", "--operating-point", "x"]],
