@@ -240,10 +240,12 @@ def _training(spec: ModelSpec) -> str:
                 f"{_grams(seconds):.0f} g: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh",
             ),
         ]
-    command = f"python -m train fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
+    # A student needs its teachers' answers first, which the pipeline makes.
+    command = f"fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
+    command = "pipeline" if recipe.get("teacher_weight") else command
     return (
         f"{table(('', ''), facts)}\n\nTo repeat it in a checkout, with the data in `chest_xray`:"
-        f"\n\n```bash\n{command} --data chest_xray\n```"
+        f"\n\n```bash\npython -m train {command} --data chest_xray\n```"
     )
 
 
