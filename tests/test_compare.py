@@ -103,7 +103,7 @@ def test_the_readmes_table_by_hand(write, tmp_path: Path) -> None:
     # 2 of 3 found, 2 of 4 right, 4 of 7 in all, 10 of 12 pairs in order.
     expected = ["`baseline`", "33", "50", "66.7%", "50.0%", "57.1%", "0.833", "72%"]
     assert cells(text, "`baseline`") == [expected]
-    assert "7 test X-rays" in text and "right for 42.9%" in text
+    assert "7 test X-rays, 3 with pneumonia" in text and "right for 42.9%" in text
 
 
 def test_the_measured_table_by_hand(both) -> None:

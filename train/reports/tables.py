@@ -80,13 +80,13 @@ def models(bundled: Sequence[Result]) -> str:
         for result in reversed(bundled)
     ]
     people = ("missed, of 100 with pneumonia", "false alarms, of 100 without")
-    head = ("model", *people, *_TITLES, "original notebook's accuracy")
+    head = ("model", *people, "recall (sensitivity)", *_TITLES[1:], "original notebook's accuracy")
     test = bundled[0].test
-    share = images_of(test)["recall"] / test.images
+    ill = images_of(test)["recall"]
     return (
         f"{table(head, rows)}\n\n"
-        f"{test.images} test X-rays, 95% intervals. Always answering PNEUMONIA would be right for"
-        f" {share:.1%}."
+        f"{test.images} test X-rays, {ill} with pneumonia, each model at its default threshold; 95%"
+        f" intervals.\nAlways answering PNEUMONIA would be right for {ill / test.images:.1%}."
     )
 
 
