@@ -48,15 +48,22 @@ class Item:
 
 
 class Row(TypedDict):
-    """One line of the table. ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold for
-    a label), REFUSED (does not look like a frontal chest X-ray; ``remarks`` say why) or UNREADABLE;
-    ``probability`` is null for the last two."""
+    """One line of the table: the file, then the fields of :class:`pneumonia.Prediction`.
+
+    ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold for a label), REFUSED (does
+    not look like a frontal chest X-ray; ``warnings`` say why) or UNREADABLE (``problem`` says why);
+    ``label`` and ``probability`` are null for the last two."""
 
     file: str
     answer: str
+    label: str | None
     probability: float | None
     threshold: float
-    remarks: list[str]
+    operating_point: str
+    variant: str
+    uncertain: bool
+    warnings: list[str]
+    problem: str
 
 
 class Batch(TypedDict):
@@ -96,51 +103,51 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force:
         gr.Error: there is no such model, or it cannot be loaded.
     """
     classifier = models[variant]
-    spec = classifier.spec
-    threshold = answers.point_of(spec, point).threshold
+    chosen = answers.point_of(classifier.spec, point)
     asked: list[radiograph.Source] = [
         item.copy for item in batch if item.copy is not None and (force or not item.remarks)
     ]
     predicted = iter(
-        classifier.predict(asked, threshold=threshold, on_invalid="ignore", batch_size=AT_ONCE)
+        classifier.predict(
+            asked, operating_point=chosen.name, on_invalid="ignore", batch_size=AT_ONCE
+        )
         if asked
         else []
     )
     found = []
     for item in batch:
-        answer, probability = "UNREADABLE" if item.copy is None else "REFUSED", None
-        if item.copy is not None and (force or not item.remarks):
-            probability = next(predicted).probability
-            answer = answers.call(probability, threshold, spec.uncertainty)
+        read = item.copy is not None
+        said = next(predicted) if read and (force or not item.remarks) else None
         found.append(
             Row(
                 file=item.name,
-                answer=answer,
-                probability=probability,
-                threshold=threshold,
-                remarks=list(item.remarks),
+                answer=answers.called_of(said) if said else "REFUSED" if read else "UNREADABLE",
+                label=said.label if said else None,
+                probability=said.probability if said else None,
+                threshold=chosen.threshold,
+                operating_point=chosen.name,
+                variant=variant,
+                uncertain=said.uncertain if said else False,
+                warnings=list(item.remarks) if read else [],
+                problem="" if read else " ".join(item.remarks),
             )
         )
     return found
 
 
-def as_csv(found: Sequence[Row], variant: str, point: str) -> str:
+def as_csv(found: Sequence[Row]) -> str:
     """The table as CSV, with a header; no cell of it is a formula to a spreadsheet."""
     written = io.StringIO()
     writer = csv.writer(written)
-    writer.writerow(words.COLUMNS)
+    writer.writerow(Row.__annotations__)
     for row in found:
-        probability = "" if row["probability"] is None else f"{row['probability']:.6f}"
-        cells = (
-            row["file"],
-            row["answer"],
-            probability,
-            f"{row['threshold']:.6g}",
-            variant,
-            point,
-            " ".join(row["remarks"]),
-        )
-        writer.writerow([_harmless(cell) for cell in cells])
+        cells = row | {
+            "label": row["label"] or "",
+            "probability": "" if row["probability"] is None else f"{row['probability']:.6f}",
+            "threshold": f"{row['threshold']:.6g}",
+            "warnings": " ".join(row["warnings"]),
+        }
+        writer.writerow([_harmless(str(cells[name])) for name in Row.__annotations__])
     return written.getvalue()
 
 
@@ -178,7 +185,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             variant=variant,
             operating_point=operating_point,
             rows=found,
-            csv=as_csv(found, variant, operating_point),
+            csv=as_csv(found),
         )
 
     return (batch,)
@@ -211,17 +218,17 @@ def build(view: View) -> None:
         found: list[Row] = []
         with _files(paths or []) as files:
             total, entries = _opened(files)
-            yield gr.skip(), None, _table([], variant, point, total)
+            yield gr.skip(), None, _table([], total)
             for some, said in _answered(models, entries, variant, point, force):
                 done += some
                 found += said
-                yield gr.skip(), None, _table(found, variant, point, total)
-        yield None, done, _table(found, variant, point)
+                yield gr.skip(), None, _table(found, total)
+        yield None, done, _table(found)
 
     def again(batch: list[Item] | None, variant: str, point: str, force: bool) -> str:
         if not batch:
             return words.EMPTY
-        return _table(rows(models, variant, point, batch, force), variant, point)
+        return _table(rows(models, variant, point, batch, force))
 
     upload.upload(
         of_upload,
@@ -292,7 +299,7 @@ def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
 
 
-def _table(found: Sequence[Row], variant: str, point: str, total: int | None = None) -> str:
+def _table(found: Sequence[Row], total: int | None = None) -> str:
     if total is None:
         counts = Counter(row["answer"] for row in found)
         listed = ", ".join(
@@ -300,7 +307,7 @@ def _table(found: Sequence[Row], variant: str, point: str, total: int | None = N
             for outcome, name in words.OUTCOMES.items()
             if counts[outcome]
         )
-        content = base64.b64encode(as_csv(found, variant, point).encode("utf-8-sig")).decode()
+        content = base64.b64encode(as_csv(found).encode("utf-8-sig")).decode()
         link = (
             f"<a class='csv' download='{words.CSV_NAME}'"
             f" href='data:text/csv;charset=utf-8;base64,{content}'>{words.CSV}</a>"
@@ -330,6 +337,6 @@ def _line(place: int, row: Row) -> str:
     )
     rest = (
         f"<td>{probability}</td><td>{panels.percent(row['threshold'])}</td><td"
-        f" class='remarks'>{panels.escaped(' '.join(row['remarks']))}</td>"
+        f" class='remarks'>{panels.escaped(row['problem'] or ' '.join(row['warnings']))}</td>"
     )
     return f"<tr><th scope='row'>{place}</th>{''.join(cells)}{rest}</tr>"

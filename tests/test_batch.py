@@ -74,59 +74,62 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
         force=False,
     )
     assert [row["answer"] == "UNREADABLE" for row in found] == [True, False, True, True, False]
-    assert found[0]["remarks"][0].startswith("It is no picture that can be read here") and found[2][
-        "remarks"
-    ] == ["It is locked with a password."]
-    assert found[3]["remarks"] == ["It cannot be read here."] and found[0]["probability"] is None
+    assert [bool(row["problem"]) for row in found] == [True, False, True, True, False]
+    assert found[2]["problem"] == locked.problem
+    assert "secret" not in found[3]["problem"]
+    assert (found[0]["probability"], found[0]["label"], found[0]["warnings"]) == (None, None, [])
 
 
-def test_what_is_refused_has_no_label_unless_overruled(models, monkeypatch):
+def test_what_is_refused_has_no_label_unless_forced(models, monkeypatch):
     refuse(monkeypatch, FILES[1].name)
     decoded = list(batch.items(entries(*FILES)))
     found = batch.rows(models, "baseline", "default", decoded, force=False)
-    assert (found[1]["answer"], found[1]["probability"], found[1]["remarks"]) == (
+    assert (found[1]["answer"], found[1]["probability"], found[1]["warnings"]) == (
         "REFUSED",
         None,
         ["It is blank."],
     )
     forced = batch.rows(models, "baseline", "default", decoded, force=True)
-    assert forced[1]["probability"] is not None and forced[1]["remarks"] == ["It is blank."]
+    assert forced[1]["probability"] is not None and forced[1]["warnings"] == ["It is blank."]
     # The others are the same, and each at its own place.
     assert [found[place]["probability"] for place in (0, 2)] == pytest.approx(
         [forced[place]["probability"] for place in (0, 2)], abs=1e-6
     )
 
 
+def row(file: str, probability: float | None = None, **fields) -> batch.Row:
+    values = {
+        "answer": "UNREADABLE",
+        "label": None,
+        "threshold": 0.5,
+        "operating_point": "default",
+        "variant": "baseline",
+        "uncertain": False,
+        "warnings": [],
+        "problem": "",
+    }
+    return batch.Row(file=file, probability=probability, **(values | fields))
+
+
 def test_no_cell_of_the_csv_is_a_formula():
     rows = [
-        batch.Row(
-            file="=HYPERLINK(1)", answer="NORMAL", probability=0.25, threshold=0.5, remarks=[]
-        ),
-        batch.Row(
-            file='a "quoted", name\nof two lines; =A1',
-            answer="UNREADABLE",
-            probability=None,
-            threshold=0.5,
-            remarks=["-1", "two"],
-        ),
+        row("=HYPERLINK(1)", 0.25, answer="NORMAL", label="NORMAL", warnings=["-1", "two"]),
+        row('a "quoted", name\nof two lines; =A1', problem="+1"),
     ]
-    read = list(csv.DictReader(io.StringIO(batch.as_csv(rows, "baseline", "default"))))
-    assert [row["file"] for row in read] == ["'=HYPERLINK(1)", 'a "quoted", name of two lines, =A1']
-    assert [row["probability_of_pneumonia"] for row in read] == ["0.250000", ""]
-    assert read[1]["remarks"] == "'-1 two" and read[0]["model"] == "baseline"
+    read = list(csv.DictReader(io.StringIO(batch.as_csv(rows))))
+    assert read[0].keys() == rows[0].keys()
+    assert [line["file"] for line in read] == [
+        "'=HYPERLINK(1)",
+        'a "quoted", name of two lines, =A1',
+    ]
+    assert [line["probability"] for line in read] == ["0.250000", ""]
+    assert [line["label"] for line in read] == ["NORMAL", ""]
+    assert (read[0]["warnings"], read[1]["problem"]) == ("'-1 two", "'+1")
 
 
 def test_names_are_escaped_in_the_table():
-    rows = [
-        batch.Row(
-            file="<img src=x onerror=alert(1)>${1}{{x}}",
-            answer="UNREADABLE",
-            probability=None,
-            threshold=0.5,
-            remarks=["<b>"],
-        )
-    ]
-    shown = batch._table(rows, "baseline", "default")
+    rows = [row("<img src=x onerror=alert(1)>${1}{{x}}", problem="<b>")]
+    shown = batch._table(rows)
     assert "<img" not in shown and "<b>" not in shown and "${" not in shown and "{{" not in shown
 
 

@@ -149,7 +149,7 @@ def test_a_probability_at_the_threshold_is_pneumonia(classifier):
     assert classifier.predict(plain(255), threshold=1).label == "NORMAL"
 
 
-def test_the_contracts_default_point_is_used_where_none_is_asked_for(meter, make_spec):
+def test_the_specs_default_point_is_used_where_none_is_asked_for(meter, make_spec):
     points = (OperatingPoint("recall-0.98", 0.9, 0.98), OperatingPoint("default", 0.1))
     classifier = PneumoniaClassifier(
         meter, make_spec("baseline", (40, 40), operating_points=points)
@@ -312,7 +312,7 @@ def test_predictions_are_calibrated(meter, make_spec):
 # --- load and save
 # ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
-def test_a_bundle_becomes_a_classifier_with_its_contract_and_metrics(
+def test_a_bundle_becomes_a_classifier_with_its_spec_and_metrics(
     variant, untrained, models_folder, make_metrics
 ):
     classifier = untrained[variant]

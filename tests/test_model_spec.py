@@ -29,7 +29,7 @@ def changed(spec: ModelSpec, **changes) -> str:
     return json.dumps(json.loads(spec.to_json()) | changes)
 
 
-def test_a_contract_survives_writing_and_reading(spec):
+def test_a_model_spec_survives_writing_and_reading(spec):
     again = ModelSpec.from_json(spec.to_json())
     assert again == spec
     assert isinstance(again.input_size, tuple)

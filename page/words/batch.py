@@ -16,15 +16,6 @@ DONE = "{of} files: {counts}."
 HEAD = ("No.", "File", "Answer", "Probability", "Threshold", "Remarks")
 TABLE = "What came out, file by file"
 CSV, CSV_NAME = "Download as CSV", "pneumonia-batch.csv"
-COLUMNS = (
-    "file",
-    "answer",
-    "probability_of_pneumonia",
-    "threshold",
-    "model",
-    "operating_point",
-    "remarks",
-)
 OUTCOMES = {
     "PNEUMONIA": "PNEUMONIA",
     "NORMAL": "NORMAL",
