@@ -128,8 +128,7 @@ def _samples(dataset: Dataset, header: Header, name: str) -> np.ndarray:
     if header.pixels == "PixelData" and syntax.is_compressed:
         stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
         if syntax == RLELossless:
-            _check_rle(stream, header, name)
-            return _decoded(dataset, header, syntax)
+            return _decoded(dataset, header, syntax, _check_rle(stream, header, name))
         return _decompressed(dataset, header, stream, name)
     data, bits = dataset[header.pixels].value, header.bits_allocated
     if header.pixels != "PixelData":
@@ -257,7 +256,8 @@ def _by_codec(dataset: Dataset, header: Header, stream: bytes, frame: Frame | No
         stored = min(stored, frame.precision)
     clean.Rows, clean.Columns, clean.SamplesPerPixel = header.rows, header.columns, header.samples
     clean.BitsAllocated, clean.BitsStored, clean.HighBit = allocated, stored, stored - 1
-    clean.PixelRepresentation = int(header.signed)
+    # JPEG and JPEG-LS know no sign; the bits are given theirs later.
+    clean.PixelRepresentation = int(header.signed and syntax in JPEG2000TransferSyntaxes)
     clean.PlanarConfiguration = header.planar
     clean.PhotometricInterpretation = (
         "YBR_FULL_422"
@@ -271,32 +271,26 @@ def _by_codec(dataset: Dataset, header: Header, stream: bytes, frame: Frame | No
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
             options: dict[str, Any] = {"correct_unused_bits": False}
             values, _ = decoder.as_array(clean, index=0, **options)
-            return _as_words(values, syntax)
+            return values
     if frame is None:
         raise ValueError("no stream of a kind that is known")
     values = decode_stream(stream, frame)
     if values.shape[:2] != (header.rows, header.columns):
         raise ValueError(f"{values.shape} in place of {header.rows}x{header.columns}")
-    return _as_words(values, syntax)
-
-
-def _as_words(values: np.ndarray, syntax: UID) -> np.ndarray:
-    """Decoded samples; of JPEG, which knows no sign, as unsigned words."""
-    if syntax in JPEGTransferSyntaxes and values.dtype.kind == "i":
-        return values.view(values.dtype.str.replace("i", "u"))
     return values
 
 
-def _check_rle(stream: bytes, header: Header, name: str) -> None:
-    """Raises UnreadableImage where a run-length stream unpacks to more than its header says."""
+def _check_rle(stream: bytes, header: Header, name: str) -> int:
+    """The bits of a sample by the segments of a run-length stream; raises UnreadableImage where one
+    unpacks to more than the header says.
+    """
     needed = header.rows * header.columns
     offsets = np.frombuffer(stream[:64].ljust(64, b"\0"), "<u4").tolist()
     number = offsets[0]
-    wanted = header.samples * -(-header.bits_allocated // 8)
-    if number != wanted or number > 15:
+    if number not in (header.samples * size for size in (1, 2, 4)) or number > 15:
         raise UnreadableImage(
-            f"{name} is damaged: it has {number} run-length segments and needs {wanted}; export it"
-            " again."
+            f"{name} is damaged: it has {number} run-length segments for {header.samples} samples a"
+            " pixel; export it again."
         )
     ends = [*offsets[2 : number + 1], len(stream)]
     for start, end in zip(offsets[1 : number + 1], ends, strict=True):
@@ -314,6 +308,7 @@ def _check_rle(stream: bytes, header: Header, name: str) -> None:
                     f"{name} is damaged: it unpacks to more than its"
                     f" {header.columns}x{header.rows} pixels; export it again."
                 )
+    return 8 * number // header.samples
 
 
 @contextlib.contextmanager
@@ -397,6 +392,8 @@ def _numbers(header: Header, words: np.ndarray) -> Callable[[np.ndarray], np.nda
     # copies of the sign.
     if shift and not np.array_equal(masked(0)(sample), whole(sample)):
         return masked(shift)
+    if not shift and int(words.max()) < 1 << stored:
+        return masked(0)
     # Others say fewer bits than their values have. An overlay in the bits above leaves jumps
     # where it is not taken off; values that were cut short leave jumps where they are.
     wide, cut = (

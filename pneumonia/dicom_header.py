@@ -91,7 +91,7 @@ class Table:
         first = self.first
         if first >= 1 << 15 and values.size:
             # Signed or not is not always said: as it is, or where more of the values are.
-            low, high, reach = values.min(), values.max(), len(self.entries) - 1
+            low, high, reach = float(values.min()), float(values.max()), len(self.entries) - 1
             overlap = [
                 min(high, start + reach) - max(low, start) for start in (first, first - (1 << 16))
             ]
@@ -374,6 +374,8 @@ def read_header(dataset: Dataset, name: str) -> Header:
     rows, columns = (_size(dataset, keyword, name) for keyword in ("Rows", "Columns"))
     photometric = re.sub(r"[^A-Z0-9]+", "_", text_of(dataset, "PhotometricInterpretation").upper())
     samples = int(number_of(dataset, "SamplesPerPixel") or 0)
+    # More are no samples but another thing than a number.
+    samples = samples if 0 < samples <= 16 else 0
     photometric, samples = _colours(photometric.strip("_"), samples)
     pixels = next(keyword for keyword in PIXELS if keyword in dataset)
     stored = int(number_of(dataset, "BitsStored") or 0)

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pneumonia.pixels import (
     FORMATS,
+    UNUSED_ALPHA,
     Facts,
     UnreadableImage,
     check_pixels,
@@ -309,7 +310,8 @@ def _from_tiff(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
             mode = image.mode
             if _pillow_reads(image):
                 image.load()
-                return from_image(image, name)
+                if not _all_hidden(image):
+                    return from_image(image, name)
     except UnreadableImage:
         raise
     except Exception:
@@ -330,6 +332,13 @@ def _pillow_reads(image: Any) -> bool:
     if photometric == 3:
         return max(bits) <= 8 and max(tags.get(320, (0,))) >= 256
     return max(bits) <= 8 and set(tags.get(339, (1,))) == {1}
+
+
+def _all_hidden(image: Any) -> bool:
+    """Whether Pillow divided the colours of a TIFF by an alpha that nobody filled in."""
+    if image.mode != "RGBA" or 1 not in image.tag_v2.get(338, ()):
+        return False
+    return image.getchannel("A").getextrema()[1] <= UNUSED_ALPHA
 
 
 @contextlib.contextmanager
@@ -357,8 +366,8 @@ def _from_page(page: Any, mode: str | None, name: str) -> tuple[np.ndarray, Fact
         raise UnreadableImage(
             f"{name} is a TIFF of a kind that cannot be read here; save it as grey or RGB."
         )
-    # Associated and unassociated alpha; a channel of no said meaning is none.
-    alpha = next((index for index, kind in enumerate(extra) if kind in (1, 2)), None)
+    # A channel of no said meaning is no alpha; with an associated one, colours are laid over black.
+    alpha = next((index for index, kind in enumerate(extra) if kind == 2), None)
     if values.ndim == 3:
         colours = 3 if photometric == 2 else 1
         kept = [*range(colours), *([] if alpha is None else [colours + alpha])]
@@ -373,13 +382,7 @@ def _from_page(page: Any, mode: str | None, name: str) -> tuple[np.ndarray, Fact
         grey, facts = from_image(Image.fromarray(np.ascontiguousarray(values)), name)
         coloured, narrow = facts.coloured, facts.narrow
     else:
-        grey, coloured = from_deep(
-            values,
-            name,
-            inverted=photometric == 0,
-            premultiplied=alpha is not None and extra[alpha] == 1,
-            opaque=2**bits - 1,
-        )
+        grey, coloured = from_deep(values, name, inverted=photometric == 0, opaque=2**bits - 1)
     grey = upright(grey, _tag(page, 274, 1))
     return grey, Facts(
         "TIFF", mode or str(values.dtype), _pages(page.parent), coloured, narrow=narrow

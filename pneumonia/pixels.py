@@ -33,7 +33,7 @@ _NARROW = 1 / 8
 # An 8-bit picture of fewer grey levels than this is blank rather than dark.
 _LEAST_LEVELS = 12
 # An alpha channel that nowhere exceeds this (of 255) hides the whole picture: nobody filled it in.
-_UNUSED_ALPHA = 15
+UNUSED_ALPHA = 15
 _LONGEST_NAME = 60
 # How Pillow turns a picture of each orientation (TIFF 6, EXIF 2.3) upright.
 _TURNED = {
@@ -193,7 +193,7 @@ def frames_of(image: Image.Image) -> int:
 def _over_black(image: Image.Image) -> Image.Image:
     """An RGBA image laid over black, RGB; its alpha is ignored where it hides everything."""
     low, high = cast("tuple[int, int]", image.getchannel("A").getextrema())
-    if low == 255 or high <= _UNUSED_ALPHA:
+    if low == 255 or high <= UNUSED_ALPHA:
         return image.convert("RGB")
     laid = Image.new("RGB", image.size)
     rows = max(1, _AT_ONCE // image.width)
@@ -216,7 +216,11 @@ def upright(grey: np.ndarray, orientation: int) -> np.ndarray:
 
 def orientation_of(image: Image.Image) -> int:
     """The orientation an image's EXIF gives, 1 where it gives none that can be used."""
-    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        # A damaged EXIF block is not the picture.
+        found = 1
     return found if found in _TURNED else 1
 
 
@@ -251,7 +255,6 @@ def from_deep(
     name: str,
     *,
     inverted: bool = False,
-    premultiplied: bool = False,
     opaque: float = 65535,
 ) -> tuple[np.ndarray, float]:
     """Pixels of more than 8 bits to uint8 ``(H, W)`` and the share of coloured ones: stretched from
@@ -261,7 +264,6 @@ def from_deep(
         values: ``(H, W)``; ``(H, W, 2)`` and ``(H, W, 4)`` with an alpha as their last channel;
             ``(H, W, 3)``. Of any dtype.
         inverted: whether low values are bright.
-        premultiplied: whether the alpha has been applied to the colours already.
         opaque: the alpha of a pixel that hides what is behind it; of floats, the largest is.
     """
     if values.ndim == 3 and values.shape[2] in (2, 4):
@@ -269,7 +271,7 @@ def from_deep(
         values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
         low, high = alpha.min(), alpha.max()
         # One alpha for all pixels changes nothing that a stretch does not undo.
-        if not premultiplied and low < high:
+        if low < high:
             full = opaque if alpha.dtype.kind in "ui" else float(high)
             values = _faded(values, alpha, full, inverted)
             inverted = False
@@ -395,8 +397,8 @@ def narrow_range(
     first, last = (float(inner[order[np.searchsorted(shares, end)]]) for end in (0.005, 0.995))
     if not 0 < last - first < (high - low) * _NARROW:
         return None
-    margin = (last - first) / 50
-    return max(low, first - margin), min(high, last + margin)
+    near = sample[(sample >= first - (last - first) / 10) & (sample <= last + (last - first) / 10)]
+    return float(near.min()), float(near.max())
 
 
 def widened(grey: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
