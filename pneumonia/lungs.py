@@ -10,9 +10,9 @@ cascade learned on lungs that were whitened artificially, so it takes its bearin
 diaphragm and the lungs' edges alike.
 
 Everything fitted lies in ``lungs.h5``, sums over thousands of views and no single image, written by
-``python -m tools.lung_atlas``. The heart between the lungs stays outside; what lungs hide behind heart
-and diaphragm does too. Nobody drew outlines by hand: how good it is, ``assets/results/lungs.png``
-shows.
+``python -m tools.lung_atlas``. The heart between the lungs stays outside; what lungs hide behind
+heart and diaphragm does too. Nobody drew outlines by hand: how good it is,
+``assets/results/lungs.png`` shows.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class OperatingPoint:
         threshold: 0 to 1; a probability at or above it is called PNEUMONIA.
         recall_target: the share of the held-out patients' pneumonia X-rays that it was chosen to
             find, above 0 and up to 1, or None where it was fixed beforehand.
-        recall_interval: 95% interval, ``(low, high)``, of the recall found on them: a plain binomial
-            (Wilson's). None where nothing was held out.
+        recall_interval: 95% interval, ``(low, high)``, of the recall found on them: a plain
+            binomial (Wilson's). None where nothing was held out.
         rationale: how it was chosen, in a sentence, or None.
     """
 

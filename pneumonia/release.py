@@ -43,7 +43,7 @@ _LEFTOVER = re.compile(
 
 
 class ReleaseError(ValueError):
-    """A bundle is not fit to be published; the message names what is missing, altered or left over."""
+    """A bundle is not fit to be published; the message says what is missing, altered or left over."""
 
 
 def publish(
@@ -173,8 +173,8 @@ def check(folder: Path, card: str) -> list[tuple[str, Path | bytes]]:
 
 
 def check_metrics(folder: Path, spec: ModelSpec) -> dict[str, Metrics]:
-    """The entries of ``metrics.json``, if every figure is there and was measured on the model spec's
-    weights.
+    """The entries of ``metrics.json``, if every figure is there and was measured on the weights of
+    the model spec.
 
     Raises:
         ReleaseError: something is missing, no number in 0..1, or measured on other weights.

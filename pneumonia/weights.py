@@ -110,7 +110,8 @@ class Weights:
         """Loads a variant from the first place that has it: Hub, cache, bundled folder.
 
         Raises:
-            FileNotFoundError, BundleError, ModelSpecError: even the bundled folder cannot be loaded.
+            FileNotFoundError, BundleError, ModelSpecError: not even the bundled folder can be
+                loaded.
         """
         if self.namespace is None:
             return self._bundled(

@@ -128,7 +128,7 @@ def new_spec(variant: str, input_size: tuple[int, int], **changes: Any) -> Model
 
 @pytest.fixture(scope="session")
 def drawn_radiograph() -> Draw:
-    """The function ``(seed, label, size=(96, 120))`` to a drawn chest, uint8 ``(height, width)``."""
+    """The function ``(seed, label, size=(96, 120))`` to a drawn chest, uint8 ``(H, W)``."""
     return draw_radiograph
 
 

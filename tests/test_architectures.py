@@ -41,7 +41,6 @@ def inputs(drawn_radiograph) -> np.ndarray:
 
 
 # --- every variant
-# ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 class TestEveryVariant:
     def test_it_maps_images_to_one_probability(self, variant, built, small_size, drawn_radiograph):
@@ -94,7 +93,6 @@ class TestEveryVariant:
 
 
 # --- the listings, by hand
-# --------------------------------------------------------------------------------------------------------------
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: tuple(layer.output.shape[1:]) for layer in model.layers}
 
@@ -216,7 +214,6 @@ def test_xceptions_shortcuts_are_named_after_their_blocks(built):
 
 
 # --- Xception's weights
-# -----------------------------------------------------------------------------------------------------------------
 def assert_same_features(weights: Path, inputs: np.ndarray) -> None:
     model = architectures.xception((71, 71), weights)
     features = keras.Model(model.input, model.get_layer("pool").output)

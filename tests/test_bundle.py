@@ -51,7 +51,6 @@ def resigned(folder: Path) -> None:
 
 
 # --- write and read
-# ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_a_loaded_bundle_answers_like_the_model_that_was_saved(
     variant, models_folder, untrained_models, small_size, drawn_radiograph
@@ -132,7 +131,6 @@ def test_probabilities_do_not_depend_on_the_batch_and_may_be_none(models_folder,
 
 
 # --- metrics
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_metrics_are_bound_to_the_weights_they_were_measured_on(copied, make_metrics):
     spec = bundle.read_model_spec(copied)
     bundle.write_metrics(copied, {"test": make_metrics("test")}, spec)
@@ -157,7 +155,6 @@ def test_metrics_that_cannot_be_read_are_refused(copied, text):
 
 
 # --- what is refused
-# --------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", bundle.NEEDED)
 def test_each_missing_file_is_named(copied, name):
     (copied / name).unlink()
@@ -238,7 +235,6 @@ def test_a_contract_that_is_none_is_refused(copied):
 
 
 # --- what is never run
-# ------------------------------------------------------------------------------------------------------------------
 def with_layer(folder: Path, model: keras.Model, spec: ModelSpec) -> None:
     """Puts a stranger's network into a bundle whose sums are all right."""
     model.save(folder / "stranger.keras")

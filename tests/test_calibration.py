@@ -15,7 +15,6 @@ def sigmoid(value: float | np.ndarray) -> np.ndarray:
 
 
 # --- weights and temperature
-# --------------------------------------------------------------------------------------------------------------
 def test_each_patient_weighs_the_same() -> None:
     assert calibration.patient_weights(np.array([7, 3, 7, 7, 5, 3])).tolist() == pytest.approx(
         [1 / 3, 1 / 2, 1 / 3, 1 / 3, 1, 1 / 2]
@@ -73,7 +72,6 @@ def test_a_network_that_never_errs_gets_the_coolest_there_is() -> None:
 
 
 # --- operating points
-# ---------------------------------------------------------------------------------------------------------------------
 def test_operating_points_by_hand() -> None:
     # 100 X-rays with pneumonia at .001 to .1, and one healthy far above, which has no say.
     labels = np.array([1] * 100 + [0])
@@ -111,7 +109,6 @@ def test_a_threshold_is_rounded_down_so_that_its_own_image_stays_found() -> None
 
 
 # --- uncertainty
-# ----------------------------------------------------------------------------------------------------------------
 def test_uncertainty_is_how_far_the_nearest_move() -> None:
     clean = np.array([-3.0, -0.5, 0.2, 1.0, 6.0])
     found = {
@@ -125,7 +122,6 @@ def test_uncertainty_is_how_far_the_nearest_move() -> None:
 
 
 # --- all of it
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_a_contract_is_calibrated_as_a_whole(make_spec) -> None:
     rng = np.random.default_rng(4)
     labels = np.repeat([0, 1], [200, 400])

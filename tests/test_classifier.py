@@ -68,7 +68,6 @@ def plain(brightness: int) -> np.ndarray:
 
 
 # --- predict
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_one_image_gives_one_prediction(classifier):
     prediction = classifier.predict(plain(204))
     # 204 / 255 = 0.8: the logit is 8 - 5.
@@ -284,7 +283,6 @@ def test_threads_get_the_answers_they_would_get_alone(variant, untrained, drawn_
 
 
 # --- temperature
-# ------------------------------------------------------------------------------------------------------------------------
 def test_a_temperature_divides_the_logit():
     # The logit of 0.8 is ln 4; half of it is ln 2, and that is 2 to 1.
     assert calibrated(np.array([0.8, 0.2, 0.5]), 2.0) == pytest.approx([2 / 3, 1 / 3, 0.5])
@@ -310,7 +308,6 @@ def test_predictions_are_calibrated(meter, make_spec):
 
 
 # --- load and save
-# ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_a_bundle_becomes_a_classifier_with_its_spec_and_metrics(
     variant, untrained, models_folder, make_metrics

@@ -21,7 +21,6 @@ from train.data.chest_xray import DataError, Dataset, counts, load, locate, scan
 
 
 # --- what is in it
-# ----------------------------------------------------------------------------------------------------------------------
 def test_every_image_is_listed_with_its_label_and_split(tiny_scan):
     assert counts(tiny_scan.items) == {
         split: {"NORMAL": number, "PNEUMONIA": number}
@@ -81,7 +80,6 @@ def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
 
 
 # --- what may be wrong with it
-# ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("split", chest_xray.SPLITS)
 def test_a_missing_split_is_named(own_dataset, split):
     shutil.rmtree(own_dataset / split)
@@ -201,8 +199,8 @@ def test_a_misspelt_folder_is_offered_as_a_rename(own_dataset, place, right):
 
 @pytest.mark.parametrize("name", [b"r\xf6ntgen.jpeg", b"new\nline.jpeg", b"\x1b[31mred.jpeg"])
 def test_a_name_that_is_no_text_is_named_harmlessly(own_dataset, name):
-    folder = os.fsencode(own_dataset / "train" / "NORMAL")
-    shutil.copy(os.path.join(folder, os.listdir(folder)[0]), os.path.join(folder, name))
+    folder = own_dataset / "train" / "NORMAL"
+    shutil.copy(next(folder.iterdir()), folder / os.fsdecode(name))
     with pytest.raises(DataError, match="rename") as told:
         scan(own_dataset)
     assert str(told.value).isprintable()
@@ -225,7 +223,6 @@ def test_a_folder_that_is_none_of_this_is_named(tmp_path):
 
 
 # --- the fingerprint
-# --------------------------------------------------------------------------------------------------------------------
 def test_one_byte_changes_the_fingerprint_and_the_place_does_not(own_dataset, tiny_scan):
     assert scan(own_dataset).fingerprint == tiny_scan.fingerprint
     file = own_dataset / "test" / "PNEUMONIA" / "person201_virus_1.jpeg"
@@ -245,7 +242,6 @@ def test_the_fingerprint_is_that_of_a_checksum_listing(tiny_scan):
 
 
 # --- where it is
-# ------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def nowhere(monkeypatch):
     monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
@@ -321,7 +317,6 @@ def test_without_a_network_too(nowhere, monkeypatch):
 
 
 # --- its images
-# -------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def decoded(monkeypatch) -> list[Path]:
     """What has been decoded, in order."""
@@ -423,7 +418,6 @@ def test_nothing_left_is_an_error(damaged):
 
 
 # --- the real data
-# ----------------------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def real(cxr_root) -> Dataset:
     return scan(cxr_root)

@@ -105,7 +105,6 @@ def assert_same_path(folder: Path, model: keras.Model, run: Run) -> None:
 
 
 # --- learning
-# ---------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variant", CATALOGUE)
 def test_it_learns_the_drawn_classes(variant, unbroken, tiny_scan):
     run = unbroken[variant]
@@ -184,7 +183,6 @@ def test_over_a_frozen_body_the_head_alone_is_trained(unbroken, random_xception_
 
 
 # --- interruption
-# -----------------------------------------------------------------------------------------------------------------------
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -280,7 +278,6 @@ def test_nothing_is_left_to_do_on_a_finished_run(unbroken, tiny_scan, tmp_path):
 
 
 # --- refusals
-# ---------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def begun(unbroken, tmp_path) -> Path:
     """A run's folder of one's own."""
@@ -350,7 +347,6 @@ def test_unknown_precisions_and_missing_files_are_named(tiny_scan, tmp_path, mon
 
 
 # --- precision
-# --------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("words", "emulated"),
     [
@@ -448,7 +444,6 @@ def test_images_left_out_are_on_record(own_dataset, tmp_path):
 
 
 # --- batches
-# ----------------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def numbered() -> tuple[np.ndarray, np.ndarray]:
     """Ten images that are each all of one level, their number times 10."""

@@ -35,7 +35,6 @@ COUNTED = np.arange(25, dtype=np.float32).reshape(5, 5)
 
 
 # --- by hand
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_no_change_is_the_identity():
     np.testing.assert_allclose(matrix((5, 7))[0], np.eye(3), atol=1e-12)
     np.testing.assert_array_equal(warped(COUNTED), COUNTED)
@@ -106,7 +105,6 @@ def test_what_lies_outside_is_the_nearest_edge_and_nothing_new_appears():
 
 
 # --- against the generator
-# --------------------------------------------------------------------------------------------------------------
 # Keras's own old code asks for SciPy by an old name.
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 @pytest.mark.parametrize(
@@ -156,7 +154,6 @@ def test_the_same_draw_gives_the_generators_image(changes, drawn_radiograph):
 
 
 # --- the distribution
-# -------------------------------------------------------------------------------------------------------------------
 def assert_uniform(values: np.ndarray, limit: float) -> None:
     assert np.abs(values).max() <= limit * (1 + 1e-9)
     # The largest of n uniform draws leaves limit / n on average.

@@ -42,7 +42,6 @@ def chests() -> list[Radiograph]:
 
 
 # --- what passes
-# ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_examples_pass(file):
     examination = examine(file)
@@ -80,7 +79,6 @@ def test_a_coloured_mark_does_not_make_a_photograph(chests):
 
 
 # --- what is refused, and why
-# -----------------------------------------------------------------------------------------------------------
 def test_a_negative_is_inverted(chests):
     assert [codes(255 - chest.pixels) for chest in chests] == [["inverted"]] * 6
 
@@ -191,7 +189,6 @@ def test_it_takes_less_than_a_tenth_of_a_second(chests):
 
 
 # --- the measurements
-# -------------------------------------------------------------------------------------------------------------------
 def test_equal_pixels_share_their_middle_rank():
     copy = np.zeros((224, 224), np.uint8)
     copy[112:] = 9
@@ -235,7 +232,6 @@ def test_the_average_chest_is_dark_where_lungs_are():
 
 
 # --- fitting
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_a_guard_fitted_on_drawings_tells_them_apart(drawn_radiograph, monkeypatch):
     copies = np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(40)])
     wrong = [*pictures.drawn(54, 1)]
@@ -317,7 +313,6 @@ def test_shares_by_hand():
 
 
 # --- pictures of others
-# -----------------------------------------------------------------------------------------------------------------
 def test_films_are_computed_from_volumes(tmp_path):
     # 60 slices of 64 x 64 air, and a block of water of 20 x 10 pixels in rows 20 to 39 and columns
     # 30 to 39 of all slices from 30 on.
@@ -368,7 +363,6 @@ def test_pictures_of_packages_are_found_and_no_package_is_on_both_sides():
 
 
 # --- what was measured
-# ------------------------------------------------------------------------------------------------------------------
 def test_the_published_figures_keep_what_is_promised():
     facts = json.loads((RESULTS / "input_check.json").read_text())
     accepted, refused = facts["accepted"], facts["refused"]

@@ -167,7 +167,6 @@ def test_a_model_that_is_not_there_is_one_sentence(
 
 
 # --- as a process
-# ------------------------------------------------------------------------------------------------
 def run(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "pneumonia", *arguments],

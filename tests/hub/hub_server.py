@@ -148,7 +148,6 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     # --- accounts and repositories
-    # ----------------------------------------------------------------------------------------------------
     def whoami(self) -> None:
         if self.user is None:
             return self.fail(401, "", "Invalid credentials in Authorization header")
@@ -265,7 +264,6 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     # --- uploads
-    # ----------------------------------------------------------------------------------------------------------------------
     def preupload(self, kind: str, repo: str, revision: str) -> None:
         if self.writable(kind, repo):
             if self.store.resolve(kind, repo, revision) is None:
@@ -341,7 +339,8 @@ class Handler(BaseHTTPRequestHandler):
             {
                 "commitOid": sha,
                 "commitUrl": (
-                    f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}{repo}/commit/{sha}"
+                    f"http://{self.headers['Host']}/{'spaces/' if kind == 'space' else ''}"
+                    f"{repo}/commit/{sha}"
                 ),
                 "pullRequestUrl": (
                     f"http://{self.headers['Host']}/{repo}/discussions/1" if pull else None
@@ -350,7 +349,6 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     # --- downloads
-    # --------------------------------------------------------------------------------------------------------------------
     def download(self, prefix: str | None, repo: str, revision: str, name: str) -> None:
         kind = "space" if prefix else "model"
         if not self.visible(kind, repo):

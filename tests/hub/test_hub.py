@@ -21,7 +21,6 @@ XRAY = np.random.default_rng(5).integers(0, 256, (80, 90), dtype=np.uint8)
 
 
 # --- run by the client
-# ----------------------------------------------------------------------------------------------------------------
 def probability(source: str | Path, **options) -> float:
     return PneumoniaClassifier.from_pretrained(source, **options).predict(XRAY).probability
 
@@ -56,8 +55,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 # --- loading by name
-# ------------------------------------------------------------------------------------------------------------------
-def test_a_fresh_process_with_an_empty_cache_loads_by_name_through_the_cards_own_examples_and_again_without_a_network(
+def test_a_fresh_process_loads_by_name_as_the_card_does_and_again_without_a_network(
     hub, client, evaluated, tmp_path
 ):
     client(publish.push, evaluated, "me/fresh", token=OWNER)
@@ -195,7 +193,6 @@ def described_as(name: str, cache_dir: Path) -> tuple[str | None, str | None]:
 
 
 # --- refusals
-# -------------------------------------------------------------------------------------------------------------------------
 def test_what_does_not_exist_and_who_may_not_see_it(hub, client, whole, cache):
     client(push_raw, "me/there", whole)
     for arguments, expected in (
@@ -269,7 +266,6 @@ def test_foreign_and_tampered_repositories_are_refused_and_nothing_in_them_runs(
 
 
 # --- damage and silence
-# ---------------------------------------------------------------------------------------------------------------
 def test_corrupted_bytes_of_the_right_size_are_found_thrown_away_and_fetched_again(
     hub, client, whole, cache
 ):

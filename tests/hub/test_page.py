@@ -105,7 +105,6 @@ def test_the_page_serves_the_hubs_weights_and_answers_without_it(
 
 
 # --- run by the client
-# ----------------------------------------------------------------------------------------------------------------
 def what_the_page_says(models: Path, repo: str) -> dict[str, str]:
     """Sources and reasons the page gives, before and after a visitor brings a model of their own,
     and what becomes of a name that is none.

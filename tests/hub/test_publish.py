@@ -40,7 +40,6 @@ def push_from_a_classifier(folder: Path, repo: str) -> hub.Published:
 
 
 # --- what goes up
-# -----------------------------------------------------------------------------------------------------------------------
 def test_a_push_is_one_commit_with_bundle_and_card(hub, client, evaluated):
     expected = {path.name for path in evaluated.iterdir()} | {"README.md"}
     listed = expected | {"SHA256SUMS"}
@@ -136,7 +135,6 @@ def test_a_classifier_pushes_the_bundle_it_came_from(hub, client, evaluated):
 
 
 # --- what does not
-# --------------------------------------------------------------------------------------------------------------------
 def without_a_metric(folder: Path) -> None:
     values = json.loads((folder / "metrics.json").read_text())
     del values["test"]["figures"]["specificity"]
@@ -287,7 +285,6 @@ def test_a_pull_request_leaves_the_branch_alone(hub, client, evaluated):
 
 
 # --- refusals and failures
-# ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("repo", "token", "expected", "words"),
     [

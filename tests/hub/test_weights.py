@@ -18,7 +18,6 @@ LOADING = 4.0
 
 
 # --- run by the client
-# ----------------------------------------------------------------------------------------------------------------
 def answer(
     models: Path,
     cache: Path,
@@ -27,7 +26,7 @@ def answer(
     variants: tuple[str, ...] = ("baseline",),
     **options,
 ) -> list[tuple[Origin, float]]:
-    """Origin and duration of each load, and a check that what was loaded is the variant asked for."""
+    """Origin and duration of each load; what was loaded is the variant asked for."""
     chooser = Weights(
         models,
         cache_dir=cache,
@@ -108,7 +107,6 @@ def one_sentence(why: str) -> bool:
 
 
 # --- the order
-# ------------------------------------------------------------------------------------------------------------------------
 def test_without_a_namespace_the_bundled_weights_answer_and_nobody_is_asked(
     hub, client, models_folder, cache
 ):
@@ -191,7 +189,6 @@ def test_a_repository_that_went_away_or_a_token_that_expired_leaves_the_cached_c
 
 
 # --- time
-# -----------------------------------------------------------------------------------------------------------------------------
 def test_a_slow_hub_is_waited_for_once_and_not_once_a_variant(
     hub, client, models_folder, cache, on_hub
 ):
@@ -227,7 +224,6 @@ def test_a_hub_that_dies_mid_download_is_answered_in_time(
 
 
 # --- trust
-# ----------------------------------------------------------------------------------------------------------------------------
 def test_another_variant_under_the_name_is_not_used(hub, client, models_folder, cache):
     client(push, "clinic/pneumonia-xray-baseline", models_folder / "augmented")
     [(origin, _)] = client(answer, models_folder, cache, namespace="clinic", seconds=10.0)
@@ -267,7 +263,6 @@ def _typed_with_a_saved_token(models: Path, cache: Path, repo: str) -> tuple[str
 
 
 # --- settings, without a network
-# ------------------------------------------------------------------------------------------------------
 def test_the_environment_names_namespace_and_pins(monkeypatch, tmp_path):
     for name in (
         weights.NAMESPACE_VARIABLE,

@@ -131,7 +131,6 @@ def _apart(auc: float) -> float:
 
 
 # --- counting
-# ------------------------------------------------------------------------------------------------
 def _tally(values: Sequence[str | None], names: Sequence[str]) -> dict[str, int]:
     tally = Counter(values)
     return {name: tally[name] for name in names}
@@ -208,7 +207,6 @@ def _spread(values: np.ndarray) -> dict[str, float]:
 
 
 # --- the picture
-# ------------------------------------------------------------------------------------------------
 def _picture(facts: dict[str, Any], sizes: dict[Item, tuple[int, int]]) -> Figure:
     figure = Figure(figsize=(11, 8.4), dpi=160, facecolor="white", layout="constrained")
     (shares, aspect), (size, nuisance) = figure.subplots(2, 2, width_ratios=(1.15, 1))
