@@ -43,7 +43,7 @@ _LEFTOVER = re.compile(
 
 
 class ReleaseError(ValueError):
-    """A bundle is not fit to be published; the message says what is missing, altered or left over."""
+    """A bundle is not fit to be published; the message says what is missing or altered."""
 
 
 def publish(
