@@ -187,7 +187,7 @@ def story(models: Models, shown: Shown | str | None) -> str:
         maps = explain.activations(classifier, [one.picture for one in pictures], layer)
         tiles = _showing(place, maps, seen, of_layer.get(layer), [title(one) for one in pictures])
         parts.append(
-            f"<section class='finding'><h3>{words.LAYERS[place]}</h3><dl><div>"
+            f"<section class='finding'><h2>{words.LAYERS[place]}</h2><dl><div>"
             f"<dt>{words.NOTEBOOK}</dt><dd>{words.SAID[place]}</dd></div><div>"
             f"<dt>{words.OURS}</dt><dd>{_holds(place, of_layer.get(layer), measured)}</dd></div>"
             f"</dl>{grid(tiles, len(pictures))}</section>"

@@ -394,7 +394,8 @@ def test_axe_finds_nothing_serious_or_moderate_on_any_tab(browser, address, them
     found = []
     for name, title in app.TABS.items():
         open_tab(page, title)
-        page.locator(READY.get(name, ".tabitem:visible")).first.wait_for(timeout=WAIT)
+        ready = page.locator(READY.get(name, ".tabitem:visible")).first
+        ready.wait_for(state="attached", timeout=WAIT)
         page.wait_for_timeout(300)
         # What Gradio draws itself, outside the tabs and the bench, is not ours to mend.
         report = Axe().run(page, context="#workspace, .top").response
