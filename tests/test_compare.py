@@ -194,7 +194,7 @@ def test_both_files_are_renewed_checked_and_drawn(both, tmp_path: Path) -> None:
     assert compare.compare(*both, readme)
     assert compare.compare(*both, readme, check=True)
     text = readme.read_text()
-    assert text.startswith("before\n<!-- begin models: x -->\n| model |") and "old" not in text
+    assert text.startswith("before\n<!-- begin models: x -->\n| model |") and "\nold\n" not in text
     assert text.endswith("<!-- end models -->\nafter\n") and "Somebody" in page.read_text()
     with Image.open(both[1] / "compare.png") as picture:
         assert picture.width > 1000
