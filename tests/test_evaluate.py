@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from train.data.folds import items_of
 from train.evaluation import details, evaluate
 from train.evaluation.metrics import confusion
 from train.recipes.catalogue import get
-from train.reports import compare
 from train.training import fit
 
 PICTURES = ("roc.png", "precision_recall.png", "confusion.png", "calibration.png")
@@ -266,36 +266,8 @@ def test_training_from_the_command_line_to_a_bundle_that_predicts(
     assert fit_for(2, "--resume") == 0
 
 
-def test_the_comparison_is_written_from_the_bundles_and_checked(
-    models_folder: Path, tmp_path: Path
-) -> None:
-    readme, results = tmp_path / "README.md", tmp_path / "results"
-    readme.write_text(f"before\n{compare.BEGIN}\n{compare.END}\nafter\n")
-    results.mkdir()
-    assert not compare.compare(models_folder, results, readme, check=True)
-    assert compare.compare(models_folder, results, readme)
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n")
-    # 130 of 150 right, 10 of 100 missed, 10 of 50 called back; the source says 72%, 85% and 75%.
-    assert "**86.7%**" in text and "10 of 100" in text and "10 of 50" in text
-    assert all(claim in text for claim in ("72%", "85%", "75%"))
-    assert compare.compare(models_folder, results, readme, check=True)
-    with Image.open(results / "compare.png") as picture:
-        assert picture.width > 800
-
-
-def test_a_comparison_without_evidence_or_markers_says_what_to_do(
-    models_folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "README.md").write_text("nothing to fill")
-    with pytest.raises(bundle.BundleError, match="lacks the lines"):
-        compare.compare(models_folder, tmp_path, tmp_path / "README.md")
-    with pytest.raises(bundle.BundleError, match="no bundles"):
-        compare.compare(tmp_path / "none", tmp_path, tmp_path / "README.md")
-
-
 @pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
-def test_the_published_contract_recomputes_from_the_published_answers(variant: str) -> None:
+def test_the_published_spec_recomputes_from_the_published_answers(variant: str) -> None:
     assets = Path(__file__).parents[1] / "assets"
     folder = assets / "models" / variant
     spec = bundle.read_model_spec(folder)
@@ -306,7 +278,8 @@ def test_the_published_contract_recomputes_from_the_published_answers(variant: s
             1.0,
         )
         return
-    assert evaluate.placed(folder, compare.duplicates(assets / "results")) == spec
+    facts = json.loads((assets / "results" / "data.json").read_text())
+    assert evaluate.placed(folder, facts["duplicates"]["groups"]) == spec
 
 
 @pytest.mark.data
