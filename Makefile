@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check format screenshots clean help
+.PHONY: demo test check format screenshots bench clean help
 
 help:
 	@sed -n '2,3s/^#   //p' Makefile
@@ -33,6 +33,10 @@ format: $(VENV)/.dev
 # The README's pictures, from the app on the bundled weights; needs a Chromium.
 screenshots: $(VENV)/.dev
 	$(BIN)/python tests/screenshots.py
+
+# How long everything takes beside the arithmetic in it, into docs/bench.md; on an idle machine.
+bench: $(VENV)/.dev
+	$(BIN)/python -m tools.bench $(ARGS)
 
 clean:
 	rm -rf $(VENV) artefacts .pytest_cache .mypy_cache .ruff_cache

