@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "filterwarnings",
         "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras",
     )
+    # Drawn and plain pictures are no X-rays, and each answer to one says so.
+    config.addinivalue_line("filterwarnings", "ignore::pneumonia.InputCheckWarning")
 
 
 def draw_radiograph(seed: int, label: int, size: tuple[int, int] = (96, 120)) -> np.ndarray:

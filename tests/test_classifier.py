@@ -59,10 +59,6 @@ def untrained(models_folder) -> dict[str, PneumoniaClassifier]:
     }
 
 
-# Plain pictures are no X-rays, and each answer to one says so.
-pytestmark = pytest.mark.filterwarnings("ignore::pneumonia.InputCheckWarning")
-
-
 def plain(brightness: int) -> np.ndarray:
     return np.full((50, 60), brightness, np.uint8)
 
