@@ -131,6 +131,8 @@ def write_cards(options: argparse.Namespace) -> int:
     if not options.check:
         for file in stale:
             file.write_text(texts[file], encoding="utf-8")
+            if (file.parent / bundle.CHECKSUMS).is_file():
+                bundle.seal(file.parent)
     if not card.refresh(options.models, options.prose, check=options.check):
         stale.append(options.prose)
     if stale:
