@@ -61,5 +61,5 @@ def lungs(measured: Robustness) -> str:
     title = CATALOGUE[measured.variant].title
     return (
         f"{title}'s AUC on the test folder is {values[0]:.3f}; it is {values[1]:.3f} with the lungs"
-        f" hidden and {values[2]:.3f} with nothing but the lungs in sight (0.5 is chance)."
+        f" hidden and {values[2]:.3f} with nothing but the lungs in sight. Chance is 0.5."
     )
