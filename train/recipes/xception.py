@@ -77,7 +77,7 @@ STUDENT = Recipe(
     frozen_normalisation=True,
     frozen_blocks=3,
     starts_from_bundle=True,
-    views=("plain", "mirror"),
+    views=("plain", "mirror", "full"),
     validation="held-out",
     note=(
         "Learns the mean answer of an ensemble on views in which framing says nothing; chosen on"
