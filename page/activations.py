@@ -26,7 +26,7 @@ COUNTS = (16, 32, 64)
 # The network whose layers the original notebook looked at, and what was measured of ours.
 TOLD, HELD_OUT = "augmented", ASSETS / "results" / "channels.json"
 # Contrast of a map, as a multiple of the X-ray's, from which it is worth showing.
-FAINT = 0.25
+FAINT = 0.15
 
 
 class Channel(TypedDict):

@@ -19,7 +19,7 @@ import gradio as gr
 
 from page import answers, panels, uploads
 from page.archive import Entry, TooMany, opened
-from page.served import BATCH, Models, decoded, guarded
+from page.served import BATCH, EXAMPLES, Models, decoded, example, guarded
 from page.shared import KEPT, View
 from page.words import batch as words
 from pneumonia import Radiograph, UnreadableImage, radiograph
@@ -209,7 +209,7 @@ def build(view: View) -> None:
             force = gr.Checkbox(
                 label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-force"
             )
-    table = gr.HTML(words.EMPTY, elem_id="batch-table", min_height=240)
+    table = gr.HTML("", elem_id="batch-table", min_height=240)
 
     def of_upload(
         paths: list[str] | None, variant: str, point: str, force: bool
@@ -227,7 +227,7 @@ def build(view: View) -> None:
 
     def again(batch: list[Item] | None, variant: str, point: str, force: bool) -> str:
         if not batch:
-            return words.EMPTY
+            return words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
         return _table(rows(models, variant, point, batch, force))
 
     upload.upload(
@@ -238,6 +238,15 @@ def build(view: View) -> None:
         **BATCH,
     )
     view.follow(again, [decoded, view.variant, view.point, force], [table], on=[force.input])
+
+
+def _examples() -> list[Item]:
+    """What the tab shows before there are files of a visitor's own."""
+    return [
+        Item(file.name, example(file).picture.copied)
+        for files in EXAMPLES.values()
+        for file in files
+    ]
 
 
 class _Turns:

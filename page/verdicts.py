@@ -319,7 +319,7 @@ def facts(reading: Reading) -> str:
     rows |= {
         "threshold": f"{percent(prediction.threshold)}, {escaped(words.point_name(reading.point))}"
         + (f"; uncertain from {percent(low)} to {percent(high)}" if high > low else "")
-        + f". {escaped(words.held_out_recall(reading.point))}",
+        + ("" if reading.forced else f". {escaped(words.held_out_recall(reading.point))}"),
         "kind": f"{words.calibration(spec.temperature)}, in {prediction.milliseconds:.0f} ms",
         "file": f"{escaped(prediction.name)}, {width} × {height} pixels",
         "model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import test_browser
 from test_browser import WAIT, choose, fits, model, open_tab, snap, upload
 
 from page import served
@@ -15,6 +16,7 @@ from page.words import answers as words
 from pneumonia import probes
 
 pytestmark = pytest.mark.browser
+address, browser, page = test_browser.address, test_browser.browser, test_browser.page
 
 
 def covered(page, panel):
@@ -113,7 +115,7 @@ def test_three_models_side_by_side(page):
         card = page.locator(".card").filter(has=page.get_by_role("heading", name=title))
         assert card.locator(".probability").count() == 1
         assert title in said or "All three" in said
-    frames = [box.bounding_box() for box in page.locator(".card .frame").all()]
+    frames = [box.bounding_box() for box in page.locator(".card .heat .frame").all()]
     if page.place == "desk":
         assert len({round(frame["y"]) for frame in frames}) == 1, "pictures stand level"
     page.locator("#comparison .curtain").first.focus()

@@ -9,6 +9,7 @@ import shutil
 import zipfile
 
 import pytest
+import test_browser
 from test_browser import (
     WAIT,
     fits,
@@ -19,6 +20,7 @@ from test_browser import (
 from page.served import EXAMPLES
 
 pytestmark = pytest.mark.browser
+address, browser, page = test_browser.address, test_browser.browser, test_browser.page
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,9 @@ def test_a_game_by_keyboard_counts_what_was_seen(page):
             fits(page)
         page.wait_for_function("document.activeElement.id == 'quiz-next'")
         page.keyboard.press("Enter")
-    page.get_by_text("Done: you were right on 3 of 6.").wait_for(timeout=WAIT)
+    page.locator("#quiz-reveal").get_by_text("Done: you were right on 3 of 6.").wait_for(
+        timeout=WAIT
+    )
     page.get_by_role("button", name="Play again").click()
     page.get_by_text("Score so far: 0 of 6").wait_for(timeout=WAIT)
 
@@ -75,6 +79,7 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
         [EXAMPLES["NORMAL"][0], tmp_path / "ward.zip"]
     )
     link = page.locator("#batch-table a.csv")
+    page.locator("#batch-table").get_by_text("ward.zip/a/notes.txt").wait_for(timeout=WAIT)
     link.wait_for(timeout=WAIT)
     names = [EXAMPLES["NORMAL"][0].name, "ward.zip/a/one.jpeg", "ward.zip/a/notes.txt"]
     assert page.locator("#batch-table tbody td.name").all_inner_texts() == names

@@ -12,7 +12,7 @@ CREDIT = f"""<p class='credit'>Examples: Kermany, Zhang, Goldbaum,
 <a href='https://creativecommons.org/licenses/by/4.0/' {_NEW_TAB}>CC BY 4.0</a>, unaltered. The
 label under each is the data set's.</p>"""
 DAMAGED = "Left out, because its files on this server are damaged: {names}."
-MODEL, OWN, FORGET = "Model", "Choose, drop or paste an X-ray", "Remove"
+MODEL, OWN, FORGET = "Model", "Choose, drop or paste an X\u2011ray", "Remove"
 FORMATS = """<p class='credit'>JPEG, PNG, TIFF, WebP, BMP or DICOM, 30 MB at most. It goes to this
 server's memory and nowhere else, and is gone within an hour.</p>"""
 GONE = "This X-ray is no longer in memory. Choose an example, or your own once more."

@@ -10,7 +10,7 @@ nothing.</p>"""
 UPLOAD = "X-rays or a zip archive"
 OVERRULE = "Answer what is refused, too"
 OVERRULE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
-EMPTY = "<div class='batch-empty'><p>The table appears here, in the order of your files.</p></div>"
+EXAMPLES = "<p class='credit'>The six examples; your own files take their place.</p>"
 WORKING = "Reading {done} of {of} …"
 DONE = "{of} files: {counts}."
 HEAD = ("No.", "File", "Answer", "Probability", "Threshold", "Remarks")
