@@ -118,11 +118,12 @@ def distil_views(options: argparse.Namespace) -> int:
 
 def write_cards(options: argparse.Namespace) -> int:
     """Renews or checks the cards."""
-    texts = {
-        folder / "README.md": card.render(folder, prose=options.prose)
-        for folder in sorted(options.models.iterdir())
-        if folder.is_dir()
-    }
+    license_text = (card.PROSE.parent / "LICENSE").read_text(encoding="utf-8")
+    texts = {}
+    for folder in sorted(options.models.iterdir()):
+        if folder.is_dir():
+            texts[folder / "README.md"] = card.render(folder, prose=options.prose)
+            texts[folder / "LICENSE"] = license_text
     stale = [
         file
         for file, text in texts.items()
