@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +98,10 @@ def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
         shown = classifier.resized([radiograph.read(content)])
         found = medians(
             {
-                "predict": lambda content=content: classifier.predict(content),
-                "pass": lambda shown=shown: classifier.network(shown),
-                "read": lambda content=content: radiograph.read(content),
-                "check": lambda content=content: input_check.examine(radiograph.read(content)),
+                "predict": partial(classifier.predict, content),
+                "pass": partial(classifier.network, shown),
+                "read": partial(radiograph.read, content),
+                "check": partial(input_check.examine, content),
             },
             times,
         )
@@ -274,10 +275,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Measures and reports; returns 0 whatever was met."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one network, few calls, no report")
+    parser.add_argument("--times", type=int, default=25, help="calls a median is of (25)")
+    parser.add_argument("--files", type=int, default=_ARCHIVE, help="of the archive (%(default)s)")
     parser.add_argument("--out", type=Path, default=REPORT, help="default: docs/bench.md")
     options = parser.parse_args(arguments)
     names = ["baseline"] if options.smoke else list(bundles())
-    times = 2 if options.smoke else 25
+    times = 2 if options.smoke else options.times
     figures: list[Figure] = []
 
     def add(found: Sequence[Figure]) -> None:
@@ -290,7 +293,7 @@ def main(arguments: list[str] | None = None) -> int:
         classifier = PneumoniaClassifier.from_pretrained(name)
         add(one_picture(classifier, times))
         add(questions(classifier, max(2, times // 5)))
-        add([archive(classifier, 8 if options.smoke else _ARCHIVE)])
+        add([archive(classifier, 8 if options.smoke else options.files)])
     if not options.smoke:
         add(start_up())
         add(memory(names, 200))
