@@ -14,6 +14,7 @@ import io
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ with stderr_aside():
     from page.served import ASSETS, Models
     from page.shared import Shared, View
     from page.uploads import Uploads
+    from pneumonia import decoding
 
 # In the order they stand in: the name of a module of page/, which has build(view), and its title.
 TABS = {
@@ -71,6 +73,8 @@ def build_app(models: Path | Models = ASSETS / "models") -> Page:
     models = models if isinstance(models, Models) else Models(Path(models))
     # First, for every component asks where uploads lie.
     uploads = Uploads()
+    # Gradio makes a folder where it was told to when it was imported.
+    gr.routes.DEFAULT_TEMP_DIR = str(uploads.folder)
     with Page(title=words.TITLE, analytics_enabled=False) as page:
         page.uploads = uploads
         gr.HTML(words.HEADER)
@@ -123,8 +127,6 @@ def launch(
         )
     host, port = address(host, port)
     gate = Middleware(Gate, page, page.uploads, hosts(host))
-    # Gradio makes a folder where it was told to when it was imported.
-    gr.routes.DEFAULT_TEMP_DIR = str(page.uploads.folder)
     # Gradio's own lines on a link that failed are a page long and end in instructions to install a
     # binary by hand.
     said = io.StringIO()
@@ -268,14 +270,15 @@ def main() -> None:
             mcp=arguments.mcp,
             warm=models,
         )
+    except SystemExit as end:
+        if end.code:
+            raise
     finally:
         page.uploads.close()
-        # A picture that is being read is not waited for.
-        ending = threading.Timer(3, os._exit, (0,))
-        ending.daemon = True
-        ending.start()
-        with contextlib.suppress(Exception):
-            page.close(verbose=False)
+    decoding.close()
+    sys.stdout.flush()
+    # An answer that is on its way is not waited for, and TensorFlow takes ten seconds to go.
+    os._exit(0)
 
 
 if __name__ == "__main__":
