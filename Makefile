@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check format screenshots bench clean help
+.PHONY: demo test check stress format screenshots bench clean help
 
 help:
 	@sed -n '2,3s/^#   //p' Makefile
@@ -25,6 +25,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m train compare --check
 	$(BIN)/python -m train card --check
+
+# The app under attack and under load, some minutes; its short form is among the tests.
+stress: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tests/stress.py $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
