@@ -70,8 +70,8 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
         del content
         values = _samples(dataset, header, name)
         if header.samples > 1 or header.photometric == "PALETTE COLOR":
-            grey, coloured = _from_colour(dataset, header, values, name)
-            return grey, _facts(dataset, header, coloured, narrow=False)
+            grey, coloured, narrow = _from_colour(dataset, header, values, name)
+            return grey, _facts(dataset, header, coloured, narrow)
         grey, narrow = _from_grey(header, values, name)
         return grey, _facts(dataset, header, 0.0, narrow)
 
@@ -141,8 +141,8 @@ def _samples(dataset: Dataset, header: Header, name: str) -> np.ndarray:
     needed = -(-count * bits // 8)
     if len(data) < needed:
         raise UnreadableImage(
-            f"{name} is damaged: it ends after {len(data) / needed:.0%} of its pixels; export or"
-            " copy it again."
+            f"{name} is damaged: it ends after {len(data) * 100 // needed}% of its pixels; export"
+            " or copy it again."
         )
     if (bits != 1 and bits % 8) or bits in (24, 40, 48, 56):
         return _unpacked(data, bits, header)
@@ -487,7 +487,7 @@ def _through(window: Window, values: np.ndarray) -> np.ndarray:
 
 def _from_colour(
     dataset: Dataset, header: Header, values: np.ndarray, name: str
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, float, bool]:
     if header.photometric == "PALETTE COLOR":
         eight = _from_palette(dataset, header, values, name)
     else:
@@ -509,7 +509,7 @@ def _from_colour(
             values = values.astype(np.uint32)
             values = ((top - values[..., :3]) * (top - values[..., 3:]) // top).astype(np.uint16)
         if header.bits_stored > 8:
-            return from_deep(values, name)
+            return *from_deep(values, name), False
         eight = values
         if values.dtype != np.uint8:
             scale = 255 / (2**header.bits_stored - 1)
@@ -519,7 +519,7 @@ def _from_colour(
     if mode is not None:
         image = Image.frombytes(mode, image.size, image.tobytes()).convert("RGB")
     grey, facts = from_image(image, name)
-    return grey, facts.coloured
+    return grey, facts.coloured, facts.narrow
 
 
 def _from_palette(dataset: Dataset, header: Header, values: np.ndarray, name: str) -> np.ndarray:

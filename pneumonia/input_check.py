@@ -133,7 +133,10 @@ _SENTENCES = {
     "lateral": (
         "Its file says that it is a side view ({found}); a view from the front or back is expected."
     ),
-    "colour": "It is in colour ({found:.0%} of it), and an X-ray is grey.",
+    "colour": (
+        "It is in colour ({found:.0%} of it), and an X-ray is grey; crop a photo of a film or of a"
+        " screen to the film."
+    ),
     "blank": "It is blank: hardly any difference between its brightest and its darkest parts.",
     "inverted": (
         "Its black and white are swapped: on a chest X-ray, bones are bright and the lungs dark."
@@ -150,7 +153,7 @@ _SENTENCES = {
     ),
     "other": (
         "It does not look like a chest X-ray from the front: another part of the body, a side view,"
-        " another kind of scan, or a photograph."
+        " another kind of scan, or a photograph; crop a photo of a film or of a screen to the film."
     ),
 }
 

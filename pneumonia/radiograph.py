@@ -147,10 +147,12 @@ class Radiograph:
 def read(source: Source) -> Radiograph:
     """Decodes a path, encoded bytes, a PIL image or an array into a :class:`Radiograph`.
 
-    8-bit images keep their values; 16-bit and float ones are stretched linearly from their own
-    minimum and maximum to 0..255, because no window is known for them. Colour is reduced to luma
-    (ITU-R 601-2), transparency is laid over black, EXIF orientation is applied. DICOM is rescaled,
-    windowed and, where its low values are bright, inverted, as :func:`pneumonia.dicom.decode` says.
+    8-bit images keep their values, unless they use a sliver of them (``facts.narrow``). Deeper ones
+    are stretched linearly from their own minimum and maximum to 0..255, because no window is known
+    for them, leaving out a few pixels far from all others where those would flatten the rest.
+    Colour is reduced to luma (ITU-R 601-2); transparency is laid over black, unless it hides all;
+    EXIF orientation is applied. DICOM is rescaled, windowed and, where its low values are bright,
+    inverted, as :func:`pneumonia.dicom.decode` says.
     Of a file with several pages the first is read; a DICOM of several is refused.
 
     Args:
@@ -171,6 +173,9 @@ def read(source: Source) -> Radiograph:
         # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails
         # only here.
         with explained("image"):
+            content = _unread(source)
+            if content is not None:
+                return decode(content, "image")
             return _checked(from_image(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return decode(bytes(source), "upload")
@@ -179,6 +184,22 @@ def read(source: Source) -> Radiograph:
     raise UnreadableImage(
         f"Expected a path, bytes, a PIL image or a numpy array, got {type(source).__name__}."
     )
+
+
+def _unread(image: Image.Image) -> bytes | None:
+    """The file of an image that Pillow has opened and not decoded yet, where Pillow would lose bits
+    of it; None where it would not, or where another page than the first was asked for.
+    """
+    stream = getattr(image, "fp", None)
+    if image.format not in ("PNG", "TIFF") or stream is None or not getattr(image, "tile", None):
+        return None
+    if image.tell() or not stream.seekable():
+        return None
+    position = stream.tell()
+    stream.seek(0)
+    content = stream.read()
+    stream.seek(position)
+    return content if isinstance(content, bytes) else None
 
 
 def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -312,6 +312,16 @@ def test_what_a_png_carries_beside_its_picture_does_not_matter(chunk):
     check(png(np.dstack([FULL] * 3), 2, 16, chunk), GREY)
 
 
+def test_an_image_that_pillow_has_opened_and_not_decoded_keeps_its_depth():
+    for content in (
+        png(np.dstack([FULL] * 3), 2, 16),
+        tiff(np.dstack([FULL.astype("u2")] * 3), photometric="rgb"),
+    ):
+        image = Image.open(io.BytesIO(content))
+        np.testing.assert_array_equal(read(image).pixels, GREY)
+        image.load()
+
+
 # --- JPEG
 def test_a_jpeg_of_12_bits():
     content = imagecodecs.jpeg8_encode(FULL.astype("u2"), level=100, bitspersample=12)
