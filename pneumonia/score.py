@@ -307,13 +307,19 @@ def write(
         "operating_point": point,
         "threshold": used,
     }
-    total = sum(1 for _ in found(where))
+    part, made_by = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.json")
+    # The table may lie in the folder that it is about.
+    own = {out.absolute(), part.absolute(), made_by.absolute()}
+
+    def files() -> Iterator[Source]:
+        return (one for one in found(where) if one.path.absolute() not in own)
+
+    total = sum(1 for _ in files())
     if not total:
         raise ScoreError(f"There is no file in {where}.")
-    part, made_by = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.json")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = _resumed(where, out, part, made_by, facts)
+        done = _resumed(files(), out, part, made_by, facts)
         made_by.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         scored = unreadable = 0
         started = time.perf_counter()
@@ -321,7 +327,7 @@ def write(
             table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             if not stream.tell():
                 table.writeheader()
-            left = itertools.islice(found(where), done, None)
+            left = itertools.islice(files(), done, None)
             answers = rows(
                 classifier,
                 left,
@@ -345,7 +351,9 @@ def write(
     return {"files": done + scored, "scored": scored, "unreadable": unreadable}
 
 
-def _resumed(where: Path, out: Path, part: Path, made_by: Path, facts: dict[str, Any]) -> int:
+def _resumed(
+    names: Iterator[Source], out: Path, part: Path, made_by: Path, facts: dict[str, Any]
+) -> int:
     """How many files are done, with ``part`` holding just their rows."""
     if not part.exists() and out.exists():
         if not made_by.exists():
@@ -360,7 +368,6 @@ def _resumed(where: Path, out: Path, part: Path, made_by: Path, facts: dict[str,
             f" {part.name if part.exists() else out.name} to begin again."
         )
     done, end = 0, 0
-    names = found(where)
     with part.open("rb") as stream:
         for number, line in enumerate(iter(lambda: _record(stream), b"")):
             text = line.decode("utf-8", "replace")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia import bundle, export
+from pneumonia import bundle, cli, export
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.model_spec import ModelSpec
@@ -56,3 +56,13 @@ def test_says_what_is_missing(classifier, tmp_path, monkeypatch):
     monkeypatch.setitem(export._NEEDED, "onnx", ("no_such_package",))
     with pytest.raises(export.ExportError, match=r"needs no_such_package: pip install"):
         export.export(classifier, "onnx", tmp_path)
+
+
+def test_the_command_tells_the_largest_difference(models_folder, tmp_path, capsys):
+    out, model = str(tmp_path / "out"), str(models_folder / "baseline")
+    assert cli.main(["export", model, "--format", "saved_model", "--out", out]) == 0
+    assert "differ from the original's by at most" in capsys.readouterr().out
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file")
+    assert cli.main(["export", model, "--format", "saved_model", "--out", out]) == 1
+    assert "cannot be written" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import radiograph, score
+from pneumonia import cli, radiograph, score
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.score import ScoreError
@@ -181,3 +181,41 @@ def test_parquet_holds_the_same(classifier, archive, tmp_path):
     )
     assert table[5]["probability"] is None and np.isfinite(table[0]["threshold"])
     assert score.write(classifier, archive, out, workers=0)["scored"] == 0
+
+
+def test_the_command_says_what_it_did_and_fails_where_a_file_cannot_be_read(
+    models_folder, archive, tmp_path, capsys
+):
+    out = tmp_path / "out.csv"
+    line = ["score", str(archive), "--out", str(out), "--workers", "0"]
+    line += ["--model", str(models_folder / "baseline")]
+    assert cli.main(line) == 1
+    assert "12 files, 3 unreadable." in capsys.readouterr().err
+    assert [row["file"] for row in _read(out)] == NAMES
+    for name in UNREADABLE:
+        (archive / name.lstrip("'")).unlink()
+    out.unlink()
+    assert cli.main(line) == 0
+    assert cli.main(line) == 0
+    assert "9 files (9 of them were done before), 0 unreadable." in capsys.readouterr().err
+    assert cli.main([*line, "--threshold", "0.9"]) == 1
+    assert "another model or threshold" in capsys.readouterr().err
+    assert cli.main([*line, "--operating-point", "best"]) == 2
+
+
+def test_a_table_of_other_files_begins_anew_where_they_differ(classifier, archive, tmp_path):
+    out = tmp_path / "out.csv"
+    score.write(classifier, archive, out, workers=0)
+    (archive / "b" / "5.png").unlink()
+    assert score.write(classifier, archive, out, workers=0)["scored"] == 5
+    assert [row["file"] for row in _read(out)] == [name for name in NAMES if name != "b/5.png"]
+
+
+def test_a_table_in_its_own_folder_is_no_row_of_it(classifier, archive):
+    out = archive / "out.csv"
+    assert score.write(classifier, archive, out, workers=0)["files"] == 12
+    assert score.write(classifier, archive, out, workers=0) == {
+        "files": 12,
+        "scored": 0,
+        "unreadable": 0,
+    }

@@ -280,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=REPORT, help="default: docs/bench.md")
     options = parser.parse_args(arguments)
     names = ["baseline"] if options.smoke else list(bundles())
-    times = 2 if options.smoke else options.times
+    times = 1 if options.smoke else options.times
     figures: list[Figure] = []
 
     def add(found: Sequence[Figure]) -> None:
@@ -292,8 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         classifier = PneumoniaClassifier.from_pretrained(name)
         add(one_picture(classifier, times))
-        add(questions(classifier, max(2, times // 5)))
-        add([archive(classifier, 8 if options.smoke else options.files)])
+        add(questions(classifier, max(1, times // 5)))
+        add([archive(classifier, 3 if options.smoke else options.files)])
     if not options.smoke:
         add(start_up())
         add(memory(names, 200))
