@@ -385,7 +385,7 @@ def narrow_range(
     """
     if counts is not None:
         values, counts = values[counts > 0], counts[counts > 0]
-    step = max(1, int(np.sqrt(values.size / 500_000))) if counts is None else 1
+    step = max(1, int(np.sqrt(values.size / 100_000))) if counts is None else 1
     sample = values[::step, ::step] if values.ndim > 1 else values[:: step**2]
     # The ends themselves are what stands out: padding, saturation, a burnt-in letter.
     within = (sample > low) & (sample < high)
