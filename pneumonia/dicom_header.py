@@ -204,7 +204,9 @@ def _syntax(dataset: Dataset, said: str) -> UID:
     if not fragmented:
         # An encoding that nobody knows may still hold plain pixels.
         return known if said and known.is_transfer_syntax and known.is_compressed else native
-    return known if said and known not in _PLAIN else _looks_like(data, known)
+    if known.is_transfer_syntax and known not in _PLAIN:
+        return known
+    return _looks_like(data, known)
 
 
 _PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -511,6 +513,8 @@ def _entries(found: tuple[Any, str, bool], count: int, bits: int) -> np.ndarray 
 
 
 def uid_name(uid: str) -> str:
-    """The name of a UID of the standard, shortened where it is no such."""
+    """The name of a UID of the standard; shortened where it is no such."""
     known = UID(uid[:64])
-    return known.name if known.name != known else shown(str(known))
+    if known.name != known:
+        return known.name
+    return shown(str(known)) if re.fullmatch(r"[0-9.]+", known) else "something unheard of"

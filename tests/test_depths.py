@@ -772,6 +772,25 @@ def test_a_transfer_syntax_that_is_missing_or_unheard_of():
         check(content, GREY)
 
 
+@pytest.mark.parametrize("syntax", ["1.2.3.4.5", "nonsense", ""])
+def test_a_stream_of_an_unheard_of_syntax_tells_what_it_is(syntax):
+    eight = (FULL >> 4).astype("u1")
+    for stream in (
+        imagecodecs.jpeg2k_encode(eight, codecformat="j2k", level=0),
+        imagecodecs.jpegls_encode(eight),
+    ):
+        dataset = chest(eight, syntax=JPEGLSLossless)
+        dataset["PixelData"] = pydicom.DataElement("PixelData", "OB", encapsulate([stream]))
+        dataset["PixelData"].is_undefined_length = True
+        said = JPEGLSLossless.encode()
+        check(written(dataset).replace(said, syntax.encode().ljust(len(said), b"\0")), eight)
+    dataset["PixelData"] = pydicom.DataElement("PixelData", "OB", encapsulate([b"no stream"]))
+    dataset["PixelData"].is_undefined_length = True
+    content = written(dataset).replace(said, syntax.encode().ljust(len(said), b"\0"))
+    with pytest.raises(UnreadableImage, match="which cannot be read here"):
+        read(content)
+
+
 @pytest.mark.parametrize("where", ["AvailableTransferSyntaxUID", "ImageComments"])
 def test_a_deflated_syntax_that_is_only_mentioned(where):
     dataset = chest((FULL >> 4).astype("u1"))
