@@ -49,6 +49,7 @@ def blocks(
     bundled = [result for result in found if result.bundled]
     groups = facts.get("data", {}).get("duplicates", {}).get("groups", [])
     return {
+        "headline": headline(bundled[-1]),
         "models": models(bundled),
         "framing": framing(bundled),
         "bundled": measured(bundled),
@@ -63,6 +64,18 @@ def blocks(
         "data": data(facts["data"]) if "data" in facts else "",
         "input-check": input_check(facts["input_check"]) if "input_check" in facts else "",
     }
+
+
+def headline(default: Result) -> str:
+    """README's first figures: what the default model's errors mean in people, and for whom."""
+    missed, alarms = (
+        round(100 * (1 - default.test.figures[name].value)) for name in ("recall", "specificity")
+    )
+    return (
+        f"Of 100 children with pneumonia the default model misses about {missed}; of 100 without,"
+        f" it raises about {alarms} false alarms.\n"
+        "One hospital, children aged 1 to 5: for teaching and research, not for patients."
+    )
 
 
 def models(bundled: Sequence[Result]) -> str:
