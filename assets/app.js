@@ -119,6 +119,16 @@
   region.className = "spoken";
   region.setAttribute("role", "status");
 
+  // Details that were opened stay open when the next answer comes.
+  let opened = false;
+  document.addEventListener(
+    "toggle",
+    (event) => {
+      if (event.target.matches?.(".details")) opened = event.target.open;
+    },
+    true,
+  );
+
   // What Gradio leaves without a name, and a phone's camera, which asks for pictures by their kind.
   const mend = () => {
     if (!region.isConnected && document.body) document.body.append(region);
@@ -126,6 +136,10 @@
       const text = said.dataset.say;
       said.removeAttribute("data-say");
       if (said.checkVisibility?.() ?? true) region.textContent = text;
+    }
+    for (const fresh of document.querySelectorAll(".details:not([data-ready])")) {
+      fresh.dataset.ready = "";
+      fresh.open = opened;
     }
     for (const nameless of document.querySelectorAll('[aria-label="common.upload"]'))
       nameless.setAttribute("aria-label", "Choose files");

@@ -35,7 +35,7 @@ READY = {
     "robustness": ".probes",
     "activations": "#through .walk",
     "quiz": "#quiz-picture img",
-    "results": ".roc",
+    "results": "#results-table tbody",
 }
 
 
@@ -154,8 +154,7 @@ def address_of(page):
 
 
 def facts(page):
-    page.locator("#answer .details summary").click()
-    return page.locator("#answer .facts").inner_text()
+    return page.locator("#answer .facts").text_content()
 
 
 def test_the_first_screen_has_an_answer_with_its_picture_and_says_what_it_is_not(page):
