@@ -198,7 +198,7 @@ def deadly(self, index):
     return batch(self, index)
 
 fit.Batches.__getitem__ = deadly
-fit.fit(test_fit.small("augmented"), data.scan(Path(sys.argv[1])), Path(sys.argv[2]))
+fit.fit(test_fit.small("augmented"), chest_xray.scan(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 

@@ -232,7 +232,7 @@ def test_the_average_chest_is_dark_where_lungs_are():
 
 
 # --- fitting
-def test_a_guard_fitted_on_drawings_tells_them_apart(drawn_radiograph, monkeypatch):
+def test_an_input_check_fitted_on_drawings_tells_them_apart(drawn_radiograph, monkeypatch):
     copies = np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(40)])
     wrong = [*pictures.drawn(54, 1)]
     fitted = fitting.fit(copies, wrong)
@@ -278,12 +278,12 @@ def test_spoiled_x_rays_by_hand():
     assert [half.shape for half in spoiled["half"]] == [(224, 112)] * 2
 
 
-def test_the_test_folder_is_measured_for_the_guard_that_was_measured_before_it(tiny_scan, tmp_path):
+def test_the_test_folder_is_measured_for_the_input_check_that_was_measured_before_it(tiny_scan, tmp_path):
     for facts in (None, {"parameters": "0" * 64, "accepted": {}}):
         if facts:
             (tmp_path / "input_check.json").write_text(json.dumps(facts))
         with pytest.raises(
-            DataError, match=r"input check\.json is not there or not of input check\.npz as it is"
+            DataError, match=r"input_check\.json is not there or not of input_check\.npz as it is"
         ):
             fitting.finish(tiny_scan, tmp_path)
     before = {

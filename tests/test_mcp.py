@@ -44,7 +44,7 @@ def test_every_endpoint_is_a_tool_with_words(models_folder, tmp_path, monkeypatc
         address = f"{page.local_url}gradio_api/mcp/"
         assert f"Its MCP server is at {address}" in capsys.readouterr().out
         found = {tool.name: tool for tool in asyncio.run(tools(address))}
-        assert set(found) == {"predict", "compare", "explain", "activations", "batch"}
+        assert set(found) == {"predict", "compare", "robustness", "activations", "batch"}
         assert all(tool.description for tool in found.values())
         assert set(found["predict"].inputSchema["properties"]) >= {
             "image",
