@@ -278,7 +278,9 @@ def test_spoiled_x_rays_by_hand():
     assert [half.shape for half in spoiled["half"]] == [(224, 112)] * 2
 
 
-def test_the_test_folder_is_measured_for_the_input_check_that_was_measured_before_it(tiny_scan, tmp_path):
+def test_the_test_folder_is_measured_for_the_input_check_that_was_measured_before_it(
+    tiny_scan, tmp_path
+):
     for facts in (None, {"parameters": "0" * 64, "accepted": {}}):
         if facts:
             (tmp_path / "input_check.json").write_text(json.dumps(facts))

@@ -72,8 +72,8 @@ def headline(default: Result) -> str:
         round(100 * (1 - default.test.figures[name].value)) for name in ("recall", "specificity")
     )
     return (
-        f"Of 100 children with pneumonia the default model misses about {missed}; of 100 without,"
-        f" it raises about {alarms} false alarms.\n"
+        f"Of 100 children with pneumonia the default model, {default.title}, misses about {missed};"
+        f" of 100 without, it raises about {alarms} false alarms.\n"
         "One hospital, children aged 1 to 5: for teaching and research, not for patients."
     )
 
