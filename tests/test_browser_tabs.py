@@ -91,7 +91,9 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
     with page.expect_download() as download:
         link.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
-    assert [row["file"] for row in rows] == names and {row["model"] for row in rows} == {"xception"}
+    assert [row["file"] for row in rows] == names and {row["variant"] for row in rows} == {
+        "xception"
+    }
     # Another model reads the same files again, which are no longer on the server.
     before = page.locator("#batch-table tbody tr").first.inner_text()
     page.locator("#model").get_by_role("radio", name="Baseline CNN").check()

@@ -323,7 +323,9 @@ def test_a_refusal_is_one_sentence_with_the_hubs_own_words(
 ):
     renew_weights(evaluated, make_spec, make_metrics, seed=status)
     hub.faults(refuse=[where, status, words, headers])
-    found, message = client(reason, publish.push, evaluated, f"me/refusals-{status}", token=OWNER)
+    found, message = client(
+        reason, publish.push, evaluated, f"me/refusals-{status}-{len(where)}", token=OWNER
+    )
     assert found == expected and "\n" not in message, message
     assert words in message, message
 
