@@ -57,5 +57,5 @@ $(VENV)/.app: requirements.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements.txt $(VENV)/.app
-	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,mcp,train,dev]"
+	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,mcp,train,export,parquet,dev]"
 	@touch $@

@@ -206,9 +206,7 @@ def build(view: View) -> None:
                 elem_id="batch-upload",
             )
         with gr.Column(scale=3, min_width=320):
-            force = gr.Checkbox(
-                label=words.OVERRULE, info=words.OVERRULE_INFO, elem_id="batch-force"
-            )
+            force = gr.Checkbox(label=words.FORCE, info=words.FORCE_INFO, elem_id="batch-force")
     table = gr.HTML("", elem_id="batch-table", min_height=240)
 
     def of_upload(

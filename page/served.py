@@ -73,7 +73,7 @@ class Models:
             alone.
         any_repo: whether a visitor may name a repository of their own. Off where ``SPACE_ID`` is
             set, for there strangers would fill the disk and the memory of a Space;
-            ``PNEUMONIA_ANY_REPO=1`` or ``0`` overrules.
+            ``PNEUMONIA_ANY_REPO=1`` or ``0`` decides.
     """
 
     def __init__(self, folder: Path) -> None:

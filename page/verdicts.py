@@ -51,7 +51,7 @@ new MutationObserver(() => element.querySelectorAll('[data-sets]').forEach((inpu
 
 
 def panel(view: View, content: str, elem_id: str) -> gr.HTML:
-    """A place for readings, with sliders that work and a button that overrules a refusal."""
+    """A place for readings, with sliders that work and a button that forces an answer."""
     place = gr.HTML(content, elem_id=elem_id, js_on_load=LISTEN)
 
     def forced(shown: Shown | str | None) -> Shown | str | None:
@@ -82,8 +82,8 @@ def instead(shown: Shown | str | None) -> str:
     return (
         f"<section class='answer refused'{said(f'{words.REFUSED}. {shown.refusal}')}>"
         f"<div class='verdict-box'><p class='verdict'>{words.REFUSED}</p>"
-        f"<ul class='reasons'>{reasons}</ul><p class='reading'>{words.OVERRULE_HELP}</p>"
-        f"<p><button type='button' class='force' data-force>{words.OVERRULE}</button></p></div>"
+        f"<ul class='reasons'>{reasons}</ul><p class='reading'>{words.FORCE_HELP}</p>"
+        f"<p><button type='button' class='force' data-force>{words.FORCE}</button></p></div>"
         f"<div class='pictures'>{original}</div></section>"
     )
 

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -387,7 +388,7 @@ def push(
     for name, content in files:
         if name == "README.md":
             card = RepoCard(_bytes(content).decode("utf-8"), ignore_metadata_errors=True)
-            _asked(lambda card=card: card.validate(repo_type=kind), repo, user)  # type: ignore[misc]
+            _asked(partial(card.validate, repo_type=kind), repo, user)
     url = _asked(
         lambda: api.create_repo(
             repo,
@@ -463,8 +464,14 @@ def _small_files(
         if name in there:
             with tempfile.TemporaryDirectory() as scratch:
                 path = _asked(
-                    lambda name=name, scratch=scratch: huggingface_hub.hf_hub_download(  # type: ignore[misc]
-                        repo, name, repo_type=kind, revision=commit, token=token, cache_dir=scratch
+                    partial(
+                        huggingface_hub.hf_hub_download,
+                        repo,
+                        name,
+                        repo_type=kind,
+                        revision=commit,
+                        token=token,
+                        cache_dir=scratch,
                     ),
                     repo,
                     user,

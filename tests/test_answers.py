@@ -219,7 +219,7 @@ def test_how_much_lies_in_the_lungs_is_said_of_each_class(models, shown, in_lung
     assert dataclasses.replace(reading, called="NORMAL").towards == "PNEUMONIA"
 
 
-def test_a_refusal_holds_until_it_is_overruled(shown):
+def test_a_refusal_holds_until_it_is_forced(shown):
     refused = dataclasses.replace(shown, reasons=("It is in colour.", "It is <small>."))
     with pytest.raises(gr.Error, match=r"It is in colour\. It is &lt;small&gt;\. Send force=true"):
         answers.must_be_answered(refused, force=False)

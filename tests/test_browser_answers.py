@@ -81,7 +81,7 @@ def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, 
     )
     (tmp_path / "cat.jpeg").write_bytes(EXAMPLES["NORMAL"][0].read_bytes())
     upload(page, tmp_path / "cat.jpeg")
-    force = page.get_by_role("button", name=words.OVERRULE)
+    force = page.get_by_role("button", name=words.FORCE)
     force.wait_for(timeout=WAIT)
     assert (
         "It is in colour (80% of it), and an X-ray is grey." in page.locator("#answer").inner_text()
@@ -90,7 +90,7 @@ def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, 
     fits(page)
     snap(page, "refused")
     open_tab(page, "Compare")
-    page.locator("#comparison").get_by_role("button", name=words.OVERRULE).wait_for(timeout=WAIT)
+    page.locator("#comparison").get_by_role("button", name=words.FORCE).wait_for(timeout=WAIT)
     assert page.locator(".card .probability").count() == 0
     open_tab(page, "Predict")
     page.locator("#answer [data-force]").focus()

@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+from missing import absent
 
 from pneumonia import bundle, cli, export
 from pneumonia.architectures import CATALOGUE
@@ -35,7 +36,7 @@ def test_what_is_exported_answers_as_the_original(classifier, tmp_path, format):
 def test_onnx_answers_as_the_original(classifier, tmp_path):
     for package in ("tf2onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed; pip install .[export]")
+            absent(f"{package} is not installed (pip install .[export])")
     assert export.export(classifier, "onnx", tmp_path).largest_difference < 1e-5
 
 

@@ -54,8 +54,8 @@ LUNGS_CHANCE = ": no more than chance would put there."
 LUNGS_UNKNOWN = "Where the lungs are could not be made out."
 STRONGEST = "What speaks for {label} is strongest in the {place}."
 REFUSED = "This is not answered"
-OVERRULE = "Answer all the same"
-OVERRULE_HELP = (
+FORCE = "Answer all the same"
+FORCE_HELP = (
     "The networks know nothing but chest X-rays of children seen from the front. On anything else"
     " their answer means nothing."
 )

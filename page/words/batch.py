@@ -8,8 +8,8 @@ At most {MOST} pictures of {MOST_BYTES // MEGABYTE} MB each; an archive may unpa
 } MB. Each file is deleted once it is read; one that cannot be read says why and spoils
 nothing.</p>"""
 UPLOAD = "X-rays or a zip archive"
-OVERRULE = "Answer what is refused, too"
-OVERRULE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
+FORCE = "Answer what is refused, too"
+FORCE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
 EXAMPLES = "<p class='credit'>The six examples; your own files take their place.</p>"
 WORKING = "Reading {done} of {of} …"
 DONE = "{of} files: {counts}."

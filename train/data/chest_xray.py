@@ -125,7 +125,8 @@ def locate(folder: str | os.PathLike[str] | None = None) -> Path:
         " --data DIR or CHEST_XRAY_DIR."
     )
     try:
-        import kagglehub  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415  optional, and only needed here
+        # Optional, and only needed here.
+        import kagglehub  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
     except ImportError:
         raise DataError(
             f"No data folder was given and kagglehub is not installed. {advice}"

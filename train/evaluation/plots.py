@@ -70,7 +70,7 @@ def roc(title: str, labels: np.ndarray, probabilities: np.ndarray, metrics: Metr
         ),
     )
     axes.set(
-        xlabel="1 − specificity (healthy called back)",
+        xlabel="1 − specificity (false alarms among the healthy)",
         ylabel="recall (pneumonias found)",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
@@ -132,7 +132,7 @@ def confusion(
     )
     shares = table / np.maximum(1, table.sum(axis=1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = (("right", "called back in error"), ("missed", "found"))
+    names = (("right", "false alarm"), ("missed", "found"))
     for row in range(2):
         for column in range(2):
             text = f"{table[row, column]}\n{shares[row, column]:.1%}\n{names[row][column]}"
