@@ -150,36 +150,11 @@ class Policy:
         # moved to the view's centre.
         scale_x, scale_y = mirrored * wide * width / size[1], high * height / size[0]
         centre_x, centre_y = (left + wide / 2) * width - 0.5, (top + high / 2) * height - 0.5
-        a, b = np.cos(angle) * scale_x, -np.sin(angle) * scale_y
-        c, d = np.sin(angle) * scale_x, np.cos(angle) * scale_y
-        middle_x, middle_y = (size[1] - 1) / 2, (size[0] - 1) / 2
-        zero = np.zeros(count)
-        transforms = np.stack(
-            [
-                a,
-                b,
-                centre_x - a * middle_x - b * middle_y,
-                c,
-                d,
-                centre_y - c * middle_x - d * middle_y,
-                zero,
-                zero,
-            ],
-            axis=1,
-        )
+        transforms = affine(size, angle, (scale_x, scale_y), (centre_x, centre_y))
         # Beyond the edge: black, as a collimator leaves it, or the edge drawn out, so that neither
         # becomes a sign of anything.
         black = rng.random() < 0.5
-        with tf.device("/CPU:0"):
-            views = tf.raw_ops.ImageProjectiveTransformV3(
-                images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
-                transforms=tf.convert_to_tensor(transforms, tf.float32),
-                output_shape=list(size),
-                fill_value=0.0,
-                interpolation="BILINEAR",
-                fill_mode="CONSTANT" if black else "NEAREST",
-            )
-        return views.numpy()[..., 0]
+        return transformed(images, transforms, size, "CONSTANT" if black else "NEAREST")
 
     def _processed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         gains = np.exp(rng.uniform(-self.detail, self.detail, (len(views), 2))).astype(np.float32)
@@ -206,6 +181,50 @@ class Policy:
         mean = shares.mean(axis=(1, 2), keepdims=True)
         shares = mean + (shares - mean) * np.exp(uniform(self.contrast)) + uniform(self.brightness)
         return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def affine(
+    size: tuple[int, int],
+    angle: np.ndarray,
+    scale: tuple[np.ndarray, np.ndarray],
+    centre: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Where the pixels of views come from, as TensorFlow takes it.
+
+    Args:
+        size: ``(height, width)`` of the views.
+        angle: radians ``(N,)``.
+        scale: pixels of the picture to one of a view, across and down, each ``(N,)``; below 0 a
+            view is mirrored.
+        centre: of the views in the picture, x and y in pixels, each ``(N,)``.
+
+    Returns:
+        float64 ``(N, 8)``: a, b, shift across, c, d, shift down, 0, 0.
+    """
+    a, b = np.cos(angle) * scale[0], -np.sin(angle) * scale[1]
+    c, d = np.sin(angle) * scale[0], np.cos(angle) * scale[1]
+    middle_x, middle_y = (size[1] - 1) / 2, (size[0] - 1) / 2
+    shift_x = centre[0] - a * middle_x - b * middle_y
+    shift_y = centre[1] - c * middle_x - d * middle_y
+    zero = np.zeros(len(angle))
+    return np.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
+
+
+def transformed(
+    images: np.ndarray, transforms: np.ndarray, size: tuple[int, int], fill_mode: str
+) -> np.ndarray:
+    """Reads views out of pictures by :func:`affine` transforms: float32 ``(N, height, width)`` of
+    uint8 ``(N, H, W)``; beyond the edge black (``CONSTANT``) or the edge drawn out (``NEAREST``).
+    """
+    with tf.device("/CPU:0"):
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
+            transforms=tf.convert_to_tensor(transforms, tf.float32),
+            output_shape=list(size),
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode=fill_mode,
+        ).numpy()[..., 0]
 
 
 def _collimated(view: np.ndarray, margin: float, rng: np.random.Generator) -> np.ndarray:

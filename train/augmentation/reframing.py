@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumonia.backend import tf
-from train.augmentation.policy import Policy
+from train.augmentation.policy import Policy, affine, transformed
 
 
 @dataclass(frozen=True)
@@ -147,23 +146,14 @@ def warp(
         float32 ``(N, height, width)``, 0 to 255.
     """
     count, (height, width) = len(images), images.shape[1:3]
-    scale_x, scale_y = crops.wide * width / size[1], crops.high * height / size[0]
-    a, b = np.cos(crops.angle) * scale_x, -np.sin(crops.angle) * scale_y
-    c, d = np.sin(crops.angle) * scale_x, np.cos(crops.angle) * scale_y
-    middle_x, middle_y = (size[1] - 1) / 2, (size[0] - 1) / 2
-    shift_x = crops.x * width - 0.5 - a * middle_x - b * middle_y
-    shift_y = crops.y * height - 0.5 - c * middle_x - d * middle_y
-    zero = np.zeros(count)
-    transforms = np.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
-    with tf.device("/CPU:0"):
-        views = tf.raw_ops.ImageProjectiveTransformV3(
-            images=tf.convert_to_tensor(images[..., np.newaxis], tf.float32),
-            transforms=tf.convert_to_tensor(transforms, tf.float32),
-            output_shape=list(size),
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="NEAREST",
-        ).numpy()[..., 0]
+    transforms = affine(
+        size,
+        crops.angle,
+        (crops.wide * width / size[1], crops.high * height / size[0]),
+        (crops.x * width - 0.5, crops.y * height - 0.5),
+    )
+    views = transformed(images, transforms, size, "NEAREST")
+    a, b, shift_x, c, d, shift_y = transforms.T[:6]
     kind, grey = rng.random(count), rng.uniform(0, 255, count)
     rows, columns = np.arange(size[0])[:, np.newaxis], np.arange(size[1])
     for index in np.flatnonzero(kind < 0.7):

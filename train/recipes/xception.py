@@ -16,6 +16,8 @@ three Xceptions on views drawn into the lung outline of a random other child; 8 
     python -m train fit xception --recipe student --pool runs/pool --start assets/models/xception
 """
 
+from dataclasses import replace
+
 from train.recipes.recipe import STRONG, Recipe
 
 ORIGINAL = Recipe(
@@ -58,27 +60,19 @@ IMPROVED = Recipe(
     ),
 )
 
-STUDENT = Recipe(
-    variant="xception",
+STUDENT = replace(
+    IMPROVED,
     name="student",
-    input_size=(160, 160),
-    training_size=(128, 128),
     epochs=8,
     keep_epoch=8,
-    optimizer="adamw",
     learning_rate=1e-4,
-    weight_decay=0.01,
-    schedule="cosine",
     warmup=0.5,
-    seed=1,
+    label_smoothing=0.0,
+    augmentation=None,
     teacher_weight=0.7,
-    nuisance_reweighting=True,
-    pretrained=True,
-    frozen_normalisation=True,
     frozen_blocks=3,
     starts_from_bundle=True,
     views=("plain", "mirror", "full"),
-    validation="held-out",
     note=(
         "Learns the mean answer of an ensemble on views in which framing says nothing; chosen on"
         " held-out patients, as they are and framing-swapped."
