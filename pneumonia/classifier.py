@@ -465,7 +465,13 @@ class PneumoniaClassifier:
 
         Raises:
             InvalidProbability: the network answers what is no probability.
+            ValueError: the pictures are not prepared.
         """
+        if prepared.dtype != np.uint8 or prepared.shape[1:] != COPY_SIZE:
+            raise ValueError(
+                f"Expected uint8 (N, {COPY_SIZE[0]}, {COPY_SIZE[1]}), got {prepared.dtype}"
+                f" {prepared.shape}; use classifier.prepared(pictures)."
+            )
         names = self.spec.views if names is None else names
         drawn = draw_views(prepared, names, self.spec.input_size)
         found = checked(self.network(drawn.reshape(-1, *self.spec.input_size)))

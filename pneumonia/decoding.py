@@ -73,18 +73,7 @@ def read_limited(source: bytes | str | os.PathLike[str], name: str | None = None
             decoder. One sentence for the person who sent it.
         FileNotFoundError: the path does not exist.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        content, name = bytes(source), shown(name or "upload")
-        if len(content) > radiograph.MAX_BYTES:
-            raise UnreadableImage(
-                f"{name} is too large, {len(content) / 1e6:.0f} MB and at most"
-                f" {radiograph.MAX_BYTES // 1_000_000} can be read; save it smaller, 2000 pixels a"
-                " side are plenty."
-            )
-    else:
-        content, name = radiograph.contents(source), shown(name or Path(source).name)
-    with _pool.worker(name) as worker:
-        return worker.decode(content, name)
+    return _pool.read(source, name)
 
 
 def warm_up() -> None:
@@ -193,16 +182,33 @@ class _Worker:
         return code
 
 
-class _Pool:
-    """The workers, as many as are needed at once and no more than WORKERS."""
+class Pool:
+    """Workers of one's own: as many as are needed at once and no more than ``workers``."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = WORKERS) -> None:
+        self.workers = workers
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._free = threading.BoundedSemaphore(WORKERS)
+        self._free = threading.BoundedSemaphore(workers)
         self._filling = threading.Lock()
+
+    def read(self, source: bytes | str | os.PathLike[str], name: str | None = None) -> Radiograph:
+        """As :func:`read_limited`."""
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            content, name = bytes(source), shown(name or "upload")
+            if len(content) > radiograph.MAX_BYTES:
+                raise UnreadableImage(
+                    f"{name} is too large, {len(content) / 1e6:.0f} MB and at most"
+                    f" {radiograph.MAX_BYTES // 1_000_000} can be read; save it smaller, 2000"
+                    " pixels a side are plenty."
+                )
+        else:
+            content, name = radiograph.contents(source), shown(name or Path(source).name)
+        with self.worker(name) as worker:
+            return worker.decode(content, name)
 
     @contextlib.contextmanager
     def worker(self, name: str) -> Iterator[_Worker]:
+        """A worker for one file; one that breaks down over it is replaced."""
         with self._free:
             worker = self._take()
             try:
@@ -235,11 +241,13 @@ class _Pool:
             self._idle.put(_Worker())
 
     def fill(self) -> None:
+        """Starts the workers; returns at once."""
         with self._filling:
-            while self._idle.qsize() < WORKERS:
+            while self._idle.qsize() < self.workers:
                 self._idle.put(_Worker())
 
     def close(self) -> None:
+        """Ends the workers that are idle."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().end()
@@ -267,13 +275,13 @@ def _read(stream: IO[bytes], size: int) -> bytes:
     return found
 
 
-_pool = _Pool()
+_pool = Pool()
 
 
 def _forget() -> None:
     # The workers of the process that forked are not this one's.
     global _pool  # noqa: PLW0603 - one pool a process
-    _pool = _Pool()
+    _pool = Pool()
 
 
 atexit.register(close)

@@ -15,22 +15,19 @@ import csv
 import itertools
 import json
 import os
-import signal
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pneumonia import input_check, radiograph
+from pneumonia import decoding, input_check, radiograph
 from pneumonia.pixels import UnreadableImage
 from pneumonia.radiograph import Radiograph
 
@@ -40,9 +37,6 @@ if TYPE_CHECKING:
 
 # Images that go through the network together, and rows that a kill may cost.
 CHUNK = 64
-# Files that a process is given at once, and the seconds that one of them may take.
-_TASK = 8
-_LONGEST = 60.0
 COLUMNS = (
     "file",
     "label",
@@ -58,8 +52,6 @@ TABLES = (".csv", ".parquet")
 _LISTS = (".txt", ".lst", ".list")
 # A spreadsheet runs a cell that begins like this as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_CRASHED = "Its decoder broke down; export or copy it again."
-_TOO_LONG = f"It took longer than {_LONGEST:.0f} seconds to decode; export it again."
 
 
 class ScoreError(ValueError):
@@ -211,8 +203,8 @@ def answered(
     classifier.threshold(operating_point, threshold)
     for part in _parts(ready, chunk):
         started = time.perf_counter()
-        readable = [Radiograph(one.copy, one.file) for one in part if one.copy is not None]
-        asked = classifier.probabilities(classifier.resized(readable)) if readable else ()
+        readable = [one.copy for one in part if one.copy is not None]
+        asked = classifier.probabilities(np.stack(readable)) if readable else ()
         each = (time.perf_counter() - started) * 1000 / max(1, len(readable))
         values = iter(map(float, asked))
         for one in part:
@@ -229,13 +221,12 @@ def answered(
             yield Row(one.file, said, one.problem)
 
 
-def prepare(source: Source) -> Prepared:
+def prepare(source: Source, read: Callable[[bytes], Radiograph] = radiograph.read) -> Prepared:
     """Decodes one file, makes its copy and checks it; whatever is wrong with it becomes its
     ``problem``.
     """
     try:
-        content = _content(source)
-        picture = radiograph.read(content)
+        picture = read(_content(source))
         check = input_check.examine(picture)
         return Prepared(source.name, picture.copy, check.sentences)
     except (UnreadableImage, FileNotFoundError) as error:
@@ -250,21 +241,25 @@ def prepare(source: Source) -> Prepared:
 def prepared(
     sources: Iterable[Source], workers: int, ahead: int = CHUNK
 ) -> Generator[Prepared, None, None]:
-    """:func:`prepare` of one file after the other, in their order, in ``workers`` processes (0: in
-    this one) that are at most some ``ahead`` files ahead of whoever takes them.
+    """:func:`prepare` of one file after the other, in their order, by ``workers`` processes under
+    the limits of :mod:`pneumonia.decoding` (0: in this one, without) that are at most ``ahead``
+    files ahead of whoever takes them.
     """
     if workers < 1:
         yield from map(prepare, sources)
         return
-    waiting: deque[tuple[list[Source], Future[list[Prepared]]]] = deque()
-    most = max(2 * workers, -(-2 * ahead // _TASK))
-    with contextlib.closing(_Pool(workers)) as pool:
-        for part in _parts(sources, _TASK):
-            waiting.append((part, pool.submit(part)))
-            if len(waiting) >= most:
-                yield from _next(pool, waiting)
-        while waiting:
-            yield from _next(pool, waiting)
+    waiting: deque[Future[Prepared]] = deque()
+    # The threads only wait for the processes and make the copies.
+    with contextlib.closing(decoding.Pool(workers)) as pool, ThreadPoolExecutor(workers) as threads:
+        try:
+            for source in sources:
+                waiting.append(threads.submit(prepare, source, pool.read))
+                if len(waiting) > ahead + workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def write(
@@ -471,68 +466,6 @@ def _content(source: Source) -> bytes:
 @cache
 def _archive(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
-
-
-class _Pool:
-    """Processes that decode, and are replaced when one of them breaks down."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._start()
-
-    def _start(self) -> None:
-        self._executor = ProcessPoolExecutor(
-            self.workers, mp_context=get_context("spawn"), initializer=_in_worker
-        )
-
-    def submit(self, part: Sequence[Source]) -> Future[list[Prepared]]:
-        try:
-            return self._executor.submit(_prepare_all, part)
-        except BrokenProcessPool:
-            self.restart()
-            return self._executor.submit(_prepare_all, part)
-
-    def restart(self) -> None:
-        self.close()
-        self._start()
-
-    def close(self) -> None:
-        for process in list((self._executor._processes or {}).values()):
-            process.kill()
-        self._executor.shutdown(cancel_futures=True)
-
-
-def _next(
-    pool: _Pool, waiting: deque[tuple[list[Source], Future[list[Prepared]]]]
-) -> Iterator[Prepared]:
-    part, future = waiting.popleft()
-    try:
-        yield from future.result(_LONGEST * len(part))
-        return
-    except (BrokenProcessPool, TimeoutError):
-        pass
-    # One of them did it, or a later part: all that wait are asked for anew, and these one by one.
-    for source in part:
-        pool.restart()
-        try:
-            yield from pool.submit([source]).result(_LONGEST)
-        except BrokenProcessPool:
-            yield Prepared(source.name, None, (), _CRASHED)
-        except TimeoutError:
-            yield Prepared(source.name, None, (), _TOO_LONG)
-    pool.restart()
-    again = [(later, pool.submit(later)) for later, _ in waiting]
-    waiting.clear()
-    waiting.extend(again)
-
-
-def _prepare_all(part: Sequence[Source]) -> list[Prepared]:
-    return [prepare(source) for source in part]
-
-
-def _in_worker() -> None:
-    # An interruption is the first process's to answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -5,14 +5,13 @@ import importlib.util
 import zipfile
 from pathlib import Path
 
-import crashing
 import keras
 import numpy as np
 import pytest
 from missing import absent
 from PIL import Image
 
-from pneumonia import cli, radiograph, score
+from pneumonia import cli, decoding, radiograph, score
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.score import ScoreError
@@ -129,12 +128,20 @@ def test_a_table_of_another_threshold_is_not_gone_on_with(classifier, archive, t
 
 
 def test_a_file_that_brings_its_decoder_down_costs_its_own_row(archive, monkeypatch):
-    monkeypatch.setattr(score, "_prepare_all", crashing.prepare_or_die)
-    monkeypatch.setattr(score, "_TASK", 5)
-    done = list(score.prepared(score.found(archive), workers=1))
+    # What no worker survives is the decoding module's to test; here one breaks down by the clock.
+    (archive / "b" / "7.png").write_bytes(b"kill me")
+    exchange = decoding._Worker._exchange
+
+    def deadly(worker, content, name):
+        if content == b"kill me":
+            worker.process.kill()
+        return exchange(worker, content, name)
+
+    monkeypatch.setattr(decoding._Worker, "_exchange", deadly)
+    done = list(score.prepared(score.found(archive), workers=2, ahead=3))
     assert [one.file for one in done] == [name.lstrip("'") for name in NAMES]
-    crashed = [one.file for one in done if one.problem == score._CRASHED]
-    assert crashed == ["b/7.png"]
+    gave_up = [one.file for one in done if "its decoder gave up" in one.problem]
+    assert gave_up == ["b/7.png"]
     assert sum(one.copy is not None for one in done) == 8
 
 
