@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pneumonia.text import harmless
+from pneumonia.zips import Unpackable, read_member
 
 MEGABYTE = 1_000_000
 # Pictures of a batch; bytes of one; bytes of all that a batch unpacks.
@@ -135,26 +135,12 @@ def _is_litter(path: str) -> bool:
 
 def _member(name: str, file: Path, member: zipfile.ZipInfo, left: int) -> Entry:
     shown = harmless(f"{name}/{member.filename}", LONGEST_NAME)
-    if member.flag_bits & 1:
-        return Entry(shown, None, "It is locked with a password.")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # What bzip2 and LZMA unpack to cannot be bounded before it is there.
-        return Entry(shown, None, "It is packed in a way that is not opened here; zip it anew.")
     try:
-        # What an archive says of a file's size may be false: no more is unpacked than is allowed,
-        # and one byte that tells that there was more.
-        with zipfile.ZipFile(file) as archive, archive.open(member) as stream:
-            content = stream.read(min(MOST_BYTES, left) + 1)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ):
-        return Entry(shown, None, "It is damaged inside the archive and cannot be unpacked.")
+        with zipfile.ZipFile(file) as archive:
+            content = read_member(archive, member, min(MOST_BYTES, left))
+    except (Unpackable, zipfile.BadZipFile, OSError) as error:
+        damaged = "It is damaged inside the archive and cannot be unpacked."
+        return Entry(shown, None, str(error) if isinstance(error, Unpackable) else damaged)
     if len(content) > MOST_BYTES:
         return Entry(shown, None, f"It is larger than {MOST_BYTES // MEGABYTE} MB unpacked.")
     if len(content) > left:

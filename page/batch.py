@@ -23,13 +23,10 @@ from page.served import BATCH, EXAMPLES, Models, decoded, example, guarded
 from page.shared import KEPT, View
 from page.words import batch as words
 from pneumonia import Radiograph, UnreadableImage, radiograph
+from pneumonia.text import cell
 
 # Pictures that go through a network at once, and so how often the table grows.
 AT_ONCE = 8
-# A spreadsheet runs a cell that begins like this as a formula.
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-# And where the comma is for decimals, it begins a new cell at each semicolon, quoted or not.
-_BREAKS = str.maketrans(dict.fromkeys(map(chr, (*range(32), 127)), " ") | {";": ","})
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +144,8 @@ def as_csv(found: Sequence[Row]) -> str:
             "threshold": f"{row['threshold']:.6g}",
             "warnings": " ".join(row["warnings"]),
         }
-        writer.writerow([_harmless(str(cells[name])) for name in Row.__annotations__])
+        writer.writerow([cell(str(cells[name])) for name in Row.__annotations__])
     return written.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    cell = cell.translate(_BREAKS)
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:

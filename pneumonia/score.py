@@ -30,6 +30,8 @@ import numpy as np
 from pneumonia import decoding, input_check, radiograph
 from pneumonia.pixels import UnreadableImage
 from pneumonia.radiograph import Radiograph
+from pneumonia.text import cell
+from pneumonia.zips import Unpackable, read_member
 
 if TYPE_CHECKING:
     from pneumonia.classifier import PneumoniaClassifier
@@ -50,8 +52,6 @@ COLUMNS = (
 )
 TABLES = (".csv", ".parquet")
 _LISTS = (".txt", ".lst", ".list")
-# A spreadsheet runs a cell that begins like this as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ScoreError(ValueError):
@@ -110,11 +110,10 @@ class Row:
         """The row of a table, by :data:`COLUMNS`; what there is not is empty."""
         said = self.prediction.to_dict() if self.prediction else {}
         said["warnings"] = " ".join(said.get("warnings", ()))
-        file = f"'{self.file}" if self.file.startswith(_FORMULA) else self.file
         return {
             **{name: "" if said.get(name) is None else said[name] for name in COLUMNS},
-            "file": file,
-            "problem": self.problem,
+            "file": cell(self.file),
+            "problem": cell(self.problem),
         }
 
 
@@ -229,7 +228,7 @@ def prepare(source: Source, read: Callable[[bytes], Radiograph] = radiograph.rea
         picture = read(_content(source))
         check = input_check.examine(picture)
         return Prepared(source.name, picture.copy, check.sentences)
-    except (UnreadableImage, FileNotFoundError) as error:
+    except (UnreadableImage, Unpackable, FileNotFoundError) as error:
         problem = str(error)
     # Whatever one file brings about, the others are read.
     except Exception as error:
@@ -457,10 +456,11 @@ def _below(folder: Path, top: Path) -> Iterator[Source]:
 def _content(source: Source) -> bytes:
     if source.member is None:
         return radiograph.contents(source.path)
-    member = _archive(source.path).getinfo(source.member)
-    if member.file_size > radiograph.MAX_BYTES:
-        raise UnreadableImage(f"It is too large, {member.file_size / 1e6:.0f} MB.")
-    return _archive(source.path).read(member)
+    archive = _archive(source.path)
+    content = read_member(archive, archive.getinfo(source.member), radiograph.MAX_BYTES)
+    if len(content) > radiograph.MAX_BYTES:
+        raise UnreadableImage(f"It is larger than {radiograph.MAX_BYTES // 1_000_000} MB.")
+    return content
 
 
 @cache

@@ -10,6 +10,17 @@ MOST = 300
 # format characters: among these the ones that turn the direction of writing.
 _UNFIT = {"Cc", "Cs", "Co", "Cn", "Cf", "Zl", "Zp"}
 
+# A spreadsheet runs a cell that begins like this as a formula.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# And where the comma is for decimals, it begins a new cell at each semicolon, quoted or not.
+_BREAKS = str.maketrans(dict.fromkeys(map(chr, (*range(32), 127)), " ") | {";": ","})
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table that a spreadsheet may open: no formula, and in one piece."""
+    text = text.translate(_BREAKS)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
 
 def harmless(text: object, most: int = MOST) -> str:
     """One line of text in which what could steer a terminal, or is no character, stands as its

@@ -154,6 +154,28 @@ def test_memory_holds_no_more_than_is_asked_for(archive, monkeypatch, classifier
     assert len(begun) == 2
 
 
+def test_an_archive_that_cannot_be_bounded_or_lies_is_told_so(classifier, archive, tmp_path):
+    packed = tmp_path / "odd.zip"
+    with zipfile.ZipFile(packed, "w") as made:
+        made.write(archive / "0.png", "0.png")
+        made.writestr("a=b.png", (archive / "1.png").read_bytes(), zipfile.ZIP_DEFLATED)
+        made.writestr("bomb.png", bytes(10**6), zipfile.ZIP_BZIP2)
+    content = bytearray(packed.read_bytes())
+    content[content.index(b"IDAT") + 9] ^= 255
+    packed.write_bytes(content)
+    first, second, third = score.rows(classifier, score.found(packed), workers=0)
+    assert "damaged inside the archive" in first.problem
+    assert second.prediction is not None and second.cells()["file"] == "a=b.png"
+    assert "zip it anew" in third.problem
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", " +x", "a;=1", "\t-1", "＝1"])
+def test_no_cell_is_a_formula(name):
+    cells = score.Row(name, None, f"{name} is damaged").cells()
+    for text in (cells["file"], cells["problem"]):
+        assert ";" not in text and not text.lstrip().startswith(("=", "+", "-", "@", "＝"))
+
+
 def test_says_what_is_wrong_with_the_question(classifier, archive, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ScoreError, match="There is no file in"):
