@@ -22,7 +22,7 @@ from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import LABELS, PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.evidence import Outcome, outcome, read_predictions
-from pneumonia.model_spec import ModelSpec, OperatingPoint, uncertain_between
+from pneumonia.model_spec import ModelSpec, OperatingPoint, decide, uncertain_between
 from pneumonia.prediction import Prediction
 
 PREDICTIONS = "predictions_test.csv"
@@ -209,10 +209,8 @@ def call(probability: float, threshold: float, uncertainty: float) -> str:
     """NORMAL, PNEUMONIA, or UNCERTAIN where the probability's logit lies nearer to the threshold's
     than ``uncertainty`` logits.
     """
-    low, high = uncertain_between(threshold, uncertainty)
-    if low < probability < high:
-        return "UNCERTAIN"
-    return "PNEUMONIA" if probability >= threshold else "NORMAL"
+    label, uncertain = decide(probability, threshold, uncertainty)
+    return "UNCERTAIN" if uncertain else label
 
 
 def cost(

@@ -16,7 +16,7 @@ import numpy as np
 
 from pneumonia import bundle, hub, input_check, locations, radiograph, release
 from pneumonia.forward import Network
-from pneumonia.model_spec import LABELS, Metrics, ModelSpec, SingleView, uncertain_between
+from pneumonia.model_spec import Metrics, ModelSpec, SingleView, decide
 from pneumonia.prediction import (
     ON_INVALID,
     InputCheckError,
@@ -397,14 +397,14 @@ class PneumoniaClassifier:
         point, used = self.threshold(operating_point, threshold, views=views)
         if not 0 <= probability <= 1:
             raise InvalidProbability(f"{name}: {probability} is no probability.")
-        low, high = uncertain_between(used, self.spec.uncertainty)
+        label, uncertain = decide(probability, used, self.spec.uncertainty)
         return Prediction(
-            label=LABELS[int(probability >= used)],
+            label=label,
             probability=probability,
             threshold=used,
             operating_point=point,
             variant=self.spec.variant,
-            uncertain=low < probability < high,
+            uncertain=uncertain,
             warnings=tuple(warnings),
             name=name,
             milliseconds=milliseconds,

@@ -323,6 +323,14 @@ def uncertain_between(threshold: float, uncertainty: float) -> tuple[float, floa
     return low, high
 
 
+def decide(probability: float, threshold: float, uncertainty: float) -> tuple[str, bool]:
+    """The label of a probability, and whether it lies too near the threshold to be relied on: the
+    one rule, whoever asks.
+    """
+    low, high = uncertain_between(threshold, uncertainty)
+    return LABELS[int(probability >= threshold)], low < probability < high
+
+
 def _operating_point(values: Mapping[str, Any]) -> OperatingPoint:
     names = {field.name for field in fields(OperatingPoint)}
     known = {name: value for name, value in {**values}.items() if name in names}
