@@ -191,15 +191,25 @@ def altered(folder: Path) -> list[str]:
     return found
 
 
-def seal(folder: Path) -> None:
-    """Writes ``SHA256SUMS`` over every other file of a finished bundle."""
+def sums(folder: Path) -> str:
+    """What ``SHA256SUMS`` says of every other file of a finished bundle."""
     names = sorted(
         path.name
         for path in folder.iterdir()
         if path.is_file() and path.name != CHECKSUMS and not path.name.startswith(".")
     )
-    text = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
-    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
+    return "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+
+
+def seal(folder: Path) -> None:
+    """Writes ``SHA256SUMS``, the last step of making a bundle."""
+    (folder / CHECKSUMS).write_text(sums(folder), encoding="utf-8")
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether ``SHA256SUMS`` is there and says what is so of every file."""
+    file = folder / CHECKSUMS
+    return file.is_file() and file.read_text(encoding="utf-8", errors="replace") == sums(folder)
 
 
 def check_size(config: Mapping[str, Any], input_size: tuple[int, int]) -> None:

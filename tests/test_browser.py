@@ -10,7 +10,7 @@ import shutil
 import socket
 from base64 import b64encode
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import urlparse
 
 import pytest
 from missing import absent
@@ -149,8 +149,13 @@ def seen(page, locator):
     return box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
 
 
-def address_of(page):
-    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+def wait_for_address(page, name, value):
+    """The page writes its address once the answer stands; a value of None is gone from it."""
+    page.wait_for_function(
+        "([name, value]) => new URL(location).searchParams.get(name) === value",
+        arg=[name, value],
+        timeout=WAIT,
+    )
 
 
 def facts(page):
@@ -173,7 +178,7 @@ def test_an_example_is_answered_at_once_and_another_model_at_the_same_picture(pa
     page.get_by_text("The data set calls this example PNEUMONIA").wait_for(timeout=WAIT)
     page.locator("#answer .film").first.wait_for(state="attached", timeout=WAIT)
     assert page.locator("button.example[aria-pressed=true]").inner_text().strip() == "PNEUMONIA 2"
-    assert address_of(page)["example"] == EXAMPLES["PNEUMONIA"][1].stem
+    wait_for_address(page, "example", EXAMPLES["PNEUMONIA"][1].stem)
     before = page.locator("#answer .probability").inner_text()
     model(page, "Baseline CNN")
     page.wait_for_function(
@@ -181,7 +186,7 @@ def test_an_example_is_answered_at_once_and_another_model_at_the_same_picture(pa
         arg=before,
         timeout=WAIT,
     )
-    assert address_of(page)["model"] == "baseline"
+    wait_for_address(page, "model", "baseline")
     assert "person1949_bacteria_4880.jpeg" in facts(page) and "Baseline CNN" in facts(page)
     fits(page)
     snap(page, "answer")
@@ -206,7 +211,7 @@ def test_an_upload_is_answered_at_once_and_a_bad_one_leaves_no_answer_behind(pag
         "!document.querySelector('#answer').innerText.includes('The data set calls')", timeout=WAIT
     )
     page.locator("#answer .verdict").wait_for(timeout=WAIT)
-    assert "example" not in address_of(page)
+    wait_for_address(page, "example", None)
     (tmp_path / "damaged.jpeg").write_bytes(EXAMPLES["NORMAL"][0].read_bytes()[:9_000])
     upload(page, tmp_path / "damaged.jpeg")
     problem = page.locator("#answer .problem")

@@ -132,8 +132,11 @@ def write_cards(options: argparse.Namespace) -> int:
     if not options.check:
         for file in stale:
             file.write_text(texts[file], encoding="utf-8")
-            if (file.parent / bundle.CHECKSUMS).is_file():
-                bundle.seal(file.parent)
+    for folder in sorted({file.parent for file in texts}):
+        if not bundle.is_sealed(folder):
+            stale.append(folder / bundle.CHECKSUMS)
+            if not options.check:
+                bundle.seal(folder)
     if not card.refresh(options.models, options.prose, check=options.check):
         stale.append(options.prose)
     if stale:

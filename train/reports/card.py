@@ -33,6 +33,8 @@ TITLES = {
     "brier": "Brier score",
 }
 _DATASET = "hf-vision/chest-xray-pneumonia"
+# The first Keras that holds the layers of all variants; make oldest asks it.
+OLDEST_KERAS = "3.8.0"
 _TAGS = ("keras", "tensorflow", "medical", "chest-x-ray", "radiology", "pneumonia", "pediatrics")
 # Assumptions of the emission estimate, which the card names: two server cores under load, and the
 # world's average electricity of 2023 (Ember).
@@ -183,8 +185,8 @@ print(*prediction.warnings)  # says so if this is no frontal chest X-ray
 print(prediction.label, prediction.probability, prediction.threshold)
 ```
 
-**With Keras alone** (`pip install "keras>={keras}" tensorflow huggingface_hub pillow`).
-There is no input check here.{one_of}
+**With Keras alone** (`pip install "keras>={OLDEST_KERAS}" tensorflow huggingface_hub pillow`;
+tried with Keras {OLDEST_KERAS} and {keras}). There is no input check here.{one_of}
 
 ```python
 import io
