@@ -87,7 +87,6 @@ def draw_view(
     Raises:
         ValueError: the view is level and no pose was given.
     """
-    height, width = picture.shape
     centre_x = centre_y = 0.5
     half_x = half_y = 0.5 * view.scale
     if view.level:
@@ -95,17 +94,38 @@ def draw_view(
             raise ValueError("A level view needs pose=, where the lungs are; see lungs.place().")
         centre_x, centre_y = float(pose[0]), float(pose[1])
         half_x, half_y = (float(np.exp(side)) * 0.5 / view.scale for side in pose[2:4])
+    left, right = centre_x - half_x, centre_x + half_x
+    top, bottom = centre_y - half_y, centre_y + half_y
+    cut = cut_box(picture, (left, top, right, bottom), size, angle=view.angle)
+    return cut[:, ::-1] if view.mirrored else cut
+
+
+def cut_box(
+    picture: np.ndarray,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    *,
+    angle: float = 0.0,
+) -> np.ndarray:
+    """A box of a picture at another size, black where it reaches beyond the picture: uint8
+    ``(height, width)``.
+
+    Args:
+        picture: uint8 ``(H, W)``.
+        box: left, top, right and bottom, as shares of the picture's sides.
+        size: ``(height, width)`` in pixels.
+        angle: degrees by which the picture is turned first, counter-clockwise.
+    """
+    height, width = picture.shape
     image = Image.fromarray(picture)
-    if view.angle:
-        image = image.rotate(view.angle, Image.Resampling.BILINEAR)
-    box = np.array([centre_x - half_x, centre_y - half_y, centre_x + half_x, centre_y + half_y])
-    box *= (width, height, width, height)
+    if angle:
+        image = image.rotate(angle, Image.Resampling.BILINEAR)
+    edges = np.array(box) * (width, height, width, height)
     # Pillow cuts nothing beyond an image's edge: a black frame is laid around it first.
-    before = np.maximum(0, -np.floor(box[:2]).astype(int))
-    after = np.maximum(0, np.ceil(box[2:]).astype(int) - (width, height))
+    before = np.maximum(0, -np.floor(edges[:2]).astype(int))
+    after = np.maximum(0, np.ceil(edges[2:]).astype(int) - (width, height))
     if before.any() or after.any():
         framed = Image.new("L", tuple(np.array((width, height)) + before + after))
         framed.paste(image, tuple(before))
-        image, box = framed, box + np.tile(before, 2)
-    cut = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=tuple(box)))
-    return cut[:, ::-1] if view.mirrored else cut
+        image, edges = framed, edges + np.tile(before, 2)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=tuple(edges)))

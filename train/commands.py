@@ -16,10 +16,10 @@ from pneumonia.release import ReleaseError
 from train.data import audit
 from train.data.chest_xray import Dataset
 from train.data.folds import HELD_OUT
-from train.evaluation import details, evaluate, robustness, seeds
+from train.evaluation import details, evaluate, framing_swap, robustness, seeds
 from train.recipes.catalogue import get
 from train.recipes.recipe import REFRAMED, VIEW_SIZE, VIEWS, Recipe
-from train.reports import card, compare, publish, robustness_report
+from train.reports import card, compare, publish, robustness_report, tables
 from train.terminal import CACHE, dataset
 from train.training import distillation, fit
 from train.training.run_folder import RunError
@@ -239,6 +239,17 @@ def robustness_bundles(options: argparse.Namespace) -> int:
             skip_corrupt=options.skip_corrupt,
         )
         print(f"{spec.variant}: {out}\n{robustness_report.table(measured)}")
+    return 0
+
+
+def judge_framing(options: argparse.Namespace) -> int:
+    """Judges bundles on framing-swapped held-out patients."""
+    judged = framing_swap.measure(
+        options.bundles, dataset(options), cache=CACHE, skip_corrupt=options.skip_corrupt
+    )
+    print(tables.framing_swap(judged))
+    if options.out:
+        framing_swap.write(judged, options.out)
     return 0
 
 

@@ -21,6 +21,7 @@ from pneumonia.evidence import (
     read_result,
 )
 from pneumonia.model_spec import Estimate
+from train.evaluation import framing_swap
 from train.evaluation.plots import BLUE, GREEN, GREY, ORANGE
 from train.reports import markdown, tables
 
@@ -49,7 +50,7 @@ def compare(
 
     Args:
         models, results: see :func:`collect`; ``results`` may also hold ``published.csv``,
-            ``data.json`` and ``input_check.json``.
+            ``data.json``, ``input_check.json`` and ``framing.json``.
         readme, page: files with the blocks of :func:`train.reports.tables.blocks`; the page is
             ``docs/results.md`` beside the README, where there is one, if None.
         check: write nothing.
@@ -66,7 +67,9 @@ def compare(
         for name in ("data", "input_check")
         if (file := results / f"{name}.json").is_file()
     }
-    blocks = tables.blocks(found, others, facts)
+    kept = results / "framing.json"
+    judged = framing_swap.read(kept) if kept.is_file() else []
+    blocks = tables.blocks(found, others, facts, judged)
     beside = readme.parent / RESULTS_PAGE
     for file in filter(None, (readme, page or (beside if beside.is_file() else None))):
         text = file.read_text(encoding="utf-8")

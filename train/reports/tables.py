@@ -19,6 +19,7 @@ from pneumonia.evidence import (
 )
 from pneumonia.model_spec import Estimate, Metrics, ModelSpec, OperatingPoint
 from train.evaluation.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, patients_of
+from train.evaluation.framing_swap import Judged
 from train.evaluation.metrics import paired_differences
 from train.reports import robustness_report
 from train.reports.markdown import figure, per_hundred, table
@@ -37,7 +38,10 @@ BAND = (0.8, 0.95)
 
 
 def blocks(
-    found: Sequence[Result], others: Sequence[Published], facts: Mapping[str, Any]
+    found: Sequence[Result],
+    others: Sequence[Published],
+    facts: Mapping[str, Any],
+    judged: Sequence[Judged] = (),
 ) -> dict[str, str]:
     """Every generated block of README.md and docs/results.md by its name.
 
@@ -45,6 +49,7 @@ def blocks(
         found: bundled models first; see :func:`train.reports.compare.collect`.
         others: published figures.
         facts: what ``data.json`` and ``input_check.json`` hold, by their names.
+        judged: networks on framing-swapped held-out patients.
     """
     bundled = [result for result in found if result.bundled]
     groups = facts.get("data", {}).get("duplicates", {}).get("groups", [])
@@ -63,6 +68,7 @@ def blocks(
         "differences": differences(found, groups),
         "data": data(facts["data"]) if "data" in facts else "",
         "input-check": input_check(facts["input_check"]) if "input_check" in facts else "",
+        "swapped": framing_swap(judged),
     }
 
 
@@ -339,6 +345,28 @@ def input_check(facts: Mapping[str, Any]) -> str:
         for kind, (refused, images) in kinds.items()
     ]
     return table(("pictures", "images", "", "share"), rows)
+
+
+def framing_swap(found: Sequence[Judged]) -> str:
+    """Networks on held-out patients, as they are and framing-swapped."""
+    head = ["model", "AUC", "specificity at 98% recall", "swapped AUC", "swapped specificity"]
+    return table(
+        head,
+        [
+            [
+                judged.name,
+                _fine(judged.auc),
+                figure(judged.specificity),
+                _fine(judged.swapped_auc),
+                figure(judged.swapped_specificity),
+            ]
+            for judged in found
+        ],
+    )
+
+
+def _fine(auc: Estimate) -> str:
+    return f"{auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})"
 
 
 def images_of(test: Metrics) -> dict[str, int]:
