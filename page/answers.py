@@ -22,6 +22,7 @@ from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import LABELS, PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.evidence import Outcome, outcome, read_predictions
+from pneumonia.familiarity import UNFAMILIAR
 from pneumonia.model_spec import ModelSpec, OperatingPoint, decide, uncertain_between
 from pneumonia.prediction import Prediction
 
@@ -93,8 +94,9 @@ class Cost(TypedDict):
 class Answer(TypedDict):
     """A model's answer: the fields of :class:`pneumonia.Prediction`, then what is known of it.
     ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``, else NORMAL;
-    ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and ``uncertain_to``, where a
-    second read is due. ``cost`` is null where it was not measured.
+    ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and ``uncertain_to`` and where
+    the X-ray is ``unfamiliar``, unlike those the model learned from: a second read is due then.
+    ``cost`` is null where it was not measured.
     ``repo`` and ``commit`` say where on the Hub the weights come from, null for the bundled ones.
     """
 
@@ -104,6 +106,7 @@ class Answer(TypedDict):
     operating_point: str
     variant: str
     uncertain: bool
+    unfamiliar: bool
     warnings: list[str]
     name: str
     milliseconds: float
@@ -269,6 +272,7 @@ def typed(reading: Reading) -> Answer:
         operating_point=reading.point.name,
         variant=prediction.variant,
         uncertain=prediction.uncertain,
+        unfamiliar=prediction.unfamiliar,
         warnings=list(prediction.warnings),
         name=prediction.name,
         milliseconds=prediction.milliseconds,
@@ -297,6 +301,13 @@ def must_be_answered(shown: Shown, force: bool) -> Shown:
             print_exception=False,
         )
     return shown
+
+
+def why_uncertain(reading: Reading) -> str:
+    """Why an answer is no label, in a sentence; empty where it is one."""
+    if reading.called != "UNCERTAIN":
+        return ""
+    return UNFAMILIAR if reading.prediction.unfamiliar else words.UNCERTAIN_WHY
 
 
 def cost_sentence(reading: Reading) -> str:

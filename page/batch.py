@@ -47,9 +47,9 @@ class Item:
 class Row(TypedDict):
     """One line of the table: the file, then the fields of :class:`pneumonia.Prediction`.
 
-    ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold for a label), REFUSED (does
-    not look like a frontal chest X-ray; ``warnings`` say why) or UNREADABLE (``problem`` says why);
-    ``label`` and ``probability`` are null for the last two."""
+    ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold, or unfamiliar), REFUSED
+    (does not look like a frontal chest X-ray; ``warnings`` say why) or UNREADABLE (``problem`` says
+    why); ``label`` and ``probability`` are null for the last two."""
 
     file: str
     answer: str
@@ -59,6 +59,7 @@ class Row(TypedDict):
     operating_point: str
     variant: str
     uncertain: bool
+    unfamiliar: bool
     warnings: list[str]
     problem: str
 
@@ -125,7 +126,8 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force:
                 operating_point=chosen.name,
                 variant=variant,
                 uncertain=said.uncertain if said else False,
-                warnings=list(item.remarks) if read else [],
+                unfamiliar=said.unfamiliar if said else False,
+                warnings=[*item.remarks, *(said.warnings if said else ())] if read else [],
                 problem="" if read else " ".join(item.remarks),
             )
         )

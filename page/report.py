@@ -85,6 +85,8 @@ def page(
         forced = (
             f"<div class='forced'><p class='warning'>{said.FORCED}</p><p>{escaped(why)}</p></div>"
         )
+    doubt = answers.why_uncertain(reading)
+    unsure = f"<p>{escaped(doubt)}</p>" if doubt else ""
     where = verdicts.inside(reading, reading.towards)
     if reading.heat:
         where = f"{verdicts.strongest(reading.heat, reading.towards)} {where}"
@@ -95,7 +97,8 @@ def page(
         f"<p class='verdict {reading.called.lower()}'>{said.CALLED[reading.called]}</p>"
         f"<p class='probability'><strong>{percent(reading.prediction.probability)}</strong>"
         f" probability of pneumonia, {verdicts.side(reading)}</p>"
-        f"<p>{answers.cost_sentence(reading)}</p><div class='pictures'>{_pictures(reading)}</div>"
+        f"{unsure}<p>{answers.cost_sentence(reading)}</p>"
+        f"<div class='pictures'>{_pictures(reading)}</div>"
         f"<p>{escaped(where) or said.NOTHING_TO_SHOW} {words.HOW_TO_READ if reading.heat else ''}"
         f"</p>{verdicts.facts(reading)}"
         f"{_moved(moved, reading.point.threshold, reading.evidence.spec.uncertainty)}"

@@ -110,7 +110,8 @@ def head(reading: Reading) -> str:
         forced = (
             f"<div class='forced'><p class='warning'>{words.FORCED}</p><p>{escaped(why)}</p></div>"
         )
-    unsure = f"<p class='why'>{words.UNCERTAIN_WHY}</p>" if called == "UNCERTAIN" else ""
+    why = answers.why_uncertain(reading)
+    unsure = f"<p class='why'>{escaped(why)}</p>" if why else ""
     cost = answers.cost_sentence(reading)
     truth = reading.shown.truth
     match = {truth: "agrees", "UNCERTAIN": "open"}.get(called, "disagrees")
@@ -136,6 +137,7 @@ def sentence(reading: Reading) -> str:
         words.FORCED if reading.forced else "",
         f"{words.CALLED[reading.called]}, {percent(reading.prediction.probability)},"
         f" {side(reading)}",
+        answers.why_uncertain(reading) if reading.prediction.unfamiliar else "",
         answers.cost_sentence(reading),
     )
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)

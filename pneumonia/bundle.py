@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pneumonia import limits
+from pneumonia import familiarity, limits
 from pneumonia.architectures import CATALOGUE
 from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
@@ -35,6 +35,7 @@ CONFIG, METADATA, WEIGHTS, MODEL_SPEC, METRICS = (
     "model_spec.json",
     "metrics.json",
 )
+FAMILIARITY = "familiarity.npz"
 # What MODEL_SPEC was called in bundles of schema 1; they still load.
 LEGACY_SPEC = "contract.json"
 # A line "sha256  name" for each file, as sha256sum writes it; bundles older than that have none.
@@ -155,6 +156,21 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
     return model, spec
 
 
+def read_familiarity(folder: Path) -> familiarity.Familiarity | None:
+    """What tells a bundle's foreign X-rays; None where it has none.
+
+    Raises:
+        BundleError: it is damaged.
+    """
+    file = folder / FAMILIARITY
+    if not file.is_file():
+        return None
+    try:
+        return familiarity.read(file)
+    except ValueError as error:
+        raise BundleError(f"{folder}: {error}") from error
+
+
 def missing(names: Iterable[str]) -> list[str]:
     """What prediction needs and ``names`` has not."""
     there = set(names)
@@ -180,9 +196,12 @@ def altered(folder: Path) -> list[str]:
             return [CHECKSUMS]
     found = [
         name
-        for name in (*NEEDED, METRICS)
+        for name in (*NEEDED, METRICS, FAMILIARITY)
         if name in sums and (folder / name).is_file() and sha256(folder / name) != sums[name]
     ]
+    # Without it a model would answer for any picture as if it knew it.
+    if FAMILIARITY in sums and not (folder / FAMILIARITY).is_file():
+        found.append(FAMILIARITY)
     # The spec of a damaged file need not be readable, and says nothing then.
     if not found and (folder / WEIGHTS).is_file():
         expected = read_model_spec(folder).weights_sha256

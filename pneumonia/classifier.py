@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from pneumonia import bundle, hub, input_check, locations, radiograph, release
+from pneumonia.familiarity import UNFAMILIAR, Familiarity
 from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, SingleView, decide
 from pneumonia.prediction import (
@@ -51,6 +52,8 @@ class PneumoniaClassifier:
         folder: where the bundle was read from; None where it was made in memory.
         repo: ``namespace/name`` on the Hub; None where it does not come from there.
         commit: of that repository, 40 hexadecimal digits, or None.
+        familiarity: what tells X-rays that are unlike those it learned from; None where the bundle
+            has none.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class PneumoniaClassifier:
         *,
         repo: str | None = None,
         commit: str | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         self.model = model
         self.network = Network(model)
@@ -70,6 +74,7 @@ class PneumoniaClassifier:
         self.folder = folder
         self.repo = repo
         self.commit = commit
+        self.familiarity = familiarity
 
     def __repr__(self) -> str:
         source = self.repo or self.folder or "memory"
@@ -157,7 +162,13 @@ class PneumoniaClassifier:
     def _loaded(cls, folder: Path) -> PneumoniaClassifier:
         model, spec = bundle.load(folder)
         bundle.check_agreement(folder, spec)
-        return cls(model, spec, bundle.read_metrics(folder), folder)
+        return cls(
+            model,
+            spec,
+            bundle.read_metrics(folder),
+            folder,
+            familiarity=bundle.read_familiarity(folder),
+        )
 
     def save_pretrained(
         self,
@@ -355,7 +366,8 @@ class PneumoniaClassifier:
                         InputCheckWarning,
                         stacklevel=3,
                     )
-            values = self.probabilities(np.stack(prepared), views=views)
+            copies = np.stack(prepared)
+            values, foreign = self.probabilities(copies, views=views), self.unfamiliar(copies)
             milliseconds = (time.perf_counter() - started) * 1000 / len(names)
             predictions += [
                 self.judge(
@@ -363,11 +375,14 @@ class PneumoniaClassifier:
                     operating_point=operating_point,
                     threshold=threshold,
                     views=views,
+                    unfamiliar=bool(unfamiliar),
                     warnings=sentences,
                     name=name,
                     milliseconds=milliseconds,
                 )
-                for name, value, sentences in zip(names, values, found, strict=True)
+                for name, value, unfamiliar, sentences in zip(
+                    names, values, foreign, found, strict=True
+                )
             ]
         return predictions[0] if single else predictions
 
@@ -378,6 +393,7 @@ class PneumoniaClassifier:
         operating_point: str | None = None,
         threshold: float | None = None,
         views: int | None = None,
+        unfamiliar: bool = False,
         warnings: Sequence[str] = (),
         name: str = "array",
         milliseconds: float = 0.0,
@@ -388,6 +404,8 @@ class PneumoniaClassifier:
         Args:
             probability: calibrated, as :meth:`probabilities` gives it.
             operating_point, threshold, views: as for :meth:`predict`.
+            unfamiliar: whether the X-ray is unlike those that the model learned from; its answer is
+                uncertain then, and the warnings say so.
             warnings, name, milliseconds: go into the prediction as they are.
 
         Raises:
@@ -404,8 +422,9 @@ class PneumoniaClassifier:
             threshold=used,
             operating_point=point,
             variant=self.spec.variant,
-            uncertain=uncertain,
-            warnings=tuple(warnings),
+            uncertain=uncertain or unfamiliar,
+            unfamiliar=unfamiliar,
+            warnings=(*warnings, UNFAMILIAR) if unfamiliar else tuple(warnings),
             name=name,
             milliseconds=milliseconds,
         )
@@ -493,6 +512,14 @@ class PneumoniaClassifier:
         if quick:
             return calibrated(self.raw(prepared, (PLAIN,)), quick.temperature)
         return calibrated(self.raw(prepared), self.spec.temperature)
+
+    def unfamiliar(self, prepared: np.ndarray) -> np.ndarray:
+        """Whether each picture, uint8 ``(N, 224, 224)``, is unlike the X-rays that the model
+        learned from: bool ``(N,)``, False where the bundle cannot tell.
+        """
+        if self.familiarity is None:
+            return np.zeros(len(prepared), bool)
+        return self.familiarity.unfamiliar(prepared)
 
     def plain_probabilities(self, prepared: np.ndarray) -> np.ndarray:
         """Calibrated probabilities by the plain view alone, which maps are drawn of: float64

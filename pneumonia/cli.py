@@ -318,7 +318,10 @@ def _written(as_json: bool) -> Iterator[Callable[[Path, Prediction], None]]:
     count = 0
 
     def line(image: Path, found: Prediction) -> None:
-        near = ", too near for certainty" if found.uncertain else ""
+        if found.unfamiliar:
+            near = ", unlike the X-rays it learned from"
+        else:
+            near = ", too near for certainty" if found.uncertain else ""
         print(
             f"{found.label:<9}  {found.probability:6.1%}  (threshold {found.threshold:.3g}{near}) "
             f" {found.milliseconds:5.0f} ms  {harmless(image)}",

@@ -35,7 +35,7 @@ from pneumonia.hub_errors import HubError, explain
 from pneumonia.model_spec import ModelSpecError
 
 # An order in which a foreign repository is refused after kilobytes: the weights come last.
-# metrics.json is taken where there is one.
+# metrics.json and familiarity.npz are taken where there are any.
 _FILES = (
     bundle.CHECKSUMS,
     bundle.MODEL_SPEC,
@@ -43,6 +43,7 @@ _FILES = (
     bundle.CONFIG,
     bundle.METADATA,
     bundle.METRICS,
+    bundle.FAMILIARITY,
     bundle.WEIGHTS,
 )
 # The rest of a bundle, for a copy that can be published again.

@@ -51,10 +51,14 @@ class Prediction:
         variant: which network.
         uncertain: whether the probability lies so near the threshold that the same X-ray, delivered
             in another framing, exposure or encoding, may well get the other label; see
-            :attr:`pneumonia.ModelSpec.uncertainty`. Never where that was not measured.
+            :attr:`pneumonia.ModelSpec.uncertainty`. Never where that was not measured. Also where
+            the X-ray is unfamiliar.
+        unfamiliar: whether the X-ray is unlike those that the model learned from
+            (:mod:`pneumonia.familiarity`). Never where the bundle cannot tell.
         warnings: the input check's rejection reasons, a sentence each: why this is no frontal chest
             X-ray that a network could read (:func:`pneumonia.input_check.examine`). Where there are
-            any, label and probability mean nothing. Empty where nothing speaks against it.
+            any of these, label and probability mean nothing. One more where the X-ray is
+            unfamiliar. Empty where nothing speaks against it.
         name: the image's file name, or ``upload``, ``image``, ``array``.
         milliseconds: decoding, resizing, input check and the network's pass; for a batch, the
             batch's time divided by its images.
@@ -66,6 +70,7 @@ class Prediction:
     operating_point: str | None
     variant: str
     uncertain: bool
+    unfamiliar: bool
     warnings: tuple[str, ...]
     name: str
     milliseconds: float

@@ -47,6 +47,7 @@ COLUMNS = (
     "operating_point",
     "variant",
     "uncertain",
+    "unfamiliar",
     "warnings",
     "problem",
 )
@@ -203,16 +204,19 @@ def answered(
     for part in _parts(ready, chunk):
         started = time.perf_counter()
         readable = [one.copy for one in part if one.copy is not None]
-        asked = classifier.probabilities(np.stack(readable)) if readable else ()
+        copies = np.stack(readable) if readable else np.zeros((0, *radiograph.COPY_SIZE), np.uint8)
+        asked = classifier.probabilities(copies), classifier.unfamiliar(copies)
         each = (time.perf_counter() - started) * 1000 / max(1, len(readable))
-        values = iter(map(float, asked))
+        values = zip(*asked, strict=True)
         for one in part:
             said = None
             if one.copy is not None:
+                value, unfamiliar = next(values)
                 said = classifier.judge(
-                    next(values),
+                    float(value),
                     operating_point=operating_point,
                     threshold=threshold,
+                    unfamiliar=bool(unfamiliar),
                     warnings=one.warnings,
                     name=one.file,
                     milliseconds=each,
@@ -300,6 +304,7 @@ def write(
         "weights_sha256": classifier.spec.weights_sha256,
         "operating_point": point,
         "threshold": used,
+        "columns": list(COLUMNS),
     }
     part, made_by = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.json")
     # The table may lie in the folder that it is about.
@@ -409,7 +414,7 @@ def _finished(part: Path, out: Path) -> None:
 
     numbers = {"probability": pyarrow.float64(), "threshold": pyarrow.float64()}
     types = {name: numbers.get(name, pyarrow.string()) for name in COLUMNS}
-    types["uncertain"] = pyarrow.bool_()
+    types |= dict.fromkeys(("uncertain", "unfamiliar"), pyarrow.bool_())
     scratch = out.with_name(f"{out.name}.writing")
     options = tables.ConvertOptions(
         column_types=types,

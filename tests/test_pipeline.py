@@ -5,6 +5,7 @@ it was.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from train import pipeline
 from train.__main__ import _parser, main
-from train.recipes.catalogue import get
 
 
 def planned(*options: str) -> list[pipeline.Step]:
@@ -25,30 +25,48 @@ def place(names: list[str], start: str) -> int:
     return next(at for at, name in enumerate(names) if name.startswith(start))
 
 
-@pytest.mark.parametrize("recipe", ["improved", "original"])
-def test_each_step_is_a_command_that_may_be_typed(recipe: str) -> None:
-    found = planned("--recipe", recipe, "--seeds", "2")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--recipe", "original"),
+        ("--recipe", "improved"),
+        ("--recipe", "improved", "--teachers", "3", "--precision", "mixed_bfloat16"),
+        ("--epochs", "1", "--views", "1", "--teachers", "1", "--imagenet-weights", "x.h5"),
+    ],
+)
+def test_each_step_is_a_command_that_may_be_typed(options: tuple[str, ...]) -> None:
+    found = planned(*options)
     for step in found:
         _parser().parse_args([*step.command, *(["--data", "x"] if step.reads_data else [])])
     names = [step.name for step in found]
     assert len(set(names)) == len(names)
     assert all(step.minutes is not None for step in found)
+    finished = "original" if "original" in options else "improved"
     for variant in CATALOGUE:
-        runs = [name for name in names if name.startswith(f"fit {variant} --recipe {recipe}")]
-        assert len(runs) == (2 if recipe == "improved" else 1) and all(
-            "--resume" in run for run in runs
-        )
+        runs = [name for name in names if name.startswith(f"fit {variant} --recipe {finished}")]
+        assert len(runs) == 1 and "--resume" in runs[0]
         assert place(names, f"fit {variant}") < place(names, "robustness")
     assert [name.split()[0] for name in names[-2:]] == ["compare", "card"]
 
 
-def test_a_teacher_answers_before_its_students_learn() -> None:
-    names = [step.name for step in planned()]
-    assert place(names, "fit xception") < place(names, "install") < place(names, "distil")
-    for variant in CATALOGUE:
-        if get(variant).teacher_weight:
-            at = place(names, f"fit {variant}")
-            assert place(names, "distil") < at and "--pool runs/pool" in names[at]
+@pytest.mark.parametrize("teachers", [0, 3])
+def test_what_a_step_reads_was_made_by_one_before(teachers: int) -> None:
+    names = [step.name for step in planned("--teachers", str(teachers))]
+    assert len([name for name in names if "xception --recipe first" in name]) == max(1, teachers)
+    made: set[str] = set()
+    for words in map(str.split, names):
+        given = dict(itertools.pairwise(words))
+        for option in ("--pool", "--start"):
+            assert option not in given or given[option] in made
+        if words[0] == "distil":
+            asked = [word for word in words[1:] if word.endswith("/bundle")]
+            assert set(asked) <= made
+        if words[0] in ("fit", "distil"):
+            made |= {given["--out"], f"{given['--out']}/bundle"}
+        if words[0] == "install":
+            assert words[1] in made
+    last = [name for name in names if name.startswith("distil")][-1]
+    assert ("--reframed" in last) == bool(teachers)
     assert not any(step.name.startswith("distil") for step in planned("--recipe", "original"))
 
 
@@ -91,7 +109,8 @@ def test_what_fails_stops_the_pipeline_and_what_is_done_is_not_done_again(
     [
         (["baseline", "--epochs", "1"], 2, "fit baseline"),
         (["all"], 2, "fit all"),
-        (["fit", "baseline", "--recipe", "worst"], 1, "expected one of original, improved"),
+        (["fit", "baseline", "--recipe", "first", "--push", "me/x"], 1, "no finished model"),
+        (["fit", "baseline", "--recipe", "worst"], 1, "expected one of original, first, improved"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(command, code, said, capsys) -> None:

@@ -122,7 +122,7 @@ def test_a_student_starts_from_a_bundle_and_learns_from_the_pool(
         weight_decay=0.0,
         schedule="constant",
         nuisance_reweighting=False,
-        starts_from_bundle=True,
+        starts_from="first",
     )
     with pytest.raises(RunError, match="--start"):
         fit(recipe, tiny_scan, tmp_path / "without", pool=pool)

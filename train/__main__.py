@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         _evaluate,
         _robustness,
         _framing,
+        _familiarity,
         _compare,
         _card,
         _push,
@@ -73,18 +74,18 @@ def _pipeline(add: Any) -> None:
     terminal.add_data(command)
     _add_training(command)
     command.add_argument(
-        "--seeds",
-        type=terminal.whole(1),
-        default=1,
+        "--teachers",
+        type=terminal.whole(0),
+        default=0,
         metavar="N",
-        help="runs of each variant, of which the best on held-out patients is kept"
-        " (default: %(default)s)",
+        help="train so many Xceptions and ask them, instead of taking the kept answers of three;"
+        " for other data than the published (default: %(default)s)",
     )
     command.add_argument(
         "--views",
         type=terminal.whole(1),
-        default=20,
-        help="views of each image that the teacher answers for (default: %(default)s)",
+        default=pipeline.VIEWS,
+        help="views of each image that a teacher answers for (default: %(default)s)",
     )
     command.add_argument(
         "--epochs",
@@ -309,6 +310,21 @@ def _framing(add: Any) -> None:
     terminal.add_data(command)
     terminal.out(command, "the JSON file of the figures (default: they are only printed)")
     command.set_defaults(run=commands.judge_framing)
+
+
+def _familiarity(add: Any) -> None:
+    command = add(
+        "familiarity",
+        help="count how often a bundle calls an X-ray unlike those it learned from: held-out, test,"
+        " altered, of other origin",
+    )
+    _add_bundles(command, "a bundle's folder")
+    terminal.add_data(command)
+    command.add_argument(
+        "--others", type=Path, metavar="DIR", help="a folder of X-rays of other origin"
+    )
+    terminal.out(command, "the JSON file of the counts (default: they are only printed)")
+    command.set_defaults(run=commands.count_unfamiliar)
 
 
 def _compare(add: Any) -> None:

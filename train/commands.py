@@ -16,8 +16,8 @@ from pneumonia.release import ReleaseError
 from train.data import audit
 from train.data.chest_xray import Dataset
 from train.data.folds import HELD_OUT
-from train.evaluation import details, evaluate, framing_swap, robustness, seeds
-from train.recipes.catalogue import get
+from train.evaluation import details, evaluate, familiarity, framing_swap, robustness, seeds
+from train.recipes.catalogue import FIRST, get
 from train.recipes.recipe import REFRAMED, VIEW_SIZE, VIEWS, Recipe
 from train.reports import card, compare, publish, robustness_report, tables
 from train.terminal import CACHE, dataset
@@ -55,6 +55,8 @@ def train(options: argparse.Namespace) -> int:
                 f" {'NAMESPACE' if several else 'NAMESPACE/NAME'}.",
                 "name",
             )
+    if homes and FIRST in [recipe.name for recipe in chosen]:
+        raise RunError(f"A network of the recipe {FIRST} is no finished model; publish improved.")
     found = dataset(options)
     for index, (recipe, folder) in enumerate(zip(chosen, folders, strict=True)):
         fit.fit(
@@ -65,13 +67,26 @@ def train(options: argparse.Namespace) -> int:
             precision=options.precision,
             imagenet_weights=options.imagenet_weights,
             pool=options.pool if recipe.teacher_weight or not several else None,
-            start_from=options.start if recipe.starts_from_bundle or not several else None,
+            start_from=_start(recipe, folder, options),
             skip_corrupt=options.skip_corrupt,
         )
         made = _finished(recipe, folder, found, options.skip_corrupt)
         if homes:
             print(publish.push(made, homes[index]))
     return 0
+
+
+def _start(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Path | None:
+    """The bundle to go on from: that of ``--start``, else of the run beside ``folder``."""
+    if options.start or not recipe.starts_from:
+        return options.start
+    start = folder.parent / f"{recipe.variant}-{recipe.starts_from}" / "bundle"
+    if not start.is_dir():
+        raise RunError(
+            f"{recipe.name} goes on from {start}, which is not there; make it with python -m train"
+            f" fit {recipe.variant} --recipe {recipe.starts_from}, or name a bundle with --start."
+        )
+    return start
 
 
 def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
@@ -83,6 +98,11 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def _finished(recipe: Recipe, folder: Path, found: Dataset, skip_corrupt: bool) -> Path:
+    if recipe.name == FIRST:
+        # Only a finished model is measured on the test folder.
+        made = evaluate.unmeasured(recipe, folder, found, skip_corrupt=skip_corrupt)
+        print(made)
+        return made
     made = evaluate.assemble(recipe, folder, found, skip_corrupt=skip_corrupt)
     try:
         (made / "README.md").write_text(card.render(made), encoding="utf-8")
@@ -250,6 +270,27 @@ def judge_framing(options: argparse.Namespace) -> int:
     print(tables.framing_swap(judged))
     if options.out:
         framing_swap.write(judged, options.out)
+    return 0
+
+
+def count_unfamiliar(options: argparse.Namespace) -> int:
+    """Counts the X-rays that a bundle calls unfamiliar."""
+    for folder in options.bundles:
+        known = bundle.read_familiarity(folder)
+        if known is None:
+            raise RunError(
+                f"{folder} has no {bundle.FAMILIARITY}; python -m train calibrate --ask writes it."
+            )
+        counted = familiarity.measure(
+            known,
+            dataset(options),
+            others=options.others,
+            cache=CACHE,
+            skip_corrupt=options.skip_corrupt,
+        )
+        print(f"{folder}\n{tables.familiarity(counted)}")
+        if options.out:
+            familiarity.write(counted, options.out)
     return 0
 
 

@@ -18,26 +18,31 @@ from pathlib import Path
 
 from pneumonia.architectures import CATALOGUE
 from train import terminal
-from train.data.folds import HELD_OUT
 from train.files import write_atomically
-from train.recipes.catalogue import get
+from train.recipes.catalogue import FIRST, get
 from train.training.run_folder import RunError
 
 NOTE = "pipeline.json"
-# Whose bundle answers for the views that recipes with a teacher learn from.
+# Whose bundles answer for the views that other networks learn from.
 TEACHER = "xception"
+# Views of each image, before and after framing is taken from them.
+VIEWS, REFRAMED = 20, 8
 # Minutes on two idle cores, in float32 and in mixed_bfloat16 where the processor has it; measuring
 # the bundle, some minutes of them, included.
 _FIT = {
-    ("xception", "improved"): (70, 40),
-    ("augmented", "improved"): (60, 30),
-    ("baseline", "improved"): (45, 25),
+    ("xception", "first"): (70, 40),
+    ("augmented", "first"): (60, 30),
+    ("baseline", "first"): (45, 25),
+    ("xception", "improved"): (60, 35),
+    ("augmented", "improved"): (40, 30),
+    ("baseline", "improved"): (20, 15),
     ("xception", "original"): (10, 10),
     ("augmented", "original"): (80, 42),
     ("baseline", "original"): (55, 35),
 }
 _ROBUSTNESS = {"xception": 10, "augmented": 4, "baseline": 3}
 _A_VIEW = (2.0, 1.2)
+_DRAWN = 0.2
 
 
 @dataclass(frozen=True)
@@ -64,57 +69,107 @@ def steps(options: argparse.Namespace) -> list[Step]:
     """The commands, in order.
 
     Args:
-        options: ``recipe``, ``precision``, ``imagenet_weights``, ``seeds``, ``views``, ``epochs``,
-            ``into`` and ``out``, as ``python -m train pipeline`` has them.
+        options: ``recipe``, ``precision``, ``imagenet_weights``, ``teachers``, ``views``,
+            ``epochs``, ``into`` and ``out``, as ``python -m train pipeline`` has them.
 
     Raises:
         RecipeError: a variant has no recipe of that name.
     """
-    recipes = {variant: get(variant, options.recipe) for variant in CATALOGUE}
-    column = int(options.precision != "float32")
     models, results = options.into / "assets/models", options.into / "assets/results"
-    pool = options.out / "pool"
     found = [Step(("data", "--out", str(results)), 3)]
-    untaught = [variant for variant in CATALOGUE if not recipes[variant].teacher_weight]
-    taught = [variant for variant in CATALOGUE if recipes[variant].teacher_weight]
-    precision = ("--precision", options.precision)
-    for variant in (*untaught, *taught):
-        if taught and variant == taught[0]:
-            command: tuple[str, ...] = (
-                "distil",
-                str(models / TEACHER),
-                "--views",
-                str(options.views),
-                *precision,
-            )
-            command += ("--out", str(pool))
-            found.append(Step(command, _A_VIEW[column] * options.views))
-        known = _FIT.get((variant, options.recipe))
-        runs = []
-        first = recipes[variant].seed
-        # Which of several is best is said by patients held out, or not at all.
-        count = options.seeds if recipes[variant].validation == HELD_OUT else 1
-        for seed in range(first, first + count):
-            runs.append(options.out / f"{variant}-{options.recipe}-{seed}")
-            command = ("fit", variant, "--recipe", options.recipe, *precision)
-            if options.epochs:
-                command += ("--epochs", str(options.epochs))
-            if variant in taught:
-                command += ("--pool", str(pool))
-            if options.imagenet_weights and variant == "xception":
-                command += ("--imagenet-weights", options.imagenet_weights)
-            command += ("--seed", str(seed), "--out", str(runs[-1]), "--resume")
-            found.append(Step(command, known[column] if known else None))
-        bundles = (str(run / "bundle") for run in runs)
-        found.append(Step(("install", *bundles, "--models", str(models)), 0, reads_data=False))
+    finished = {variant: get(variant, options.recipe) for variant in CATALOGUE}
+    pool = None
+    if any(recipe.starts_from for recipe in finished.values()):
+        found += _first(options)
+        pool = options.out / "pool"
+        command: tuple[str, ...] = ("distil",)
+        if options.teachers:
+            command += tuple(str(run / "bundle") for run in _teachers(options))
+            command += ("--reframed", "--views", str(min(options.views, REFRAMED)))
+            command += ("--precision", options.precision)
+        views = REFRAMED * (1 + len(_teachers(options)) * bool(options.teachers))
+        found.append(Step((*command, "--out", str(pool)), views * _DRAWN))
+    for variant, recipe in finished.items():
+        run = options.out / f"{variant}-{recipe.name}"
+        start = None
+        if recipe.starts_from:
+            start = _teachers(options)[0] if variant == TEACHER else _run(options, variant)
+        found.append(_fit(options, variant, recipe.name, run, pool, start))
+        install = ("install", str(run / "bundle"), "--models", str(models))
+        found.append(Step(install, 0, reads_data=False))
     for variant in CATALOGUE:
         found.append(Step(("robustness", str(models / variant)), _ROBUSTNESS.get(variant)))
+    if pool:
+        bundles = [str(models / variant) for variant in CATALOGUE]
+        judge = ("framing", *bundles, "--out", str(results / "framing.json"))
+        count = ("familiarity", bundles[-1], "--out", str(results / "familiarity.json"))
+        found += [Step(judge, 6), Step(count, 2)]
     readme, prose = options.into / "README.md", options.into / "model_card.md"
     common = ("--models", str(models))
     compare = ("compare", *common, "--results", str(results), "--readme", str(readme))
     found.append(Step(compare, 1, reads_data=False))
     found.append(Step(("card", *common, "--prose", str(prose)), 1, reads_data=False))
     return found
+
+
+def _first(options: argparse.Namespace) -> list[Step]:
+    """Teachers, a pool of one's answers, and the networks that learn from it."""
+    teachers, pool = _teachers(options), options.out / "pool-first"
+    found = [
+        _fit(options, TEACHER, FIRST, run, seed=get(TEACHER, FIRST).seed + number)
+        for number, run in enumerate(teachers)
+    ]
+    asked: tuple[str, ...] = ("distil", str(teachers[0] / "bundle"), "--views", str(options.views))
+    asked += ("--precision", options.precision, "--out", str(pool))
+    found.append(Step(asked, _A_VIEW[_column(options)] * options.views))
+    found += [
+        _fit(options, variant, FIRST, _run(options, variant), pool)
+        for variant in CATALOGUE
+        if variant != TEACHER
+    ]
+    return found
+
+
+def _fit(
+    options: argparse.Namespace,
+    variant: str,
+    recipe: str,
+    run: Path,
+    pool: Path | None = None,
+    start: Path | None = None,
+    seed: int | None = None,
+) -> Step:
+    command: tuple[str, ...] = ("fit", variant, "--recipe", recipe)
+    command += ("--precision", options.precision)
+    for name, value in (
+        ("--epochs", options.epochs),
+        ("--seed", seed),
+        ("--pool", pool),
+        ("--start", start and start / "bundle"),
+        ("--imagenet-weights", options.imagenet_weights if variant == TEACHER else None),
+    ):
+        command += (name, str(value)) if value is not None else ()
+    known = _FIT.get((variant, recipe))
+    return Step(
+        (*command, "--out", str(run), "--resume"), known[_column(options)] if known else None
+    )
+
+
+def _teachers(options: argparse.Namespace) -> list[Path]:
+    """The runs of the networks that are asked; one where the kept answers are taken."""
+    count = max(1, options.teachers)
+    return [
+        options.out / f"{TEACHER}-{FIRST}{f'-{number}' if count > 1 else ''}"
+        for number in range(1, count + 1)
+    ]
+
+
+def _run(options: argparse.Namespace, variant: str) -> Path:
+    return Path(options.out) / f"{variant}-{FIRST}"
+
+
+def _column(options: argparse.Namespace) -> int:
+    return int(options.precision != "float32")
 
 
 def run(options: argparse.Namespace) -> int:

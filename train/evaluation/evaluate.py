@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pneumonia import bundle, radiograph
+from pneumonia import bundle, familiarity, radiograph
 from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.evidence import read_predictions
@@ -23,6 +23,7 @@ from pneumonia.model_spec import Metrics, ModelSpec, OperatingPoint
 from pneumonia.views import PLAIN
 from train.data.chest_xray import DataError, Dataset, Item, load
 from train.data.folds import HELD_OUT, items_of
+from train.data.folds import learned as learned_split
 from train.evaluation import details, plots, validation
 from train.evaluation.breakdown import patients_of
 from train.evaluation.calibration import Answers, calibrated_spec
@@ -208,8 +209,8 @@ def calibrate(
     folder: Path, dataset: Dataset, *, cache: Path | None = None, skip_corrupt: bool = False
 ) -> ModelSpec:
     """Gives a bundle's model spec what validation supports (see
-    :mod:`train.evaluation.calibration`), and leaves the answers it was read from in
-    ``validation_copies.csv``.
+    :mod:`train.evaluation.calibration`), leaves the answers it was read from in
+    ``validation_copies.csv``, and what X-rays are familiar to it in ``familiarity.npz``.
 
     The patients are those that its recipe holds out. Nothing of the test folder is looked at, and
     what the bundle was calibrated to before has no effect.
@@ -240,6 +241,11 @@ def calibrate(
     if len(classifier.spec.views) > 1:
         alone = validation.answers(partial(classifier.raw, names=(PLAIN,)), prepared)
         details.write_table(folder / details.SINGLE, names, alone)
+    learned, held_out = (
+        load(items_of(dataset, side), radiograph.COPY_SIZE, cache=cache, skip_corrupt=skip_corrupt)
+        for side in (learned_split(split), split)
+    )
+    write_atomically(folder / bundle.FAMILIARITY, familiarity.fit(learned[0], held_out[0]).save)
     return place(folder, identical(dataset))
 
 

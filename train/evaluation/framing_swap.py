@@ -161,20 +161,20 @@ def judged(
     # The healthy image that a position among all images stands for.
     rank = np.cumsum(~ill) - 1
 
-    def figures(chosen: np.ndarray, boxes: np.ndarray) -> tuple[float, float, float, float]:
+    def figures(chosen: np.ndarray, boxes: np.ndarray) -> list[float]:
         sick, well = plain[chosen[ill[chosen]]], chosen[~ill[chosen]]
         told = []
         for healthy in (plain[well], swapped[boxes, rank[well]]):
             truth = np.concatenate([np.zeros(len(healthy), int), np.ones(len(sick), int)])
             scores = np.concatenate([healthy, sick])
             told += [roc_auc_score(truth, scores), specificity_at(truth, scores, RECALL)]
-        return tuple(told)  # type: ignore[return-value]
+        return told
 
     everyone, healthy_count = np.arange(len(labels)), int((~ill).sum())
     values = np.mean(
         [figures(everyone, np.full(healthy_count, draw)) for draw in range(len(swapped))], axis=0
     )
-    drawn = []
+    drawn: list[list[float]] = []
     while len(drawn) < RESAMPLES:
         chosen = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
         if 0 < ill[chosen].sum() < len(chosen):

@@ -5,14 +5,20 @@
         Expect a training accuracy near 1; on the test folder about 74%, recall near 1, specificity
         near a third.
 
-    python -m train distil assets/models/xception --views 20
-    python -m train fit baseline --pool runs/pool --precision mixed_bfloat16
-        120 epochs of 4,470 views with Xception's answers; 10 s an epoch on two idle cores.
-        Expect an AUC of about .997 on held-out patients, on average .994 under corruption.
+    python -m train distil runs/xception-first/bundle --views 20 --out runs/pool-first
+    python -m train fit baseline --recipe first --pool runs/pool-first --precision mixed_bfloat16
+        120 epochs of 4,470 views with one Xception's answers; 10 s an epoch on two idle cores.
+
+    python -m train distil --out runs/pool
+    python -m train fit baseline --pool runs/pool --start runs/baseline-first/bundle
+        IMPROVED, the bundled one: 13 epochs of views with the answers of three Xceptions, in which
+        framing says nothing; 4 min with mixed_bfloat16.
 
 ORIGINAL's bundle is the state at epoch 75; the epochs up to 150 show the divergence of training and
 validation, and leave only curves and metrics.
 """
+
+from dataclasses import replace
 
 from train.recipes.recipe import Recipe
 
@@ -30,9 +36,9 @@ ORIGINAL = Recipe(
     ),
 )
 
-IMPROVED = Recipe(
+FIRST = Recipe(
     variant="baseline",
-    name="improved",
+    name="first",
     input_size=(100, 100),
     epochs=120,
     keep_epoch=120,
@@ -46,7 +52,21 @@ IMPROVED = Recipe(
     nuisance_reweighting=True,
     validation="held-out",
     note=(
-        "The same network, taught by IMPROVED's Xception on strongly altered views; chosen on"
+        "The same network, taught by one Xception on strongly altered views; chosen on"
         " held-out patients under corruption."
+    ),
+)
+
+IMPROVED = replace(
+    FIRST,
+    name="improved",
+    epochs=13,
+    keep_epoch=13,
+    learning_rate=6e-4,
+    starts_from="first",
+    views=("plain", "level-mirror", "full", "left", "right-mirror"),
+    note=(
+        "Learns the mean answer of an ensemble on views in which framing says nothing; chosen on"
+        " held-out patients, as they are and framing-swapped."
     ),
 )

@@ -8,6 +8,8 @@ from pneumonia.architectures import CATALOGUE
 from train.recipes.recipe import Recipe, RecipeError
 
 DEFAULT = "improved"
+# Whose bundle is not a finished model but what another recipe goes on from.
+FIRST = "first"
 
 
 def get(variant: str, name: str = DEFAULT) -> Recipe:

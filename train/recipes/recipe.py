@@ -52,7 +52,8 @@ class Recipe:
 
     Attributes:
         variant: a name in the catalogue.
-        name: ``original`` repeats the original notebook's procedure; ``improved`` is ours.
+        name: ``original`` repeats the original notebook's procedure; ``improved`` made the bundled
+            model; ``first`` made the network that ``improved`` goes on from.
         input_size: ``(height, width)`` in pixels.
         epochs: how many the run has.
         keep_epoch: the epoch whose weights become the bundle.
@@ -86,8 +87,8 @@ class Recipe:
         penalty: L2 penalty in place of the architecture's own where it has one, or None.
         teacher_weight: share of a teacher's answer in the target (Hinton et al., 2015); above 0 the
             run learns from a pool of views that ``python -m train distil`` made.
-        starts_from_bundle: start from the weights of an earlier bundle of the variant, which
-            ``--start`` names, instead of random or ImageNet ones.
+        starts_from: the recipe whose bundle of the variant, which ``--start`` names, gives the
+            weights to go on from; from random or ImageNet ones where it is empty.
         frozen_blocks: of Xception, so many early blocks keep the weights they start from.
         views: looks at a picture whose mean logit is the bundle's answer
             (:data:`pneumonia.views.VIEWS`).
@@ -117,7 +118,7 @@ class Recipe:
     nuisance_reweighting: bool = False
     penalty: float | None = None
     teacher_weight: float = 0.0
-    starts_from_bundle: bool = False
+    starts_from: str = ""
     frozen_blocks: int = 0
     views: tuple[str, ...] = (PLAIN,)
 

@@ -21,7 +21,7 @@ from pneumonia.evidence import (
     read_result,
 )
 from pneumonia.model_spec import Estimate
-from train.evaluation import framing_swap
+from train.evaluation import familiarity, framing_swap
 from train.evaluation.plots import BLUE, GREEN, GREY, ORANGE
 from train.reports import markdown, tables
 
@@ -50,7 +50,8 @@ def compare(
 
     Args:
         models, results: see :func:`collect`; ``results`` may also hold ``published.csv``,
-            ``data.json``, ``input_check.json`` and ``framing.json``.
+            ``data.json``, ``input_check.json``, ``framing.json`` and
+            ``familiarity.json``.
         readme, page: files with the blocks of :func:`train.reports.tables.blocks`; the page is
             ``docs/results.md`` beside the README, where there is one, if None.
         check: write nothing.
@@ -67,9 +68,14 @@ def compare(
         for name in ("data", "input_check")
         if (file := results / f"{name}.json").is_file()
     }
-    kept = results / "framing.json"
-    judged = framing_swap.read(kept) if kept.is_file() else []
-    blocks = tables.blocks(found, others, facts, judged)
+    swapped, unfamiliar = results / "framing.json", results / "familiarity.json"
+    blocks = tables.blocks(
+        found,
+        others,
+        facts,
+        framing_swap.read(swapped) if swapped.is_file() else [],
+        familiarity.read(unfamiliar) if unfamiliar.is_file() else [],
+    )
     beside = readme.parent / RESULTS_PAGE
     for file in filter(None, (readme, page or (beside if beside.is_file() else None))):
         text = file.read_text(encoding="utf-8")

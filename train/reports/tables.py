@@ -19,6 +19,7 @@ from pneumonia.evidence import (
 )
 from pneumonia.model_spec import Estimate, Metrics, ModelSpec, OperatingPoint
 from train.evaluation.breakdown import BACTERIA, DISTINCT, PATIENTS, VIRUS, patients_of
+from train.evaluation.familiarity import Warned
 from train.evaluation.framing_swap import Judged
 from train.evaluation.metrics import paired_differences
 from train.reports import robustness_report
@@ -42,6 +43,7 @@ def blocks(
     others: Sequence[Published],
     facts: Mapping[str, Any],
     judged: Sequence[Judged] = (),
+    warned: Sequence[Warned] = (),
 ) -> dict[str, str]:
     """Every generated block of README.md and docs/results.md by its name.
 
@@ -50,6 +52,7 @@ def blocks(
         others: published figures.
         facts: what ``data.json`` and ``input_check.json`` hold, by their names.
         judged: networks on framing-swapped held-out patients.
+        warned: how often X-rays are called unfamiliar.
     """
     bundled = [result for result in found if result.bundled]
     groups = facts.get("data", {}).get("duplicates", {}).get("groups", [])
@@ -69,6 +72,7 @@ def blocks(
         "data": data(facts["data"]) if "data" in facts else "",
         "input-check": input_check(facts["input_check"]) if "input_check" in facts else "",
         "swapped": framing_swap(judged),
+        "familiarity": familiarity(warned),
     }
 
 
@@ -362,6 +366,14 @@ def framing_swap(found: Sequence[Judged]) -> str:
             ]
             for judged in found
         ],
+    )
+
+
+def familiarity(found: Sequence[Warned]) -> str:
+    """How often X-rays are called unlike those learned from."""
+    return table(
+        ["X-rays", "images", "warned"],
+        [[one.title, one.images, figure(rate(one.warned, one.images))] for one in found],
     )
 
 

@@ -98,10 +98,10 @@ def fit(
             if recipe.teacher_weight
             else f"{recipe.name} uses no pool."
         )
-    if recipe.starts_from_bundle != bool(start_from):
+    if bool(recipe.starts_from) != bool(start_from):
         raise RunError(
             "This recipe starts from the weights of a bundle; give its folder with --start."
-            if recipe.starts_from_bundle
+            if recipe.starts_from
             else f"{recipe.name} starts from no bundle."
         )
     taught = distillation.read(pool) if pool else None

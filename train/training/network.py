@@ -39,7 +39,7 @@ def build(recipe: Recipe, imagenet_weights: str | os.PathLike[str] | None = None
         RunError: the ImageNet weights cannot be had.
     """
     make = CATALOGUE[recipe.variant].build
-    if recipe.starts_from_bundle or not (recipe.frozen_body or recipe.pretrained):
+    if recipe.starts_from or not (recipe.frozen_body or recipe.pretrained):
         return make(recipe.input_size)
     weights = imagenet_weights or os.environ.get("XCEPTION_WEIGHTS") or "imagenet"
     try:
