@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -42,6 +43,7 @@ LEGACY_SPEC = "contract.json"
 CHECKSUMS = "SHA256SUMS"
 # What prediction needs; the rest of a bundle is evidence.
 NEEDED = (CONFIG, METADATA, WEIGHTS, MODEL_SPEC)
+_SUM = re.compile(r"[0-9a-f]{64}  [\w. -]+")
 # How far any probability may move when weights are stored as float16.
 FLOAT16_TOLERANCE = 1e-3
 
@@ -115,6 +117,24 @@ def save(model: keras.Model, folder: Path, spec: ModelSpec, sample: np.ndarray) 
     (folder / CHECKSUMS).unlink(missing_ok=True)
     (folder / MODEL_SPEC).write_text(spec.to_json())
     return spec
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copies a bundle's files, byte for byte; all of them or, where that fails, none.
+
+    Raises:
+        OSError: they cannot be written; the message says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            for path in source.iterdir():
+                if path.is_file():
+                    shutil.copyfile(path, Path(scratch) / path.name)
+            for path in list(Path(scratch).iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
 
 def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
@@ -191,7 +211,10 @@ def altered(folder: Path) -> list[str]:
     sums = {}
     if (folder / CHECKSUMS).is_file():
         text = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace")
-        sums = {line[66:]: line[:64] for line in text.splitlines()}
+        lines = text.split("\n")
+        sums = {line[66:]: line[:64] for line in lines}
+        if lines.pop() or not all(_SUM.fullmatch(line) for line in lines):
+            return [CHECKSUMS]
         if any(name not in sums for name in NEEDED if (folder / name).is_file()):
             return [CHECKSUMS]
     found = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import numbers
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -198,6 +197,7 @@ class PneumoniaClassifier:
         Raises:
             ValueError: the classifier was not loaded from a bundle, or is to be published without a
                 name.
+            OSError: the folder cannot be written; nothing in it has changed then.
         """
         if push_to_hub and repo_id is None:
             raise ValueError("Give repo_id, namespace/name, with push_to_hub=True.")
@@ -210,7 +210,7 @@ class PneumoniaClassifier:
                 raise
             _log.warning("%s Tables, pictures and card are not in %s.", error, folder)
             source = self._of_bundle()
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        bundle.copy(source, Path(folder))
         if push_to_hub and repo_id:
             return self.push_to_hub(repo_id, token=token, **options)
         return None
