@@ -10,7 +10,6 @@ import io
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,26 +21,12 @@ from page.archive import Entry, TooMany, opened
 from page.served import BATCH, EXAMPLES, Models, decoded, example, guarded
 from page.shared import KEPT, View
 from page.words import batch as words
-from pneumonia import Radiograph, UnreadableImage, radiograph
+from pneumonia import UnreadableImage, score
+from pneumonia.score import Prepared
 from pneumonia.text import cell
 
 # Pictures that go through a network at once, and so how often the table grows.
 AT_ONCE = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One file of a batch, decoded.
-
-    Attributes:
-        name: the file's, with its folders in an archive.
-        copy: the X-ray as every network takes it, 224 by 224; None where it cannot be read.
-        remarks: why it cannot be read, or why it should not be answered; a sentence each.
-    """
-
-    name: str
-    copy: Radiograph | None
-    remarks: tuple[str, ...] = ()
 
 
 class Row(TypedDict):
@@ -73,27 +58,29 @@ class Batch(TypedDict):
     csv: str
 
 
-def items(entries: Iterable[Entry]) -> Iterator[Item]:
+def items(entries: Iterable[Entry]) -> Iterator[Prepared]:
     """Decodes the files of a batch one after the other; one that cannot be read says why."""
     for entry in entries:
         if entry.content is None:
-            yield Item(entry.name, None, (entry.problem or words.UNEXPECTED,))
+            yield Prepared(entry.name, None, problem=entry.problem or words.UNEXPECTED)
             continue
         try:
             shown = guarded(decoded(entry.content, entry.name))
             # No more of it is kept than the networks look at, and that is enough to ask another of
             # them later.
-            yield Item(entry.name, shown.picture.copied, shown.reasons)
+            yield Prepared(entry.name, shown.picture.copy, shown.reasons)
         except UnreadableImage as error:
             # The table has its name already.
             about = str(error).removeprefix(f"{entry.name} ")
             said = about if about == str(error) else f"It {about}"
-            yield Item(entry.name, None, (said,))
+            yield Prepared(entry.name, None, problem=said)
         except Exception:  # Whatever one file brings about, the others are read.
-            yield Item(entry.name, None, (words.UNEXPECTED,))
+            yield Prepared(entry.name, None, problem=words.UNEXPECTED)
 
 
-def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force: bool) -> list[Row]:
+def rows(
+    models: Models, variant: str, point: str, batch: Sequence[Prepared], force: bool
+) -> list[Row]:
     """Asks a model about decoded files, those that are refused only if ``force``; one row a
     file, in their order.
 
@@ -102,23 +89,16 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force:
     """
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
-    asked: list[radiograph.Source] = [
-        item.copy for item in batch if item.copy is not None and (force or not item.remarks)
-    ]
-    predicted = iter(
-        classifier.predict(
-            asked, operating_point=chosen.name, on_invalid="ignore", batch_size=AT_ONCE
-        )
-        if asked
-        else []
-    )
+    asked = [item for item in batch if item.copy is not None and (force or not item.warnings)]
+    answered = score.answered(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
+    predicted = {id(item): row.prediction for item, row in zip(asked, answered, strict=True)}
     found = []
     for item in batch:
+        said = predicted.get(id(item))
         read = item.copy is not None
-        said = next(predicted) if read and (force or not item.remarks) else None
         found.append(
             Row(
-                file=item.name,
+                file=item.file,
                 answer=answers.called_of(said) if said else "REFUSED" if read else "UNREADABLE",
                 label=said.label if said else None,
                 probability=said.probability if said else None,
@@ -127,8 +107,8 @@ def rows(models: Models, variant: str, point: str, batch: Sequence[Item], force:
                 variant=variant,
                 uncertain=said.uncertain if said else False,
                 unfamiliar=said.unfamiliar if said else False,
-                warnings=[*item.remarks, *(said.warnings if said else ())] if read else [],
-                problem="" if read else " ".join(item.remarks),
+                warnings=list(said.warnings if said else item.warnings),
+                problem=item.problem,
             )
         )
     return found
@@ -205,8 +185,8 @@ def build(view: View) -> None:
 
     def of_upload(
         paths: list[str] | None, variant: str, point: str, force: bool
-    ) -> Iterator[tuple[Any, list[Item] | None, str]]:
-        done: list[Item] = []
+    ) -> Iterator[tuple[Any, list[Prepared] | None, str]]:
+        done: list[Prepared] = []
         found: list[Row] = []
         with _files(paths or []) as files:
             total, entries = _opened(files)
@@ -217,7 +197,7 @@ def build(view: View) -> None:
                 yield gr.skip(), None, _table(found, total)
         yield None, done, _table(found)
 
-    def again(batch: list[Item] | None, variant: str, point: str, force: bool) -> str:
+    def again(batch: list[Prepared] | None, variant: str, point: str, force: bool) -> str:
         if not batch:
             return words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
         return _table(rows(models, variant, point, batch, force))
@@ -232,10 +212,10 @@ def build(view: View) -> None:
     view.follow(again, [decoded, view.variant, view.point, force], [table], on=[force.input])
 
 
-def _examples() -> list[Item]:
+def _examples() -> list[Prepared]:
     """What the tab shows before there are files of a visitor's own."""
     return [
-        Item(file.name, example(file).picture.copied)
+        Prepared(file.name, example(file).picture.copy)
         for files in EXAMPLES.values()
         for file in files
     ]
@@ -270,7 +250,7 @@ _TURNS = _Turns()
 
 def _answered(
     models: Models, entries: Iterable[Entry], variant: str, point: str, force: bool
-) -> Iterator[tuple[list[Item], list[Row]]]:
+) -> Iterator[tuple[list[Prepared], list[Row]]]:
     """Decodes the files of a batch and asks a model about them, some at a time."""
     left = items(entries)
     while True:
