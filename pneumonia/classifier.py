@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import numbers
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pneumonia import bundle, hub, input_check, locations, radiograph, release
+from pneumonia import bundle, export, hub, input_check, locations, radiograph, release
 from pneumonia.familiarity import UNFAMILIAR, Familiarity
 from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, SingleView, decide
@@ -224,6 +225,7 @@ class PneumoniaClassifier:
         create_pr: bool = False,
         revision: str | None = None,
         replace: bool = False,
+        onnx: bool = False,
         token: str | None = None,
     ) -> hub.Published:
         """Publishes the bundle, evidence and card included, in one commit; the repository is made
@@ -238,6 +240,7 @@ class PneumoniaClassifier:
             create_pr: open a pull request with that commit instead of changing the branch.
             revision: a branch, made if need be; the main branch if None.
             replace: publish over a model of another variant.
+            onnx: send the network as ``model.onnx`` too (``pip install ".[export]"``).
             token: the saved one if None.
 
         Returns:
@@ -249,17 +252,21 @@ class PneumoniaClassifier:
                 the card.
             BundleError: the weights are not those of the model spec.
             HubError: the Hub cannot be reached or does not accept it.
+            ExportError: the network cannot be had as ONNX.
         """
-        return release.publish(
-            self._whole(token),
-            repo_id,
-            private=bool(private),
-            create_pr=create_pr,
-            replace=replace,
-            revision=revision,
-            token=token,
-            message=commit_message,
-        )
+        with tempfile.TemporaryDirectory() as scratch:
+            more = [export.export(self, "onnx", Path(scratch)).path] if onnx else []
+            return release.publish(
+                self._whole(token),
+                repo_id,
+                private=bool(private),
+                create_pr=create_pr,
+                replace=replace,
+                revision=revision,
+                token=token,
+                message=commit_message,
+                more=more,
+            )
 
     @overload
     def predict(

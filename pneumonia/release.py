@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -31,7 +31,7 @@ FIGURES: Mapping[str, str] = {
 # Anything else (code, pickles, other weights) has no business in a bundle, and from_pretrained
 # would refuse to look at it.
 _SUFFIXES = (".json", ".h5", ".csv", ".png", ".md")
-_NAMES = ("LICENSE",)
+_NAMES = ("LICENSE", bundle.FAMILIARITY)
 # What the card's first example loads.
 _LOADED = re.compile(r"""from_pretrained\(\s*["']([\w.-]+/[\w.-]+)["']""")
 # What templates, generators and half-finished texts leave behind.
@@ -57,6 +57,7 @@ def publish(
     revision: str | None = None,
     token: str | None = None,
     message: str | None = None,
+    more: Sequence[Path] = (),
 ) -> hub.Published:
     """Checks a bundle and pushes all of it in one commit, which also removes what an earlier push
     brought and the bundle no longer has.
@@ -68,6 +69,7 @@ def publish(
         private, create_pr, revision, token: see :func:`pneumonia.hub.push`.
         replace: publish over a model of another variant.
         message: the commit's first line.
+        more: files that go along under their own names, such as an exported network.
 
     Raises:
         ReleaseError, BundleError, ModelSpecError: see :func:`check`; nothing was sent.
@@ -96,7 +98,7 @@ def publish(
                     )
 
     return hub.push(
-        files,
+        [*files, *((path.name, path) for path in more)],
         repo,
         message=message
         or (

@@ -372,6 +372,9 @@ def _push(add: Any) -> None:
     command.add_argument(
         "--code", metavar="URL", help="this project's repository, for the card's links"
     )
+    command.add_argument(
+        "--onnx", action="store_true", help='send model.onnx too (pip install ".[export]")'
+    )
     _add_hub(command)
     command.set_defaults(run=commands.push)
 

@@ -182,6 +182,7 @@ def push(options: argparse.Namespace) -> int:
             revision=options.revision,
             space=options.space,
             code=options.code,
+            onnx=options.onnx,
         )
     )
     return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumonia import BundleError, ModelSpecError
+from pneumonia.export import ExportError
 from pneumonia.hub_errors import HubError
 from pneumonia.release import ReleaseError
 from pneumonia.text import harmless
@@ -31,6 +32,7 @@ _TOLD = (
     ModelSpecError,
     ReleaseError,
     HubError,
+    ExportError,
 )
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hub_client import Client
 from huggingface_hub import ModelCard
+from missing import absent
 
 from pneumonia import (
     BundleError,
@@ -100,6 +103,19 @@ def test_a_second_push_updates_and_removes_what_the_bundle_no_longer_has(
     )
     assert b"roc.png" in hub.read("me/twice", "README.md", first.commit)
     assert first.commit != second.commit
+
+
+def test_a_push_carries_the_onnx_file_where_that_is_asked_for(hub, client, evaluated):
+    for package in ("tf2onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            absent(f"{package} is not installed (pip install .[export])")
+    client(publish.push, evaluated, "me/onnx", token=OWNER, onnx=True)
+    named = hub.read("me/onnx", bundle.CHECKSUMS).decode()
+    assert hashlib.sha256(hub.read("me/onnx", "model.onnx")).hexdigest() in named
+    assert not (evaluated / "model.onnx").exists()
+    # A push without it takes it away again, as it does with everything of ours.
+    client(publish.push, evaluated, "me/onnx", token=OWNER)
+    assert "model.onnx" not in hub.entries("me/onnx")
 
 
 def test_a_branch_is_made_and_main_left_alone(hub, client, evaluated):

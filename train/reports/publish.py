@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import metadata_load
 
-from pneumonia import hub, release
+from pneumonia import PneumoniaClassifier, bundle, export, hub, release
 from pneumonia.hub import Published
 from pneumonia.release import ReleaseError
 from train.reports import card
@@ -44,7 +46,7 @@ _XRAY_FOLDER = "assets/examples/"
 # Where a link of the README leads, in Markdown and in HTML.
 _LINK = re.compile(r"""(?:\]\(|(?:href|src)=["'])([^)"'\s]+)""")
 # What was fitted on X-rays without holding any: averages and coefficients.
-_FITTED = ("pneumonia/input_check.npz",)
+_FITTED = ("pneumonia/input_check.npz", f"assets/models/*/{bundle.FAMILIARITY}")
 
 
 def push(
@@ -58,6 +60,7 @@ def push(
     token: str | None = None,
     space: str | None = None,
     code: str | None = None,
+    onnx: bool = False,
 ) -> Published:
     """Writes a bundle's card and pushes the whole bundle in one commit; nothing is sent before
     everything is checked.
@@ -76,6 +79,7 @@ def push(
         space: ``namespace/name`` of the Space that the card's third example calls; one on the
             reader's machine if None.
         code: address of this project's repository, for the card's links; none if None.
+        onnx: send the network as ``model.onnx`` too.
 
     Returns:
         The addresses of repository and commit; as text, one line for a terminal.
@@ -85,6 +89,7 @@ def push(
             was sent.
         HubError: the Hub cannot be reached or does not accept it; the repository's files are as
             they were.
+        ExportError: the network cannot be had as ONNX; nothing was sent.
     """
     if not hub.is_repo_name(repo):
         raise hub.HubError(
@@ -93,16 +98,22 @@ def push(
             "name",
         )
     text = card.render(folder, repo, space=space, code=code)
-    return release.publish(
-        folder,
-        repo,
-        card=text,
-        private=private,
-        create_pr=create_pr,
-        replace=replace,
-        revision=revision,
-        token=token,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        more = []
+        if onnx:
+            classifier = PneumoniaClassifier.from_pretrained(folder)
+            more.append(export.export(classifier, "onnx", Path(scratch)).path)
+        return release.publish(
+            folder,
+            repo,
+            card=text,
+            private=private,
+            create_pr=create_pr,
+            replace=replace,
+            revision=revision,
+            token=token,
+            more=more,
+        )
 
 
 def push_space(
@@ -165,7 +176,7 @@ def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
         for name in kept
         if name.lower().endswith(_XRAY_SUFFIXES)
         and not name.startswith(_XRAY_FOLDER)
-        and name not in _FITTED
+        and not any(fnmatch(name, fitted) for fitted in _FITTED)
     ]:
         raise ReleaseError(
             f"{', '.join(xrays[:5])} may not be published: X-rays belong in {_XRAY_FOLDER}, with"
