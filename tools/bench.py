@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumonia import heatmaps, input_check, lungs, probes, radiograph, score
+from pneumonia.backend import keras
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.locations import bundles
 from pneumonia.radiograph import Radiograph
@@ -183,6 +185,40 @@ def archive(classifier: PneumoniaClassifier, files: int) -> Figure:
     )
 
 
+def rival(classifier: PneumoniaClassifier, wheel: Path, times: int) -> list[Figure]:
+    """One view of one X-ray, from the file to the answer, beside a package that others published:
+    its network asked as it asks it, by Keras's own reading, resizing and ``predict``. Its data
+    frame and its log are left out, which favours it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(wheel) as archive:
+            name = next(one for one in archive.namelist() if one.endswith(".keras"))
+            file = Path(archive.extract(name, folder))
+        theirs = keras.saving.load_model(file, compile=False, safe_mode=True)
+    side = theirs.input_shape[1:3]
+
+    def answer() -> object:
+        picture = keras.utils.load_img(EXAMPLES[0], target_size=side)
+        return theirs.predict(keras.utils.img_to_array(picture)[np.newaxis] / 255, verbose=0)
+
+    found = medians(
+        {"theirs": answer, "ours": partial(classifier.predict, EXAMPLES[0], views=1)}, times
+    )
+    batch = np.repeat(classifier.resized([radiograph.read(EXAMPLES[0])]), score.CHUNK, axis=0)
+    rate = len(batch) / medians({"pass": lambda: classifier.network(batch)}, 3)["pass"] * 1000
+    return [
+        Figure(
+            f"{wheel.name.split('-')[0]} over {classifier.spec.variant}, one view",
+            found["theirs"] / found["ours"],
+            "times",
+            4.0,
+            at_least=True,
+            note=f"{found['theirs']:.0f} ms over {found['ours']:.0f}",
+        ),
+        Figure(f"{classifier.spec.variant}, X-rays in a batch", rate, "a second", 150, True),
+    ]
+
+
 def once_a_picture() -> Figure:
     """What a second question about the same picture costs in copies, checks and outlines."""
     picture = radiograph.read(EXAMPLES[0])
@@ -284,6 +320,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="one network, few calls, no report")
     parser.add_argument("--times", type=int, default=25, help="calls a median is of (25)")
     parser.add_argument("--files", type=int, default=_ARCHIVE, help="of the archive (%(default)s)")
+    parser.add_argument(
+        "--rival",
+        type=Path,
+        metavar="WHEEL",
+        help="pneumonia-model-package, as pip download saves it",
+    )
     parser.add_argument("--out", type=Path, default=REPORT, help="default: docs/bench.md")
     options = parser.parse_args(arguments)
     names = ["baseline"] if options.smoke else list(bundles())
@@ -301,6 +343,8 @@ def main(arguments: list[str] | None = None) -> int:
         add(one_picture(classifier, times))
         add(questions(classifier, max(1, times // 5)))
         add([archive(classifier, 3 if options.smoke else options.files)])
+        if options.rival and name == "xception":
+            add(rival(classifier, options.rival, times))
     if not options.smoke:
         add(start_up())
         add(memory(names, 200))
