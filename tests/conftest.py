@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Both are read when TensorFlow and Keras are first imported, which happens below.
+# As in app.py: small products lose more by waiting for a second core than they gain, above all
+# where two workers share two cores. NumPy reads it when it is first imported, which happens below.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Both are read when TensorFlow and Keras are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # train/ and app.py are run from the checkout and never installed, so a bare `pytest` has to be told

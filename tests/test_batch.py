@@ -105,6 +105,7 @@ def row(file: str, probability: float | None = None, **fields) -> batch.Row:
         "operating_point": "default",
         "variant": "baseline",
         "uncertain": False,
+        "unfamiliar": False,
         "warnings": [],
         "problem": "",
     }

@@ -120,7 +120,7 @@ def test_a_draw_gives_the_chosen_images_views_with_their_answers(pool_folder):
 
 def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny_scan, tmp_path):
     recipe = replace(
-        get("baseline", "improved"),
+        get("baseline", "first"),
         input_size=(40, 40),
         epochs=2,
         keep_epoch=2,

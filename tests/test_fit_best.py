@@ -22,7 +22,7 @@ from train.training.run_folder import RunError, history_of, run_facts
 @pytest.fixture(scope="module")
 def recipe():
     return replace(
-        get("xception", "improved"),
+        get("xception", "first"),
         input_size=(80, 80),
         training_size=(72, 72),
         epochs=2,
@@ -79,7 +79,7 @@ def test_the_rate_rises_and_falls_as_the_schedule_says(recipe):
 
 def test_a_recipe_against_nuisances_notes_what_they_told(tiny_scan, tmp_path):
     plain = replace(
-        get("baseline", "improved"),
+        get("baseline", "first"),
         teacher_weight=0.0,
         input_size=(40, 40),
         epochs=1,
