@@ -224,20 +224,18 @@ def calibration(
 
 
 def training_curves(title: str, history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss and accuracy of training and validation over the epochs."""
+    """Loss, and accuracy or AUC, of training and validation over the epochs; of these, what the
+    history holds.
+    """
     figure = Figure(figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [row[name] for row in history], color=BLUE, linewidth=2, label="training")
-        if f"val_{name}" in history[0]:
-            axes.plot(
-                epochs,
-                [row[f"val_{name}"] for row in history],
-                color=ORANGE,
-                linewidth=1.5,
-                label="validation",
-            )
-        axes.set(xlabel="epoch", ylabel=name)
+    second = "accuracy" if {"accuracy", "val_accuracy"} & history[0].keys() else "auc"
+    for axes, name in zip(figure.subplots(1, 2), ("loss", second), strict=True):
+        for key, colour, label in ((name, BLUE, "training"), (f"val_{name}", ORANGE, "validation")):
+            if key in history[0]:
+                values = [row[key] for row in history]
+                axes.plot(epochs, values, color=colour, linewidth=2, label=label)
+        axes.set(xlabel="epoch", ylabel="AUC" if name == "auc" else name)
         axes.legend(frameon=False)
         _quiet(axes)
     figure.suptitle(f"{title}: training curves", fontsize=11)
