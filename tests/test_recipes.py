@@ -62,7 +62,8 @@ def test_unknown_names_are_answered_with_those_there_are():
     ):
         get("resnet")
     with pytest.raises(
-        RecipeError, match=r"baseline has no recipe 'worst'; expected one of original, first, improved"
+        RecipeError,
+        match=r"baseline has no recipe 'worst'; expected one of original, first, improved",
     ):
         get("baseline", "worst")
     # A module of the package that is no variant is none either.
