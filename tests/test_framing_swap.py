@@ -91,6 +91,10 @@ def test_a_network_is_judged_alone_and_in_the_mean(tiny_scan, tmp_path):
     assert found[1].auc.value == 0.5 and found[1].swapped_auc.value == 0.5
     # A constant in the mean moves no rank.
     assert found[2].auc == found[0].auc and found[2].swapped_auc == found[0].swapped_auc
+    beside = framing_swap.judge({"undecided": undecided}, tiny_scan, beside={"bright": bright})
+    assert [judged.name for judged in beside] == ["undecided", "bright"]
+    assert [beside[1], beside[0]] == found[:2]
+    del asked[len(asked) // 2 :]
     healthy = int((labels == 0).sum())
     assert sum(asked) == 2 * (len(labels) + framing_swap.DRAWS * healthy)
     framing_swap.write(found, tmp_path / "deep" / "framing.json")

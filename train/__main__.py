@@ -308,6 +308,14 @@ def _framing(add: Any) -> None:
     )
     _add_bundles(command, "a bundle's folder")
     terminal.add_data(command)
+    command.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="BUNDLE",
+        help="bundles that are judged too and are not in the mean",
+    )
     terminal.out(command, "the JSON file of the figures (default: they are only printed)")
     command.set_defaults(run=commands.judge_framing)
 

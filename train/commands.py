@@ -266,7 +266,11 @@ def robustness_bundles(options: argparse.Namespace) -> int:
 def judge_framing(options: argparse.Namespace) -> int:
     """Judges bundles on framing-swapped held-out patients."""
     judged = framing_swap.measure(
-        options.bundles, dataset(options), cache=CACHE, skip_corrupt=options.skip_corrupt
+        options.bundles,
+        dataset(options),
+        beside=options.beside,
+        cache=CACHE,
+        skip_corrupt=options.skip_corrupt,
     )
     print(tables.framing_swap(judged))
     if options.out:

@@ -101,7 +101,9 @@ def steps(options: argparse.Namespace) -> list[Step]:
         found.append(Step(("robustness", str(models / variant)), _ROBUSTNESS.get(variant)))
     if pool:
         bundles = [str(models / variant) for variant in CATALOGUE]
-        judge = ("framing", *bundles, "--out", str(results / "framing.json"))
+        asked = [str(run / "bundle") for run in _teachers(options)]
+        judge = ("framing", *asked, "--beside", *bundles)
+        judge += ("--out", str(results / "framing.json"))
         count = ("familiarity", bundles[-1], "--out", str(results / "familiarity.json"))
         found += [Step(judge, 6), Step(count, 2)]
     readme, prose = options.into / "README.md", options.into / "model_card.md"

@@ -55,25 +55,35 @@ def measure(
     folders: Sequence[Path],
     dataset: Dataset,
     *,
+    beside: Sequence[Path] = (),
     cache: Path | None = None,
     skip_corrupt: bool = False,
 ) -> list[Judged]:
     """Judges bundles by the views of their model specs and, of several, the mean of their logits.
 
+    Args:
+        folders: the bundles.
+        dataset: whose held-out patients are asked.
+        beside: bundles that are judged too, and are not in the mean.
+        cache: folder for decoded images.
+        skip_corrupt: leave undecodable images out instead of stopping.
+
     Raises:
         BundleError, ModelSpecError: a bundle cannot be trusted.
         DataError: images are missing or damaged.
     """
-    networks: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        str(folder): PneumoniaClassifier.from_pretrained(folder).raw for folder in folders
-    }
-    return judge(networks, dataset, cache=cache, skip_corrupt=skip_corrupt)
+    networks, others = (
+        {str(folder): PneumoniaClassifier.from_pretrained(folder).raw for folder in some}
+        for some in (folders, beside)
+    )
+    return judge(networks, dataset, beside=others, cache=cache, skip_corrupt=skip_corrupt)
 
 
 def judge(
     networks: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     dataset: Dataset,
     *,
+    beside: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
     cache: Path | None = None,
     skip_corrupt: bool = False,
 ) -> list[Judged]:
@@ -86,9 +96,10 @@ def judge(
     poses = framing.poses(images, cache=cache)
     plain, swapped = {}, {}
     stacks = [images, *swaps(images, poses, labels)]
-    total = len(networks) * sum(map(len, stacks))
+    asked = {**networks, **(beside or {})}
+    total = len(asked) * sum(map(len, stacks))
     with tqdm(total=total, desc="answers", unit="image", mininterval=0.5) as bar:
-        for name, ask in networks.items():
+        for name, ask in asked.items():
             found = []
             for stack in stacks:
                 parts = []
@@ -98,11 +109,10 @@ def judge(
                 found.append(np.concatenate(parts))
             plain[name], swapped[name] = found[0], np.stack(found[1:])
     if len(networks) > 1:
-        plain[ENSEMBLE] = np.mean(list(plain.values()), axis=0)
-        swapped[ENSEMBLE] = np.mean(list(swapped.values()), axis=0)
-    return [
-        judged(name, labels, groups, answered, swapped[name]) for name, answered in plain.items()
-    ]
+        for scores in (plain, swapped):
+            scores[ENSEMBLE] = np.mean([scores[name] for name in networks], axis=0)
+    rows = [*networks, *([ENSEMBLE] if len(networks) > 1 else []), *(beside or {})]
+    return [judged(name, labels, groups, plain[name], swapped[name]) for name in rows]
 
 
 def swaps(
