@@ -29,6 +29,7 @@ check: $(VENV)/.dev
 # The app under attack and under load, some minutes; its short form is among the tests.
 stress: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tests/stress.py $(ARGS)
+	PYTHONPATH=. $(BIN)/python tests/soak.py
 
 # The bundled models in the oldest Keras that holds their layers, in an environment of its own.
 oldest: $(VENV)/.dev

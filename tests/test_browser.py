@@ -39,12 +39,9 @@ READY = {
 }
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if importlib.util.find_spec("playwright") is None:
-        absent("playwright is not installed")
-    named = os.environ.get("CHROMIUM")
-    found = named or next(
+def chromium() -> str:
+    """Where a Chromium is; without one the tests skip, or fail where CI is set."""
+    found = os.environ.get("CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
     if found is None:
@@ -52,6 +49,14 @@ def browser():
             "no Chromium was found: none of chromium, chromium-browser, google-chrome is on the"
             " path, and CHROMIUM is not set"
         )
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if importlib.util.find_spec("playwright") is None:
+        absent("playwright is not installed")
+    found = chromium()
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:
