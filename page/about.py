@@ -13,5 +13,6 @@ def build(view: View) -> None:
     def text() -> str:
         return words.ABOUT.format(table=results.table(models))
 
+    # The text is the project's own; cleaning it would take the labels of the table's cells away.
     # Written again when it is looked at: by then the Hub's weights may answer.
-    view.tab.select(text, None, gr.Markdown(text()), api_visibility="private")
+    view.tab.select(text, None, gr.Markdown(text(), sanitize_html=False), api_visibility="private")

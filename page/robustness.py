@@ -175,15 +175,11 @@ def _row(result: probes.Probed, threshold: float, uncertainty: float) -> str:
     image = figures.data_uri(result.radiograph.to_pil(), "JPEG")
     notes = [result.note, words.UNCOUNTED if probe.name == probes.INVERTED else ""]
     note = "".join(f"<br><span class='note'>{escaped(text)}</span>" for text in notes if text)
-    change = (
-        ""
-        if untouched
-        else (
-            "0.0"
-            if abs(result.change) < 0.0005
-            else f"{result.change * 100:+.1f}".replace("-", "−")
-        )
-    )
+    # The difference of the figures as they are shown, so that a reader who subtracts agrees.
+    before = round((result.probability - result.change) * 100, 1)
+    moved = round(result.probability * 100, 1) - before
+    signed = "0.0" if abs(moved) < 0.05 else f"{moved:+.1f}".replace("-", "−")
+    change = "" if untouched else signed
     name = escaped(probe.title)
     return (
         f"<tr class='{label.lower()}'><td class='shot'><button type='button' class='zoom xray'"

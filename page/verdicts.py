@@ -290,7 +290,8 @@ def inside(reading: Reading, label: str) -> str:
         return words.LUNGS_UNKNOWN
     share, area = reading.in_lungs[label]
     text = words.LUNGS.format(share=f"{share * 100:.0f}%", area=f"{area * 100:.0f}%")
-    return f"{text}." if share > area else f"{text}{words.LUNGS_CHANCE}"
+    told = f"{text}." if share > area else f"{text}{words.LUNGS_CHANCE}"
+    return told if share > 0.5 else f"{told}{words.OUTSIDE}"
 
 
 def place_of(down: float, across: float) -> str:
@@ -320,7 +321,7 @@ def facts(reading: Reading) -> str:
         }
     rows |= {
         "threshold": f"{percent(prediction.threshold)}, {escaped(words.point_name(reading.point))}"
-        + (f"; uncertain from {percent(low)} to {percent(high)}" if high > low else "")
+        + (f"; between {percent(low)} and {percent(high)} uncertain" if high > low else "")
         + ("" if reading.forced else f". {escaped(words.held_out_recall(reading.point))}"),
         "kind": f"{words.calibration(spec.temperature)}, in {prediction.milliseconds:.0f} ms",
         "file": f"{escaped(prediction.name)}, {width} × {height} pixels",

@@ -269,7 +269,7 @@ def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
     assert alpha[0, 0] == 0 and alpha[-1, -1] == 255
     assert (
         verdicts.strongest(heat, "PNEUMONIA")
-        == "What speaks for PNEUMONIA is strongest in the lower right."
+        == "What speaks for PNEUMONIA is strongest in the lower right of the picture."
     )
     assert verdicts.strongest(heat, "NORMAL") == words.HEAT_NONE.format(label="NORMAL")
 

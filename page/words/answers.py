@@ -49,10 +49,11 @@ to its answer or takes something away. The more colour, the more a place speaks 
 classes share one scale, and all cells and one constant add up to the answer's logit (HiResCAM).
 Colours show what the network used, not where an illness is. Colour outside the lungs is a reason to
 doubt the answer.</p>"""
-LUNGS = "{share} of it lies in the lungs, which cover {area} of the picture"
+LUNGS = "{share} of the colour lies in the lungs, which cover {area} of the picture"
+OUTSIDE = " Colour outside the lungs is a reason to doubt the answer."
 LUNGS_CHANCE = ": no more than chance would put there."
 LUNGS_UNKNOWN = "Where the lungs are could not be made out."
-STRONGEST = "What speaks for {label} is strongest in the {place}."
+STRONGEST = "What speaks for {label} is strongest in the {place} of the picture."
 REFUSED = "This is not answered"
 FORCE = "Answer all the same"
 FORCE_HELP = (
