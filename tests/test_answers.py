@@ -200,7 +200,14 @@ def test_the_share_in_the_lungs_is_counted_by_hand():
     ("in_lungs", "said"),
     [
         ((0.6, 0.25), words.LUNGS.format(share="60%", area="25%") + "."),
-        ((0.2, 0.25), words.LUNGS.format(share="20%", area="25%") + words.LUNGS_CHANCE),
+        (
+            (0.4, 0.25),
+            words.LUNGS.format(share="40%", area="25%") + "." + words.OUTSIDE,
+        ),
+        (
+            (0.2, 0.25),
+            words.LUNGS.format(share="20%", area="25%") + words.LUNGS_CHANCE + words.OUTSIDE,
+        ),
         (None, words.LUNGS_UNKNOWN),
     ],
 )
