@@ -125,6 +125,15 @@ class TestMeasure:
         assert report.limit == 4 and report.images["test"] == 4
         assert "quick look at 4 images" in robustness_report.table(report)
 
+    def test_some_alterations_alone_give_the_figures_they_have_among_all(
+        self, measured: tuple[Robustness, Path], tiny_scan: Dataset, tmp_path: Path
+    ) -> None:
+        report, folder = measured
+        some = robustness.measure(folder, tiny_scan, tmp_path, only=("lungs hidden",), resamples=20)
+        assert [one.name for one in some.conditions] == ["original", "lungs hidden"]
+        for split, found in some.figures.items():
+            assert found == {name: report.figures[split][name] for name in found}
+
 
 class TestRecordedAnswers:
     """What a bundle was calibrated on it has answered already."""

@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from pneumonia.architectures import CATALOGUE
 from train import commands, pipeline, terminal
+from train.evaluation import robustness
 from train.recipes.catalogue import DEFAULT
 from train.recipes.recipe import VIEWS
 from train.reports import card
@@ -292,6 +293,14 @@ def _robustness(add: Any) -> None:
         type=terminal.whole(2),
         metavar="N",
         help="N images a split, for a quick look; what is written says so",
+    )
+    command.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        choices=robustness.conditions(),
+        metavar="NAME",
+        help="these alterations alone, such as 'lungs hidden' (default: all)",
     )
     command.set_defaults(run=commands.robustness_bundles)
 

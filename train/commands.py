@@ -257,6 +257,7 @@ def robustness_bundles(options: argparse.Namespace) -> int:
             out,
             cache=CACHE,
             limit=options.limit,
+            only=options.only,
             skip_corrupt=options.skip_corrupt,
         )
         print(f"{spec.variant}: {out}\n{robustness_report.table(measured)}")
