@@ -325,7 +325,12 @@ def _framing(add: Any) -> None:
         metavar="BUNDLE",
         help="bundles that are judged too and are not in the mean",
     )
-    terminal.out(command, "the JSON file of the figures (default: they are only printed)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the JSON file of the figures (default: they are only printed)",
+    )
     command.set_defaults(run=commands.judge_framing)
 
 
@@ -340,7 +345,12 @@ def _familiarity(add: Any) -> None:
     command.add_argument(
         "--others", type=Path, metavar="DIR", help="a folder of X-rays of other origin"
     )
-    terminal.out(command, "the JSON file of the counts (default: they are only printed)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the JSON file of the counts (default: they are only printed)",
+    )
     command.set_defaults(run=commands.count_unfamiliar)
 
 
