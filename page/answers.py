@@ -312,11 +312,11 @@ def why_uncertain(reading: Reading) -> str:
 
 def cost_sentence(reading: Reading) -> str:
     """How often the setting is wrong, in people of a hundred, and whether that leaves an answer any
-    worth; or that it was not measured. Empty where an answer was forced: nothing was measured on
-    such pictures.
+    worth; or that it was not measured. Empty where an answer was forced or the X-ray is unfamiliar:
+    nothing was measured on such pictures.
     """
     counted = reading.cost
-    if reading.forced:
+    if reading.forced or reading.prediction.unfamiliar:
         return ""
     if counted is None or not counted.ill or not counted.healthy:
         return words.NO_COST

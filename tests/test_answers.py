@@ -15,6 +15,7 @@ from page.served import Models, Shown
 from page.words import answers as words
 from pneumonia import OperatingPoint, PneumoniaClassifier, Radiograph, heatmaps
 from pneumonia.evidence import Outcome
+from pneumonia.familiarity import UNFAMILIAR
 
 # Of five pneumonias two lie below 0.5 and one of them below 0.2; of five healthy one lies at 0.5
 # and another between.
@@ -299,3 +300,16 @@ def test_a_setting_says_what_held_out_patients_say_of_its_recall():
     said = words.held_out_recall(OperatingPoint("recall-0.98", 0.1, 0.98, (0.961, 0.989)))
     assert all(figure in said for figure in ("98%", "96.1%", "98.9%"))
     assert words.held_out_recall(OperatingPoint("default", 0.5)) == ""
+
+
+def test_an_unfamiliar_xray_says_why_and_claims_no_error_rate(models, shown):
+    reading = answers.read(models, "baseline", shown)
+    foreign = dataclasses.replace(
+        reading,
+        prediction=dataclasses.replace(reading.prediction, unfamiliar=True, uncertain=True),
+        called="UNCERTAIN",
+    )
+    assert answers.cost_sentence(foreign) == ""
+    assert answers.why_uncertain(foreign) == UNFAMILIAR
+    assert UNFAMILIAR in verdicts.sentence(foreign)
+    assert answers.why_uncertain(dataclasses.replace(reading, called="NORMAL")) == ""
