@@ -18,7 +18,7 @@ import gradio as gr
 
 from page import answers, panels, uploads
 from page.archive import Entry, TooMany, opened
-from page.served import BATCH, EXAMPLES, Models, decoded, example, guarded
+from page.served import BATCH, EXAMPLES, ONE_BY_ONE, Models, decoded, example, guarded
 from page.shared import KEPT, View
 from page.words import batch as words
 from pneumonia import UnreadableImage, score
@@ -168,7 +168,10 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
 def build(view: View) -> None:
     """Files, model and setting; the table."""
     models = view.models
+    # None before the first files, an empty list while files are read.
     decoded = gr.State(None, time_to_live=KEPT)
+    # Model, setting and force that the files were asked with.
+    asked = gr.State(None, time_to_live=KEPT)
     gr.HTML(words.INTRO)
     with gr.Row(elem_classes="workbench"):
         with gr.Column(scale=2, min_width=300):
@@ -185,31 +188,47 @@ def build(view: View) -> None:
 
     def of_upload(
         paths: list[str] | None, variant: str, point: str, force: bool
-    ) -> Iterator[tuple[Any, list[Prepared] | None, str]]:
+    ) -> Iterator[tuple[Any, Any, Any, str]]:
         done: list[Prepared] = []
         found: list[Row] = []
         with _files(paths or []) as files:
             total, entries = _opened(files)
-            yield gr.skip(), None, _table([], total)
+            yield gr.skip(), [], (variant, point, force), _table([], total)
             for some, said in _answered(models, entries, variant, point, force):
                 done += some
                 found += said
-                yield gr.skip(), None, _table(found, total)
-        yield None, done, _table(found)
+                yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
+        yield None, done, gr.skip(), _table(found)
 
-    def again(batch: list[Prepared] | None, variant: str, point: str, force: bool) -> str:
-        if not batch:
+    def again(batch: list[Prepared] | None, variant: str, point: str, force: bool) -> Any:
+        if batch is None:
             return words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
-        return _table(rows(models, variant, point, batch, force))
+        # While files are read, their table is the one on show.
+        return _table(rows(models, variant, point, batch, force)) if batch else gr.skip()
 
-    upload.upload(
+    def caught_up(
+        batch: list[Prepared], before: tuple[Any, ...], variant: str, point: str, force: bool
+    ) -> Any:
+        """The table again where model or setting changed while the files were read."""
+        same = before == (variant, point, force)
+        return gr.skip() if same else again(batch, variant, point, force)
+
+    settings = [view.variant, view.point, force]
+    following = view.follow(again, [decoded, *settings], [table], on=[force.input])
+    # The examples' answers, still on their way, must not replace the files'.
+    read = upload.upload(
         of_upload,
-        [upload, view.variant, view.point, force],
-        [upload, decoded, table],
+        [upload, *settings],
+        [upload, decoded, asked, table],
         show_progress_on=table,
+        cancels=following,
         **BATCH,
     )
-    view.follow(again, [decoded, view.variant, view.point, force], [table], on=[force.input])
+    read.success(
+        caught_up, [decoded, asked, *settings], table, show_progress_on=table, **ONE_BY_ONE
+    )
+    # Files that broke off leave the examples to come back to.
+    read.failure(lambda: None, None, decoded, **ONE_BY_ONE)
 
 
 def _examples() -> list[Prepared]:

@@ -197,7 +197,7 @@ class View:
         outputs: Sequence[Any],
         show_progress_on: Any = None,
         on: Sequence[Any] = (),
-    ) -> None:
+    ) -> list[Any]:
         """Runs ``function`` when the tab is opened, after each change on the bench while it is
         open, and on more events.
 
@@ -210,12 +210,15 @@ class View:
             inputs, outputs: as for any event of Gradio.
             show_progress_on: the outputs that are marked as being worked on; the last one if None.
             on: such as ``count.input``, of components that are among the inputs.
+
+        Returns:
+            its events, for what ``cancels`` them.
         """
         before = gr.State(None, time_to_live=KEPT)
         follower = _once_for_the_same(function, len(outputs))
         where = show_progress_on or outputs[-1]
         events: list[Any] = [self.tab.select, self._refresh.click, *on]
-        for event in events:
+        return [
             event(
                 follower,
                 [before, *inputs],
@@ -223,6 +226,8 @@ class View:
                 show_progress_on=where,
                 **ONE_BY_ONE,
             )
+            for event in events
+        ]
 
 
 def settings(models: Models, variant: str, point: str) -> gr.Radio:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+import threading
 import zipfile
 
 import pytest
@@ -17,6 +18,7 @@ from test_browser import (
     snap,
 )
 
+from page import batch
 from page.served import EXAMPLES
 
 pytestmark = pytest.mark.browser
@@ -104,6 +106,55 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
     )
     fits(page)
     snap(page, "batch")
+
+
+def test_answers_of_the_examples_that_come_late_leave_the_batch_alone(page, monkeypatch):
+    late, asked = threading.Event(), threading.Event()
+    examples = batch._examples
+
+    def slow():
+        asked.set()
+        late.wait(60)
+        return examples()
+
+    monkeypatch.setattr(batch, "_examples", slow)
+    page.get_by_role("tab", name="Batch", exact=True).click()
+    assert asked.wait(60)
+    page.locator("#batch-upload input[type=file]").set_input_files([EXAMPLES["NORMAL"][0]])
+    page.locator("#batch-table a.csv").wait_for(timeout=WAIT)
+    late.set()
+    page.wait_for_timeout(2000)
+    assert page.locator("#batch-table tbody td.name").all_inner_texts() == [
+        EXAMPLES["NORMAL"][0].name
+    ]
+
+
+def test_a_model_chosen_while_files_are_read_answers_them_in_the_end(page, monkeypatch):
+    open_tab(page, "Batch")
+    held, started = threading.Event(), threading.Event()
+    items = batch.items
+
+    def slow(entries):
+        started.set()
+        held.wait(60)
+        yield from items(entries)
+
+    monkeypatch.setattr(batch, "items", slow)
+    page.locator("#batch-upload input[type=file]").set_input_files([EXAMPLES["NORMAL"][0]])
+    assert started.wait(60)
+    page.locator("#model").get_by_role("radio", name="Baseline CNN").check()
+    page.wait_for_timeout(1000)
+    held.set()
+    link = page.locator("#batch-table a.csv")
+    page.wait_for_function(
+        "() => atob((document.querySelector('#batch-table a.csv')?.href ?? ',').split(',')[1])"
+        ".includes('baseline')",
+        timeout=WAIT,
+    )
+    assert link.count() == 1
+    assert page.locator("#batch-table tbody td.name").all_inner_texts() == [
+        EXAMPLES["NORMAL"][0].name
+    ]
 
 
 def test_the_results_lead_with_three_rows_beside_the_notebooks_claims(page):
