@@ -17,7 +17,7 @@ demo: $(VENV)/.app
 	$(BIN)/python app.py $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -62,5 +62,5 @@ $(VENV)/.app: requirements.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements.txt $(VENV)/.app
-	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,mcp,train,export,parquet,dev]"
+	$(BIN)/python -m pip install --quiet --progress-bar on -e ".[app,mcp,train,export,parquet,ray,dev]"
 	@touch $@

@@ -117,6 +117,14 @@ def _add_score(commands: Any) -> None:
         metavar="N",
         help="processes that decode (default: one a core; 0: none but this one)",
     )
+    command.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="let a Ray cluster answer: host:port, auto for the one this machine belongs to, or"
+        " nothing for one of this machine alone (needs pip install '.[ray]')",
+    )
     command.set_defaults(run=_score)
 
 
@@ -244,6 +252,7 @@ def _score(options: argparse.Namespace) -> int:
             operating_point=options.operating_point,
             threshold=options.threshold,
             workers=options.workers,
+            cluster=options.ray,
             progress=bar,
         )
     except UnknownOperatingPoint as error:

@@ -304,6 +304,9 @@ def coloured_share(colours: np.ndarray) -> float:
     grey value, and is none the less a grey picture. So the two colour differences (red and blue
     against luma) are compared with their medians among the pixels of like luma, 16 classes of it.
     """
+    # Most films come as grey in three equal channels.
+    if np.array_equal(colours[..., :2], colours[..., 1:]):
+        return 0.0
     values = colours.reshape(-1, 3).astype(np.float64)
     luma = values @ _LUMA
     differences = values[:, [0, 2]] - luma[:, np.newaxis]

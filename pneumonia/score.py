@@ -273,6 +273,7 @@ def write(
     operating_point: str | None = None,
     threshold: float | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, int]:
     """Scores :func:`found` files into a table, and keeps every chunk that is done in
@@ -285,6 +286,8 @@ def write(
         out: ``.csv`` or ``.parquet``; beside it lies ``<out>.json``, with what it was made by.
         operating_point, threshold: as :meth:`PneumoniaClassifier.predict`.
         workers: as :func:`rows`.
+        cluster: address of the Ray cluster that answers, see :mod:`pneumonia.cluster`; this machine
+            if None.
         progress: called after every chunk.
 
     Returns:
@@ -292,7 +295,7 @@ def write(
 
     Raises:
         ScoreError: there is nothing to score or nowhere to write, or the table was made by another
-            model or threshold.
+            model or threshold, or the cluster cannot answer.
     """
     if out.suffix not in TABLES:
         raise ScoreError(f"The table must be called {' or '.join(TABLES)}, got {out.name}.")
@@ -327,13 +330,17 @@ def write(
             if not stream.tell():
                 table.writeheader()
             left = itertools.islice(files(), done, None)
-            answers = rows(
-                classifier,
-                left,
-                operating_point=operating_point,
-                threshold=threshold,
-                workers=workers,
-            )
+            how: dict[str, Any] = {
+                "operating_point": operating_point,
+                "threshold": threshold,
+                "workers": workers,
+            }
+            if cluster is None:
+                answers = rows(classifier, left, **how)
+            else:
+                from pneumonia.cluster import score_on
+
+                answers = score_on(cluster, classifier, left, **how)
             for some in _parts(answers, CHUNK):
                 table.writerows(row.cells() for row in some)
                 stream.flush()

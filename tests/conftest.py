@@ -44,6 +44,32 @@ Draw = Callable[..., np.ndarray]
 SMALL_SIZES = {"xception": (71, 71)}
 
 
+# Half a minute and more each, the longest first: begun last, one would hold up the end alone.
+LONGEST = (
+    "test_fit",
+    "test_drills",
+    "test_browser",
+    "test_app",
+    "test_publish",
+    "test_fit_best",
+    "test_browser_tabs",
+    "test_page",
+    "test_audit",
+    "test_browser_answers",
+    "test_cluster",
+    "test_predict_command",
+    "test_readme",
+    "test_hub",
+    "test_stress",
+    "test_notebook",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Keras 3.15 hands its own variables to NumPy 2 in the old way, hundreds of times a test.
     config.addinivalue_line(

@@ -178,6 +178,8 @@ def fit(
         trained.compile(
             optimizer=optimizer, loss=loss, metrics=[agreement if taught else "accuracy"]
         )
+        # A step that makes the optimizer's variables is traced twice, 10 s more for Xception.
+        trained.optimizer.build(trained.trainable_variables)
 
     steps = math.ceil(len(labels) / recipe.batch_size)
     with tqdm(
