@@ -21,8 +21,8 @@ def zipped(members: dict[str, bytes], **options) -> bytes:
 
 @pytest.fixture
 def batch(tmp_path):
-    """The function from names and contents of uploads to what :func:`archive.opened` makes of them:
-    the count announced, and the entries.
+    """The function from names and contents of uploads to what :func:`archive.open_uploads` makes of
+    them: the count announced, and the entries.
     """
 
     def opened(uploads: dict[str, bytes]):
@@ -31,7 +31,7 @@ def batch(tmp_path):
             file = tmp_path / str(number)
             file.write_bytes(content)
             files.append((name, file))
-        total, entries = archive.opened(files)
+        total, entries = archive.open_uploads(files)
         return total, list(entries)
 
     return opened

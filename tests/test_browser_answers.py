@@ -74,7 +74,7 @@ def test_all_that_is_counted_follows_the_setting(page):
 def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, monkeypatch):
     monkeypatch.setattr(
         served,
-        "guarded",
+        "examine_upload",
         lambda picture: Shown(
             picture, reasons=("It is in colour (80% of it), and an X-ray is grey.",)
         ),

@@ -103,7 +103,7 @@ def test_equal_uploads_lie_apart_and_can_be_read(ask, kept):
     paths.append(json.loads(ask("POST", "/gradio_api/upload", form(b"same"), FORM)[1])[0])
     assert paths[0] != paths[1]
     for path in paths:
-        with uploads.held({"path": path}) as file:
+        with uploads.hold_upload({"path": path}) as file:
             assert (file.name, file.read_bytes()) == ("a.jpeg", b"same")
 
 

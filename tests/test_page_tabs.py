@@ -50,7 +50,7 @@ def probed(values: dict[str, float]) -> list[probes.Probed]:
 
 # --- predict, and the bench
 def test_predict_answers_first_and_draws_afterwards(models, shown):
-    first, second = predict.answered(models, shown, "baseline", "default")
+    first, second = predict.answer_picture(models, shown, "baseline", "default")
     assert said.DRAWING in first and "class='film" not in first
     assert second.count("class='film") == 2 and said.DRAWING not in second
     words = [
@@ -62,18 +62,18 @@ def test_predict_answers_first_and_draws_afterwards(models, shown):
 
 
 def test_predict_says_why_it_does_not_answer(models, shown):
-    (gone,) = predict.answered(models, None, "baseline", "default")
+    (gone,) = predict.answer_picture(models, None, "baseline", "default")
     assert shared_words.GONE in gone
-    (broken,) = predict.answered(models, "It is damaged.", "baseline", "default")
+    (broken,) = predict.answer_picture(models, "It is damaged.", "baseline", "default")
     assert "It is damaged." in broken and "class='verdict" not in broken
     refused = Shown(shown.picture, reasons=("It is in colour.",))
-    (text,) = predict.answered(models, refused, "baseline", "default")
+    (text,) = predict.answer_picture(models, refused, "baseline", "default")
     assert "<li>It is in colour.</li>" in text and "class='probability'" not in text
 
 
 def test_a_forced_answer_carries_its_warning_first_and_no_figure_of_its_worth(models, shown):
     forced = Shown(shown.picture, reasons=("It is in colour.",), forced=True)
-    text = list(predict.answered(models, forced, "baseline", "default"))[-1]
+    text = list(predict.answer_picture(models, forced, "baseline", "default"))[-1]
     assert text.index(said.FORCED) < text.index("class='verdict ")
     page = report.page(answers.read(models, "baseline", forced))
     assert page.index(said.FORCED) < page.index("class='verdict ")
@@ -109,7 +109,7 @@ def test_a_follower_runs_once_for_the_same_values_and_never_for_what_has_not_com
 def test_models_answer_one_after_the_other_in_one_row_and_their_agreement_stands_on_top(
     models, shown
 ):
-    steps = list(compare.compared(models, shown, "default"))
+    steps = list(compare.compare_models(models, shown, "default"))
     assert [text.count("class='probability'") for text in steps] == [0, 1, 2, 3, 3]
     assert all(text.count("<article") == 3 for text in steps)
     called = {models.title(name): answers.read(models, name, shown).called for name in models.names}
@@ -125,7 +125,9 @@ def test_models_answer_one_after_the_other_in_one_row_and_their_agreement_stands
 
 def test_compare_asks_nobody_about_a_refused_picture(models, shown, monkeypatch):
     monkeypatch.setattr(answers, "read", lambda *_: pytest.fail("a refused picture was read"))
-    (step,) = compare.compared(models, Shown(shown.picture, reasons=("It is a cat.",)), "default")
+    (step,) = compare.compare_models(
+        models, Shown(shown.picture, reasons=("It is a cat.",)), "default"
+    )
     assert "It is a cat." in step and "class='probability'" not in step
 
 
@@ -198,11 +200,11 @@ def test_the_sentence_counts_what_leaves_the_lungs_in_sight_and_no_inverted_pict
 
 
 def test_probes_run_on_the_visitors_own_picture_at_the_chosen_setting(models, shown):
-    patches, chart = robustness.moved(models, shown, "baseline", "recall-0.98")
+    patches, chart = robustness.probe_picture(models, shown, "baseline", "recall-0.98")
     assert patches == "" and chart.count("class='shot'") == len(probes.PROBES) + 1
     assert chart.count("left:20.00%") == len(probes.PROBES) + 1
     refused = Shown(shown.picture, reasons=("It is a cat.",))
-    _, text = robustness.moved(models, refused, "baseline", "default")
+    _, text = robustness.probe_picture(models, refused, "baseline", "default")
     assert "It is a cat." in text and "class='probes'" not in text
 
 
@@ -234,7 +236,7 @@ def test_patches_of_no_effect_are_pale_and_said_to_be():
 
 def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
     (explain,) = robustness.endpoints(models)
-    monkeypatch.setattr(robustness, "received", lambda _: shown)
+    monkeypatch.setattr(robustness, "receive_upload", lambda _: shown)
     found = explain({}, "augmented")
     assert set(found) == set(robustness.Explanation.__annotations__)
     assert np.shape(found["cells"]) == (found["height"], found["width"]) == (8, 8)
