@@ -80,7 +80,7 @@ class Maps:
             int(channel)
             for channel in explain.order(self.strengths)[: min(max(1, int(count)), COUNTS[-1])]
         ]
-        self.shades = explain.normalised(maps[..., self.channels])
+        self.shades = explain.normalise(maps[..., self.channels])
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
@@ -113,7 +113,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         found = []
         for place, channel in enumerate(maps.channels):
             halves = [
-                figures.enlarged(figures.coloured(shades[..., place]), 192)
+                figures.enlarge(figures.apply_colours(shades[..., place]), 192)
                 for shades in maps.shades
             ]
             of_normal, of_pneumonia = (float(strengths[channel]) for strengths in maps.strengths)
@@ -242,7 +242,7 @@ def _showing(
     if place == 2 and layer:
         haze = layer["haze"]
         chosen.append((haze["channel"], words.HAZE, words.APART.format(value=haze["auc"])))
-    shades = explain.normalised(maps)
+    shades = explain.normalise(maps)
     return [
         tile(
             [
@@ -359,7 +359,7 @@ def _through(models: Models, variant: str, followed: Shown) -> str:
     for layer, maps in explain.depth(classifier, followed.picture).items():
         strongest = int(explain.order(explain.strength(maps[None]))[0])
         height, width, of = maps.shape
-        shades = explain.normalised(maps[None, ..., [strongest]])[0, ..., 0]
+        shades = explain.normalise(maps[None, ..., [strongest]])[0, ..., 0]
         tiles.append(
             tile(
                 [Part.of_map(shades, name)],

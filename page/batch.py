@@ -90,7 +90,7 @@ def rows(
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
     asked = [item for item in batch if item.copy is not None and (force or not item.warnings)]
-    answered = score.answered(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
+    answered = score.answer_files(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
     predicted = {id(item): row.prediction for item, row in zip(asked, answered, strict=True)}
     found = []
     for item in batch:

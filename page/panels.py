@@ -91,12 +91,12 @@ def with_interval(figure: Estimate | None) -> str:
 
 def xray(picture: Radiograph, caption: str, alt: str) -> str:
     """An X-ray with its caption, scaled down for the page."""
-    return _figure(figures.reduced(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
+    return _figure(figures.shrink(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
 
 
 def thumbnail(picture: Radiograph) -> str:
     """A visitor's own X-ray, small, with its name."""
-    image = figures.data_uri(figures.reduced(picture.to_pil(), THUMB_SIDE), "JPEG")
+    image = figures.data_uri(figures.shrink(picture.to_pil(), THUMB_SIDE), "JPEG")
     return (
         f"<div class='chosen'><img class='thumb' src='{image}' alt=''><span"
         f" class='name'>{escape(picture.name)}</span></div>"

@@ -142,7 +142,7 @@ def button(view: View) -> None:
 
 def _pictures(reading: Reading) -> str:
     picture, side = reading.shown.picture, reading.towards
-    small = Radiograph(np.asarray(figures.reduced(picture.to_pil(), PICTURE_SIDE)), picture.name)
+    small = Radiograph(np.asarray(figures.shrink(picture.to_pil(), PICTURE_SIDE)), picture.name)
     shown = [_figure(figures.data_uri(small.to_pil(), "JPEG"), "As it was given", "X-ray")]
     if reading.heat is not None:
         laid = heatmaps.overlay(small, reading.heat.towards(side), 0.7, side)

@@ -217,7 +217,7 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
     films = []
     for label, sign in (("PNEUMONIA", 1), ("NORMAL", -1)):
-        shares = heatmaps.spread(
+        shares = heatmaps.spread_cells(
             np.clip(sign * falls, 0, None) / scale, grid, radiograph.COPY_SIZE, size
         )
         films.append((label, figures.film(shares, heatmaps.COLOURMAPS[label])))
@@ -320,7 +320,7 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
         towards = reading.towards
         share, area = (reading.in_lungs or {}).get(towards, (None, None))
         small = Radiograph(
-            np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
+            np.asarray(figures.shrink(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
             shown.picture.name,
         )
         results = probes.run(models[variant], shown.picture)

@@ -193,7 +193,7 @@ def _is_whole(folder: Path) -> bool:
     """Whether a bundle is what it was when it was made; if not, the terminal hears of it."""
     try:
         bundle.check_agreement(folder, bundle.read_model_spec(folder))
-        altered = bundle.altered(folder)
+        altered = bundle.find_altered(folder)
         problem = f"altered: {', '.join(altered)}" if altered else ""
     except (BundleError, ModelSpecError, OSError) as error:
         problem = str(error)
@@ -293,7 +293,7 @@ def examine_upload(picture: Radiograph) -> Shown:
     of it is kept than the page shows and the networks look at.
     """
     reasons = input_check.examine(picture).sentences
-    return Shown(picture.reduced(panels.PREVIEW_SIDE), reasons=reasons)
+    return Shown(picture.shrink(panels.PREVIEW_SIDE), reasons=reasons)
 
 
 def receive_upload(upload: Any) -> Shown:

@@ -271,7 +271,7 @@ def _button(name: str, file: Path, kind: str) -> gr.Button:
     # to Gradio's cache and deleted there when it grows old, or earlier when a visitor uploads the
     # very example, because the cache stores files under their content.
     address = figures.data_uri(
-        figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
+        figures.shrink(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
     )
     icon: Any = {"path": address, "url": address}
     return gr.Button(

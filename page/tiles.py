@@ -29,7 +29,7 @@ class Part:
         larger one than the page can show is thinned out.
         """
         step = -(-max(values.shape) // MAP_SIDE)
-        return cls(figures.indexed(values[::step, ::step]), caption)
+        return cls(figures.apply_palette(values[::step, ::step]), caption)
 
 
 def tile(parts: Iterable[Part], name: str, note: str, kind: str = "") -> str:

@@ -220,7 +220,7 @@ def draw_curtain(
             it.
         legend: over the radio buttons.
     """
-    source = figures.data_uri(figures.reduced(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
+    source = figures.data_uri(figures.shrink(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
     sheets, radios, line, controls = "", "", "", ""
     for label, sheet in films:
         alt, name = escape((alts or {}).get(label, "")), escape((names or {}).get(label, label))

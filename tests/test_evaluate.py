@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle, evidence
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.model_spec import Metrics, OperatingPoint
 from train.__main__ import main
@@ -109,7 +109,7 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
     assert evaluate.placed(best / "bundle", evaluate.identical(tiny_scan)) == spec
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
-    assert np.allclose(calibrated(raw["clean"], spec.temperature), probabilities, atol=1e-6)
+    assert np.allclose(apply_temperature(raw["clean"], spec.temperature), probabilities, atol=1e-6)
 
 
 def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from pneumonia import corruptions, input_check, radiograph
-from pneumonia.input_check import InputCheck, Reason, equalised, examine
+from pneumonia.input_check import InputCheck, Reason, equalise, examine
 from pneumonia.radiograph import Facts, Radiograph, UnreadableImage, read
 from tools.input_check import drawings, pictures
 from tools.input_check import fit as fitting
@@ -193,14 +193,14 @@ def test_equal_pixels_share_their_middle_rank():
     copy = np.zeros((224, 224), np.uint8)
     copy[112:] = 9
     # Half has rank 256 of 1024, half 768: mean 512, deviation 256, so -1 and 1.
-    np.testing.assert_allclose(equalised(copy), np.repeat([-1.0, 1.0], 512))
-    assert not equalised(np.full((224, 224), 7, np.uint8)).any()
+    np.testing.assert_allclose(equalise(copy), np.repeat([-1.0, 1.0], 512))
+    assert not equalise(np.full((224, 224), 7, np.uint8)).any()
 
 
 def test_equalised_does_not_see_the_exposure(chests):
     copy = radiograph.resize(chests[2], (32, 32)).repeat(7, axis=0).repeat(7, axis=1)
     darker = (copy.astype(np.float64) * 0.6 + 30).astype(np.uint8)
-    assert np.corrcoef(equalised(copy), equalised(darker))[0, 1] > 0.999
+    assert np.corrcoef(equalise(copy), equalise(darker))[0, 1] > 0.999
 
 
 def test_measurements_of_anything_are_finite():

@@ -97,7 +97,7 @@ def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     variant = classifier.spec.variant
     figures = []
     for kind, content in (("original", EXAMPLES[0]), ("224 px", _published())):
-        shown = classifier.resized([radiograph.read(content)])
+        shown = classifier.resize([radiograph.read(content)])
         found = medians(
             {
                 "predict": partial(classifier.predict, content),
@@ -125,7 +125,7 @@ def questions(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     """Heat map, robustness and occlusion beside the arithmetic they need."""
     variant, network = classifier.spec.variant, classifier.network
     picture = radiograph.read(EXAMPLES[-1])
-    shown = classifier.resized([picture])
+    shown = classifier.resize([picture])
     altered = np.repeat(shown, len(probes.PROBES) + 1, axis=0)
     patches = len(probes.patch_corners()) + 1
     covered = np.repeat(shown, patches, axis=0)
@@ -162,7 +162,7 @@ def archive(classifier: PneumoniaClassifier, files: int) -> Figure:
         for number in range(files):
             shutil.copyfile(EXAMPLES[number % len(EXAMPLES)], place / f"{number:05d}.jpeg")
         shown = np.repeat(
-            classifier.resized([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
+            classifier.resize([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
         )
         alone = medians({"pass": lambda: classifier.network(shown)}, 3)["pass"] / 1000 / len(shown)
         told = [(0, time.perf_counter())]
@@ -204,7 +204,7 @@ def rival(classifier: PneumoniaClassifier, wheel: Path, times: int) -> list[Figu
     found = medians(
         {"theirs": answer, "ours": partial(classifier.predict, EXAMPLES[0], views=1)}, times
     )
-    batch = np.repeat(classifier.resized([radiograph.read(EXAMPLES[0])]), score.CHUNK, axis=0)
+    batch = np.repeat(classifier.resize([radiograph.read(EXAMPLES[0])]), score.CHUNK, axis=0)
     rate = len(batch) / medians({"pass": lambda: classifier.network(batch)}, 3)["pass"] * 1000
     return [
         Figure(

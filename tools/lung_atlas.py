@@ -168,7 +168,7 @@ def learn(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Shape:
         weights.append(stage)
         current = np.array(
             [
-                lungs.moved(pose, row @ stage[:, :5])
+                lungs.move_pose(pose, row @ stage[:, :5])
                 for pose, row in zip(current, features, strict=True)
             ]
         )

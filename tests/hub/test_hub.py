@@ -297,7 +297,7 @@ def test_a_bad_new_version_leaves_the_cache_pointing_at_the_good_one(
 
 
 def cached(repo: str, **options) -> hub.Snapshot:
-    return hub.cached(repo, **options)
+    return hub.find_cached(repo, **options)
 
 
 def test_a_rotten_copy_of_a_pinned_commit_is_fetched_again(hub, client, whole, cache):

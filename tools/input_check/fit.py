@@ -284,7 +284,7 @@ def fit(copies: np.ndarray, negatives: Sequence[Picture]) -> dict[str, np.ndarra
     """
     rng = np.random.default_rng(ORIGINAL)
     changed = np.stack([varied(copy, rng) for copy in copies])
-    ranked = np.stack([input_check.equalised(copy) for copy in (*copies, *changed)])
+    ranked = np.stack([input_check.equalise(copy) for copy in (*copies, *changed)])
     atlas = ranked.mean(axis=0)
     variances, vectors = np.linalg.eigh(np.cov(ranked, rowvar=False))
     # The sign of a principal component is anybody's choice: its largest entry is made positive.

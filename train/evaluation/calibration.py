@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pneumonia.classifier import calibrated, logits
+from pneumonia.classifier import apply_temperature, logits
 from pneumonia.evidence import wilson
 from pneumonia.model_spec import ModelSpec, OperatingPoint, SingleView
 from train.evaluation.validation import CLEAN
@@ -75,7 +75,9 @@ class Answers:
     @cached_property
     def calibrated(self) -> dict[str, np.ndarray]:
         """Its probabilities ``(N,)`` under each name, at that temperature."""
-        return {name: calibrated(values, self.temperature) for name, values in self.raw.items()}
+        return {
+            name: apply_temperature(values, self.temperature) for name, values in self.raw.items()
+        }
 
 
 def calibrated_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from pneumonia import bundle
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.evidence import Table, outcome
 from pneumonia.model_spec import ModelSpec
 from train.data.chest_xray import named
@@ -72,7 +72,7 @@ def of(
     if copies:
         _, truth, raw = copies
         found["corruptions"] = {
-            name: _under(truth, calibrated(values, spec.temperature), threshold)
+            name: _under(truth, apply_temperature(values, spec.temperature), threshold)
             for name, values in raw.items()
         }
     return found

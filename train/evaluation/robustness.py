@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pneumonia import probes, radiograph
-from pneumonia.classifier import PneumoniaClassifier, calibrated
+from pneumonia.classifier import PneumoniaClassifier, apply_temperature
 from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption
 from pneumonia.evidence import ROBUSTNESS, Condition, Movement, Originals, Robustness
 from pneumonia.model_spec import Estimate, ModelSpec
@@ -175,10 +175,10 @@ def originals_against_copies(
         ]
     )
     copied = classifier.probabilities(
-        classifier.prepared([_published(picture) for picture in pictures])
+        classifier.prepare([_published(picture) for picture in pictures])
     )
     others = [
-        classifier.prepared([_published(picture, *made) for picture in pictures])
+        classifier.prepare([_published(picture, *made) for picture in pictures])
         for made in _OTHER_COPIES
     ]
     threshold = classifier.spec.default.threshold
@@ -194,7 +194,7 @@ def originals_against_copies(
 
     return {
         "images": len(pictures),
-        "with_copy_step": held([classifier.prepared(pictures)]),
+        "with_copy_step": held([classifier.prepare(pictures)]),
         "without_copy_step": held([direct]),
         "other_copies": held(others),
     }
@@ -224,7 +224,7 @@ def _recorded(
     items = items_of(dataset, HELD_OUT)
     if names != [item.relative for item in items]:
         return {}
-    answers = {name: calibrated(values, spec.temperature) for name, values in raw.items()}
+    answers = {name: apply_temperature(values, spec.temperature) for name, values in raw.items()}
     few = np.linspace(0, len(items) - 1, min(_ASKED_AGAIN, len(items))).round().astype(int)
     pixels, _, _ = load([items[index] for index in few], radiograph.COPY_SIZE)
     if np.abs(ask(pixels) - answers[validation.CLEAN][few]).max() > _AS_RECORDED:

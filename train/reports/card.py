@@ -167,7 +167,8 @@ def _usage(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None, code:
     one_of = one_of if len(spec.views) > 1 else ""
     install = f'pip install "git+{code}"' if on_hub and code else "pip install ."
     where = "" if on_hub and code else ", in a checkout of the project"
-    # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
+    # The clip is that of pneumonia.classifier.apply_temperature: a float32 sigmoid can be exactly
+    # 0 or 1.
     calibrate = (
         "probability = min(max(probability, 1e-7), 1 - 1e-7)  # calibrate\n"
         f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
