@@ -96,7 +96,7 @@ def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     """
     variant = classifier.spec.variant
     figures = []
-    for kind, content in (("original", EXAMPLES[0]), ("224 px", _published())):
+    for kind, content in (("original", EXAMPLES[0]), ("224 px", _encode_published())):
         shown = classifier.resize([radiograph.read(content)])
         found = medians(
             {
@@ -242,19 +242,19 @@ _MEMORY = """
 import sys
 from pathlib import Path
 from pneumonia import PneumoniaClassifier
-def held():
+def read_memory():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(sys.argv[1]))
 models = [PneumoniaClassifier.from_pretrained(name) for name in sys.argv[3].split(",")]
 files = sys.argv[4:]
 for number in range(int(sys.argv[2])):
     models[number % len(models)].predict(files[number % len(files)])
-print(held())
+print(read_memory())
 models[-1].predict((files * 128)[:128])
-print(held())
+print(read_memory())
 for number in range(4 * int(sys.argv[2])):
     models[number % len(models)].predict(files[number % len(files)])
-print(held())
+print(read_memory())
 """
 
 
@@ -352,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _published() -> bytes:
+def _encode_published() -> bytes:
     """The example as the data set was published: squeezed to 224 pixels, JPEG of quality 75."""
     stream = io.BytesIO()
     squeezed = radiograph.read(EXAMPLES[0]).to_pil().resize((224, 224))

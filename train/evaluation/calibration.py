@@ -80,7 +80,7 @@ class Answers:
         }
 
 
-def calibrated_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:
+def calibrate_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:
     """Gives a model spec the temperature, operating points and uncertainty that held-out patients
     support.
 
@@ -153,7 +153,7 @@ def operating_points(
     for target in targets:
         # A hair less than the product: .95 of 100 must not become 96 by its rounding.
         needed = max(1, math.ceil(target * len(ill) - 1e-9))
-        threshold = _rounded_down(float(ill[len(ill) - needed]))
+        threshold = _round_down(float(ill[len(ill) - needed]))
         found = int(np.sum(ill >= threshold))
         low, high = wilson(found, len(ill))
         points.append(
@@ -193,7 +193,7 @@ def uncertainty(found: Mapping[str, np.ndarray], threshold: float, nearest: int 
     return float(f"{np.median(moved):.3g}") if moved else 0.0
 
 
-def _rounded_down(threshold: float) -> float:
+def _round_down(threshold: float) -> float:
     """Four digits of it, down: the image that it was read from must not fall below it when another
     batch rounds otherwise.
     """

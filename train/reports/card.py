@@ -77,7 +77,7 @@ def render(
     heading, _, rest = text.partition("\n")
     text = f"{heading}: {CATALOGUE[spec.variant].title}\n{rest}"
     card = f"---\n{_metadata(spec, metrics['test'], name).to_yaml()}\n---\n\n{text}"
-    card = _linked(card, code if repo else "../../..", on_hub=repo is not None)
+    card = _fix_links(card, code if repo else "../../..", on_hub=repo is not None)
     check_card(card, metrics, spec)
     return card
 
@@ -293,7 +293,7 @@ def _metadata(spec: ModelSpec, test: Metrics, name: str) -> ModelCardData:
     )
 
 
-def _linked(card: str, base: str | None, *, on_hub: bool) -> str:
+def _fix_links(card: str, base: str | None, *, on_hub: bool) -> str:
     """The prose's links into the project, made right for where the card stands."""
     if base is None:
         # Nobody said where the code is: names remain, links would lead nowhere.
