@@ -60,12 +60,12 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
     locked = Entry("b.zip/x.png", None, "It is locked with a password.")
     odd = Entry("odd.png", entries(FILES[0])[0].content)
 
-    def examined(picture):
+    def fail_at_odd(picture):
         if picture.name == "odd.png":
             raise RuntimeError("/srv/secret")
         return Shown(picture)
 
-    monkeypatch.setattr(batch, "examine_upload", examined)
+    monkeypatch.setattr(batch, "examine_upload", fail_at_odd)
     found = batch.rows(
         models,
         "baseline",

@@ -323,11 +323,11 @@ def decoded(monkeypatch) -> list[Path]:
     paths: list[Path] = []
     read = radiograph.read
 
-    def noted(source: Path) -> radiograph.Radiograph:
+    def note_path(source: Path) -> radiograph.Radiograph:
         paths.append(source)
         return read(source)
 
-    monkeypatch.setattr(radiograph, "read", noted)
+    monkeypatch.setattr(radiograph, "read", note_path)
     return paths
 
 

@@ -35,11 +35,11 @@ def test_is_traced_once_whatever_is_asked_by_however_many(monkeypatch):
     traced = []
     compiled = forward.compile_function
 
-    def counted(function, given):
+    def count_traces(function, given):
         traced.append(given)
         return compiled(function, given)
 
-    monkeypatch.setattr(forward, "compile_function", counted)
+    monkeypatch.setattr(forward, "compile_function", count_traces)
     network = forward.Network(CATALOGUE["baseline"].build((64, 64)))
     grey = _grey(6, (64, 64))
     with ThreadPoolExecutor(8) as pool:

@@ -34,7 +34,7 @@ def shown(drawn_radiograph):
     return Shown(Radiograph(drawn_radiograph(4, 1), "my chest <1>.png"))
 
 
-def probed(values: dict[str, float]) -> list[probes.Probed]:
+def make_results(values: dict[str, float]) -> list[probes.Probed]:
     """Results with these probabilities by the probe's name, the untouched one's 0.9."""
     picture = Radiograph(np.zeros((224, 224), np.uint8), "x")
     untouched = probes.Probe(probes.ORIGINAL, "as it is", "", lambda given: given)
@@ -158,7 +158,7 @@ def test_agreement_in_words(called, said):
 # ---
 def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
     text = robustness.chart(
-        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.41}), 0.4, 0.5
+        make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.41}), 0.4, 0.5
     )
     assert text.count("<tr class='") - text.count("<tr class='kind'>") == 4
     assert text.count("class='mark' style='left:40.00%'") == 4
@@ -178,7 +178,7 @@ def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
 @pytest.mark.parametrize("hidden", ["PNEUMONIA", "UNCERTAIN", "NORMAL"])
 def test_the_sentence_leads_with_what_hiding_the_lungs_does(untouched, hidden):
     at = {"PNEUMONIA": 0.9, "UNCERTAIN": 0.41, "NORMAL": 0.05}
-    results = probed({probes.LUNGS_HIDDEN: at[hidden], "blur": 0.42})
+    results = make_results({probes.LUNGS_HIDDEN: at[hidden], "blur": 0.42})
     results[0] = dataclasses.replace(results[0], probability=at[untouched])
     text = robustness.sentence(results, 0.4, 0.5)
     assert text.startswith(f"{verdicts.percent(at[untouched])} → {verdicts.percent(at[hidden])} ")
@@ -190,13 +190,13 @@ def test_the_sentence_leads_with_what_hiding_the_lungs_does(untouched, hidden):
 
 def test_the_sentence_counts_what_leaves_the_lungs_in_sight_and_no_inverted_picture():
     steady = robustness.sentence(
-        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, probes.INVERTED: 0.0}), 0.4
+        make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, probes.INVERTED: 0.0}), 0.4
     )
     assert robustness_words.STEADY.format(before="PNEUMONIA", count=1) in steady
-    turning = robustness.sentence(probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
+    turning = robustness.sentence(make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
     assert "brighter (NORMAL, 20.0%)" in turning
     with pytest.raises(ValueError, match="untouched"):
-        robustness.sentence(probed({"brighter": 0.2})[1:], 0.4)
+        robustness.sentence(make_results({"brighter": 0.2})[1:], 0.4)
 
 
 def test_probes_run_on_the_visitors_own_picture_at_the_chosen_setting(models, shown):
@@ -253,7 +253,7 @@ def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
 # ---
 def test_the_report_holds_everything_and_asks_for_nothing(models, shown):
     reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
-    moved = probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
+    moved = make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
     text = report.page(reading, moved, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     spec = models["baseline"].spec
     for part in (

@@ -100,12 +100,12 @@ def test_a_kill_loses_one_chunk_at_most(classifier, archive, tmp_path, monkeypat
     whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
     score.write(classifier, archive, whole, workers=0)
 
-    def killed(now):
+    def interrupt(now):
         if now.done == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score.write(classifier, archive, out, workers=0, progress=killed)
+        score.write(classifier, archive, out, workers=0, progress=interrupt)
     assert not out.exists()
     part = tmp_path / "out.csv.part"
     # A kill in the middle of a line.
