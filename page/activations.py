@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from page import answers, panels
-from page.served import ASSETS, EXAMPLES, Models, Shown, example, received
+from page.served import ASSETS, EXAMPLES, Models, Shown, example, receive_upload
 from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
 from page.words import activations as words
@@ -80,7 +80,7 @@ class Maps:
             int(channel)
             for channel in explain.order(self.strengths)[: min(max(1, int(count)), COUNTS[-1])]
         ]
-        self.shades = explain.normalised(maps[..., self.channels])
+        self.shades = explain.normalise(maps[..., self.channels])
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
@@ -106,14 +106,14 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             force: answer also on what does not look like a frontal chest X-ray.
         """
         pair = [
-            answers.must_be_answered(received(image), force).picture
+            answers.must_be_answered(receive_upload(image), force).picture
             for image in (normal, pneumonia)
         ]
         maps = Maps(models, variant, layer, count, pair)
         found = []
         for place, channel in enumerate(maps.channels):
             halves = [
-                figures.enlarged(figures.coloured(shades[..., place]), 192)
+                figures.enlarge(figures.apply_colours(shades[..., place]), 192)
                 for shades in maps.shades
             ]
             of_normal, of_pneumonia = (float(strengths[channel]) for strengths in maps.strengths)
@@ -154,17 +154,17 @@ def layer_choices(models: Models, variant: str, every: bool) -> list[tuple[str, 
 
 
 @lru_cache(maxsize=4)
-def _held_out(file: Path, _changed: int) -> dict[str, Any]:
+def _read_measures(file: Path, _changed: int) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def held_out(models: Models, variant: str) -> dict[str, Any]:
+def find_measures(models: Models, variant: str) -> dict[str, Any]:
     """What ``tools/channels.py`` measured over the X-rays of held-out patients, where it measured
     these very weights; else nothing.
     """
     if not HELD_OUT.is_file():
         return {}
-    found = _held_out(HELD_OUT, HELD_OUT.stat().st_mtime_ns)
+    found = _read_measures(HELD_OUT, HELD_OUT.stat().st_mtime_ns)
     same = found["weights_sha256"] == models[variant].spec.weights_sha256
     return found if same else {}
 
@@ -175,8 +175,8 @@ def story(models: Models, shown: Shown | str | None) -> str:
     """
     if TOLD not in models.names:
         return ""
-    classifier, pictures = models[TOLD], compared(shown)
-    measured = held_out(models, TOLD)
+    classifier, pictures = models[TOLD], choose_pictures(shown)
+    measured = find_measures(models, TOLD)
     of_layer = {one["layer"]: one for one in measured.get("layers", ())}
     layers = [name for name in classifier.spec.gallery_layers if name.startswith("conv")]
     seen = np.stack(
@@ -242,7 +242,7 @@ def _showing(
     if place == 2 and layer:
         haze = layer["haze"]
         chosen.append((haze["channel"], words.HAZE, words.APART.format(value=haze["auc"])))
-    shades = explain.normalised(maps)
+    shades = explain.normalise(maps)
     return [
         tile(
             [
@@ -284,7 +284,7 @@ def build(view: View) -> None:
         choices = layer_choices(models, variant, every)
         names = [name for _, name in choices]
         layer = layer if layer in names else names[0]
-        pictures = compared(shown)
+        pictures = choose_pictures(shown)
         maps = Maps(models, variant, layer, count, [picture.picture for picture in pictures])
         captions = [title(picture) for picture in pictures]
         tiles = [
@@ -310,11 +310,11 @@ def build(view: View) -> None:
         )
         return (
             gr.Dropdown(choices, value=layer),
-            f"<h2 class='minor'>{panels.escaped(heading)}</h2>{grid(tiles, len(pictures))}",
+            f"<h2 class='minor'>{panels.escape(heading)}</h2>{grid(tiles, len(pictures))}",
         )
 
     def follow(variant: str, shown: Shown | str | None) -> str:
-        return _through(models, variant, compared(shown)[0])
+        return _through(models, variant, choose_pictures(shown)[0])
 
     view.follow(partial(story, models), [view.shown], [told])
     view.follow(
@@ -327,7 +327,7 @@ def build(view: View) -> None:
     view.follow(follow, [view.variant, view.shown], [through])
 
 
-def compared(shown: Shown | str | None) -> list[Shown]:
+def choose_pictures(shown: Shown | str | None) -> list[Shown]:
     """The chosen X-ray and examples beside it: of the other class, or of both where its own class
     is not known.
     """
@@ -359,7 +359,7 @@ def _through(models: Models, variant: str, followed: Shown) -> str:
     for layer, maps in explain.depth(classifier, followed.picture).items():
         strongest = int(explain.order(explain.strength(maps[None]))[0])
         height, width, of = maps.shape
-        shades = explain.normalised(maps[None, ..., [strongest]])[0, ..., 0]
+        shades = explain.normalise(maps[None, ..., [strongest]])[0, ..., 0]
         tiles.append(
             tile(
                 [Part.of_map(shades, name)],
@@ -374,6 +374,6 @@ def _through(models: Models, variant: str, followed: Shown) -> str:
         " step='1'></label></figure>"
     )
     return (
-        f"<h2 class='minor'>{panels.escaped(label)}</h2><div class='depth'>{walk}"
+        f"<h2 class='minor'>{panels.escape(label)}</h2><div class='depth'>{walk}"
         f"{strip(tiles, label)}</div>"
     )

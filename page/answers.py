@@ -138,7 +138,7 @@ def read(models: Models, variant: str, shown: Shown, point: str = "default") -> 
     classifier = models[variant]
     known, chosen = models.evidence(variant), point_of(classifier.spec, point)
     prediction = classifier.predict(shown.picture, operating_point=chosen.name, on_invalid="ignore")
-    called = called_of(prediction)
+    called = call_prediction(prediction)
     seen = radiograph.resize(shown.picture, classifier.spec.input_size)
     return Reading(
         shown,
@@ -203,7 +203,7 @@ def point_of(spec: ModelSpec, name: str) -> OperatingPoint:
     return next((point for point in spec.operating_points if point.name == name), spec.default)
 
 
-def called_of(prediction: Prediction) -> str:
+def call_prediction(prediction: Prediction) -> str:
     """NORMAL, PNEUMONIA, or UNCERTAIN where the prediction is."""
     return "UNCERTAIN" if prediction.uncertain else prediction.label
 
@@ -245,7 +245,7 @@ def cost(
     return Outcome.of_counts(threshold, test.counts)
 
 
-def typed(reading: Reading) -> Answer:
+def build_answer(reading: Reading) -> Answer:
     """A reading as plain JSON types, for the API."""
     prediction, spec, counted = reading.prediction, reading.evidence.spec, reading.cost
     low, high = uncertain_between(reading.point.threshold, spec.uncertainty)
@@ -294,9 +294,9 @@ def must_be_answered(shown: Shown, force: bool) -> Shown:
     Raises:
         gr.Error: the reasons, and how to force them.
     """
-    if shown.refusal and not force:
+    if shown.rejection and not force:
         raise gr.Error(
-            f"{html.escape(shown.refusal, quote=False)} Send force=true to have an answer all"
+            f"{html.escape(shown.rejection, quote=False)} Send force=true to have an answer all"
             " the same.",
             print_exception=False,
         )

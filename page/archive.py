@@ -49,7 +49,7 @@ class TooMany(ValueError):
     """A batch has more files than the limit; the message says so and what to do."""
 
 
-def opened(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
+def open_uploads(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
     """What a batch holds: how many entries, and the entries one by one; archives are opened where
     they stand, litter of other systems is left out.
 

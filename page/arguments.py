@@ -23,7 +23,7 @@ MOST_CHANNELS = 64
 Check = Callable[[Models, str, Any, dict[str, Any]], Any]
 
 
-def checked(models: Models, function: Callable[..., Any]) -> Callable[..., Any]:
+def check_arguments(models: Models, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function for strangers: an argument that is null stands for its default, and one of
     a wrong type or value is refused with a sentence that says what was expected.
 
@@ -50,7 +50,7 @@ def checked(models: Models, function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             for value in values:
                 for upload in value if isinstance(value, list) else [value]:
-                    uploads.answered(upload)
+                    uploads.end_request(upload)
 
     return call
 
@@ -59,15 +59,15 @@ def _refuse(sentence: str) -> None:
     raise gr.Error(html.escape(sentence, quote=False), print_exception=False)
 
 
-def _shown(value: Any) -> str:
+def _shorten_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _variant(models: Models, name: str, value: Any, _: dict[str, Any]) -> str:
     if not isinstance(value, str):
-        _refuse(f"{name} is the name of a model, a text; got {_shown(value)}.")
-    return models.known(value)
+        _refuse(f"{name} is the name of a model, a text; got {_shorten_repr(value)}.")
+    return models.check_name(value)
 
 
 def _point(models: Models, name: str, value: Any, given: dict[str, Any]) -> str:
@@ -80,20 +80,21 @@ def _point(models: Models, name: str, value: Any, given: dict[str, Any]) -> str:
     )
     if value not in names:
         _refuse(
-            f"There is no operating point {_shown(value)} here; choose one of {', '.join(names)}."
+            f"There is no operating point {_shorten_repr(value)} here; choose one of"
+            f" {', '.join(names)}."
         )
     return str(value)
 
 
 def _force(_: Models, name: str, value: Any, __: dict[str, Any]) -> bool:
     if not isinstance(value, bool):
-        _refuse(f"{name} is true or false, not {_shown(value)}.")
+        _refuse(f"{name} is true or false, not {_shorten_repr(value)}.")
     return bool(value)
 
 
 def _count(_: Models, name: str, value: Any, __: dict[str, Any]) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_CHANNELS:
-        _refuse(f"{name} is a whole number from 1 to {MOST_CHANNELS}, not {_shown(value)}.")
+        _refuse(f"{name} is a whole number from 1 to {MOST_CHANNELS}, not {_shorten_repr(value)}.")
     return int(value)
 
 
@@ -101,8 +102,8 @@ def _layer(models: Models, _: str, value: Any, given: dict[str, Any]) -> str:
     classifier = models[given["variant"]]
     if value not in explain.spatial_layers(classifier):
         _refuse(
-            f"There is no layer {_shown(value)} with maps in {given['variant']}; choose one of"
-            f" {', '.join(classifier.spec.gallery_layers)}."
+            f"There is no layer {_shorten_repr(value)} with maps in {given['variant']}; choose"
+            f" one of {', '.join(classifier.spec.gallery_layers)}."
         )
     return str(value)
 

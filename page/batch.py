@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 import gradio as gr
 
 from page import answers, panels, uploads
-from page.archive import Entry, TooMany, opened
-from page.served import BATCH, EXAMPLES, ONE_BY_ONE, Models, decoded, example, guarded
+from page.archive import Entry, TooMany, open_uploads
+from page.served import BATCH, EXAMPLES, ONE_BY_ONE, Models, decode_upload, examine_upload, example
 from page.shared import KEPT, View
 from page.words import batch as words
 from pneumonia import UnreadableImage, score
@@ -65,7 +65,7 @@ def items(entries: Iterable[Entry]) -> Iterator[Prepared]:
             yield Prepared(entry.name, None, problem=entry.problem or words.UNEXPECTED)
             continue
         try:
-            shown = guarded(decoded(entry.content, entry.name))
+            shown = examine_upload(decode_upload(entry.content, entry.name))
             # No more of it is kept than the networks look at, and that is enough to ask another of
             # them later.
             yield Prepared(entry.name, shown.picture.copy, shown.reasons)
@@ -90,7 +90,7 @@ def rows(
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
     asked = [item for item in batch if item.copy is not None and (force or not item.warnings)]
-    answered = score.answered(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
+    answered = score.answer_files(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
     predicted = {id(item): row.prediction for item, row in zip(asked, answered, strict=True)}
     found = []
     for item in batch:
@@ -99,7 +99,11 @@ def rows(
         found.append(
             Row(
                 file=item.file,
-                answer=answers.called_of(said) if said else "REFUSED" if read else "UNREADABLE",
+                answer=answers.call_prediction(said)
+                if said
+                else "REFUSED"
+                if read
+                else "UNREADABLE",
                 label=said.label if said else None,
                 probability=said.probability if said else None,
                 threshold=chosen.threshold,
@@ -149,10 +153,10 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             force: answer also what does not look like a frontal chest X-ray.
         """
         with _files(images) as files:
-            entries = _opened(files)[1]
+            entries = _open_or_refuse(files)[1]
             found = [
                 row
-                for _, some in _answered(models, entries, variant, operating_point, force)
+                for _, some in _answer_entries(models, entries, variant, operating_point, force)
                 for row in some
             ]
         return Batch(
@@ -192,9 +196,9 @@ def build(view: View) -> None:
         done: list[Prepared] = []
         found: list[Row] = []
         with _files(paths or []) as files:
-            total, entries = _opened(files)
+            total, entries = _open_or_refuse(files)
             yield gr.skip(), [], (variant, point, force), _table([], total)
-            for some, said in _answered(models, entries, variant, point, force):
+            for some, said in _answer_entries(models, entries, variant, point, force):
                 done += some
                 found += said
                 yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
@@ -206,7 +210,7 @@ def build(view: View) -> None:
         # While files are read, their table is the one on show.
         return _table(rows(models, variant, point, batch, force)) if batch else gr.skip()
 
-    def caught_up(
+    def catch_up(
         batch: list[Prepared], before: tuple[Any, ...], variant: str, point: str, force: bool
     ) -> Any:
         """The table again where model or setting changed while the files were read."""
@@ -224,9 +228,7 @@ def build(view: View) -> None:
         cancels=following,
         **BATCH,
     )
-    read.success(
-        caught_up, [decoded, asked, *settings], table, show_progress_on=table, **ONE_BY_ONE
-    )
+    read.success(catch_up, [decoded, asked, *settings], table, show_progress_on=table, **ONE_BY_ONE)
     # Files that broke off leave the examples to come back to.
     read.failure(lambda: None, None, decoded, **ONE_BY_ONE)
 
@@ -267,7 +269,7 @@ class _Turns:
 _TURNS = _Turns()
 
 
-def _answered(
+def _answer_entries(
     models: Models, entries: Iterable[Entry], variant: str, point: str, force: bool
 ) -> Iterator[tuple[list[Prepared], list[Row]]]:
     """Decodes the files of a batch and asks a model about them, some at a time."""
@@ -286,15 +288,15 @@ def _files(sent: Sequence[Any]) -> Iterator[list[tuple[str, Path]]]:
     """Uploads by name and place, which nobody deletes while they are read."""
     with contextlib.ExitStack() as stack:
         try:
-            files = [stack.enter_context(uploads.held(upload)) for upload in sent]
+            files = [stack.enter_context(uploads.hold_upload(upload)) for upload in sent]
         except uploads.NoUpload as error:
             raise gr.Error(str(error), print_exception=False) from None
         yield [(file.name, file) for file in files]
 
 
-def _opened(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
+def _open_or_refuse(files: Sequence[tuple[str, Path]]) -> tuple[int, Iterator[Entry]]:
     try:
-        return opened(files)
+        return open_uploads(files)
     except TooMany as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
 
@@ -332,11 +334,11 @@ def _table(found: Sequence[Row], total: int | None = None) -> str:
 def _line(place: int, row: Row) -> str:
     probability = "" if row["probability"] is None else panels.percent(row["probability"])
     cells = (
-        f"<td class='name'>{panels.escaped(row['file'])}</td>",
+        f"<td class='name'>{panels.escape(row['file'])}</td>",
         f"<td class='outcome {row['answer'].lower()}'>{words.OUTCOMES[row['answer']]}</td>",
     )
     rest = (
         f"<td>{probability}</td><td>{panels.percent(row['threshold'])}</td><td"
-        f" class='remarks'>{panels.escaped(row['problem'] or ' '.join(row['warnings']))}</td>"
+        f" class='remarks'>{panels.escape(row['problem'] or ' '.join(row['warnings']))}</td>"
     )
     return f"<tr><th scope='row'>{place}</th>{''.join(cells)}{rest}</tr>"

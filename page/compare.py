@@ -10,7 +10,7 @@ import gradio as gr
 
 from page import answers, panels, verdicts
 from page.answers import Answer, Reading
-from page.served import Models, Shown, received
+from page.served import Models, Shown, receive_upload
 from page.shared import View
 from page.words import answers as said
 from page.words import compare as words
@@ -23,11 +23,11 @@ class Comparison(TypedDict):
     agreement: str
 
 
-def compared(models: Models, shown: Shown | str | None, point: str) -> Iterator[str]:
+def compare_models(models: Models, shown: Shown | str | None, point: str) -> Iterator[str]:
     """What all say on top of one row of answers; again each time an answer or a heat map has
     come.
     """
-    if not isinstance(shown, Shown) or shown.refusal:
+    if not isinstance(shown, Shown) or shown.rejection:
         yield verdicts.instead(shown)
         return
     cards = {name: waiting(models, name, shown) for name in models.names}
@@ -35,10 +35,10 @@ def compared(models: Models, shown: Shown | str | None, point: str) -> Iterator[
     readings: dict[str, Reading] = {}
     for name in models.names:
         readings[name] = answers.read(models, name, shown, point)
-        cards[name] = filled(name, readings[name], point, drawing=True)
+        cards[name] = fill_card(name, readings[name], point, drawing=True)
         yield panel(cards, readings if len(readings) == len(cards) else {})
     for name in models.names:
-        cards[name] = filled(name, answers.with_heat(models, name, readings[name]), point)
+        cards[name] = fill_card(name, answers.with_heat(models, name, readings[name]), point)
     yield panel(cards, readings, speak=False)
 
 
@@ -56,23 +56,23 @@ def panel(
     text, spoken = words.WAITING, ""
     if readings:
         text = agreement(readings)
-        spoken = verdicts.said(text) if speak else ""
+        spoken = verdicts.announce(text) if speak else ""
     return (
-        f"<section class='comparison'{spoken}><p class='agreement'>{panels.escaped(text)}</p>"
+        f"<section class='comparison'{spoken}><p class='agreement'>{panels.escape(text)}</p>"
         f"<div class='cards'>{''.join(cards.values())}</div></section>"
     )
 
 
 def waiting(models: Models, name: str, shown: Shown) -> str:
     """A model's place before it has answered."""
-    picture = verdicts.curtained(shown.picture, [], "PNEUMONIA", f"compare-{name}", "&nbsp;")
+    picture = verdicts.draw_curtain(shown.picture, [], "PNEUMONIA", f"compare-{name}", "&nbsp;")
     return (
-        f"<article class='answer card'><h2>{panels.escaped(models.title(name))}</h2><div"
+        f"<article class='answer card'><h2>{panels.escape(models.title(name))}</h2><div"
         f" class='verdict-box'><p class='idle'>{said.READING}</p></div>{picture}</article>"
     )
 
 
-def filled(name: str, reading: Reading, point: str, drawing: bool = False) -> str:
+def fill_card(name: str, reading: Reading, point: str, drawing: bool = False) -> str:
     """A model's place with its answer in it."""
     other = (
         f"<p class='credit'>{words.OTHER_POINT.format(name=said.point_name(reading.point))}</p>"
@@ -80,7 +80,7 @@ def filled(name: str, reading: Reading, point: str, drawing: bool = False) -> st
         else ""
     )
     return (
-        f"<article class='answer card'><h2>{panels.escaped(reading.evidence.title)}</h2>"
+        f"<article class='answer card'><h2>{panels.escape(reading.evidence.title)}</h2>"
         f"<div class='verdict-box'>{verdicts.head(reading)}{other}</div>"
         f"{verdicts.under_curtain(reading, f'compare-{name}', drawing)}"
         f"{verdicts.details(reading)}</article>"
@@ -90,7 +90,7 @@ def filled(name: str, reading: Reading, point: str, drawing: bool = False) -> st
 def build(view: View) -> None:
     """Agreement, a card a model."""
     place = verdicts.panel(view, "", "comparison")
-    view.follow(partial(compared, view.models), [view.shown, view.point], [place])
+    view.follow(partial(compare_models, view.models), [view.shown, view.point], [place])
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
@@ -107,12 +107,12 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             operating_point: default, or such as recall-0.98; a model without it takes its default.
             force: answer also on what does not look like a frontal chest X-ray.
         """
-        shown = answers.must_be_answered(received(image), force)
+        shown = answers.must_be_answered(receive_upload(image), force)
         readings = {
             name: answers.read(models, name, shown, operating_point) for name in models.names
         }
         return Comparison(
-            answers=[answers.typed(reading) for reading in readings.values()],
+            answers=[answers.build_answer(reading) for reading in readings.values()],
             agreement=agreement(readings),
         )
 

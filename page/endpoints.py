@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import gradio as gr
 from gradio import utils
 
-from page.arguments import checked
+from page.arguments import check_arguments
 from page.served import BATCH, ONE_BY_ONE, Models
 
 
@@ -24,7 +24,7 @@ def endpoints(models: Models, modules: Iterable[ModuleType], page: gr.Blocks) ->
             function.__annotations__ = get_type_hints(function)
             group = BATCH if function.__name__ == "batch" else ONE_BY_ONE
             gr.api(
-                checked(models, function),
+                check_arguments(models, function),
                 api_name=function.__name__,
                 concurrency_id=group["concurrency_id"],
                 concurrency_limit=group["concurrency_limit"],

@@ -168,7 +168,7 @@ class Gate:
             raise HTTPException(503, _BUSY.format(count=len(waiting)))
         if mine >= MOST_WAITING_EACH:
             raise HTTPException(503, _YOURS.format(count=mine))
-        named, accepted = self.uploads.asked(body), False
+        named, accepted = self.uploads.note_request(body), False
 
         async def sending(message: Message) -> None:
             nonlocal accepted
@@ -179,13 +179,13 @@ class Gate:
             await self.app(scope, _again(body, receive), sending)
         finally:
             if not accepted:
-                self.uploads.refused(named)
+                self.uploads.drop_request(named)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.arriving >= MOST_ARRIVING:
             raise HTTPException(503, "Too many files arrive at once. Please try again in a moment.")
         identity = parse_qs(scope["query_string"].decode("latin-1")).get("upload_id", [None])[0]
-        request = Request(scope, _counted(receive, MOST_UPLOAD))
+        request = Request(scope, _limit_size(receive, MOST_UPLOAD))
         place = self.uploads.place()
         self.arriving += 1
         try:
@@ -198,24 +198,26 @@ class Gate:
                     upload_progress=file_upload_statuses if identity else None,
                 )
         except BaseException as error:
-            self.uploads.dropped(place)
+            self.uploads.drop(place)
             if isinstance(error, MultiPartException):
                 too_large = "maximum allowed size" in error.message
-                raise HTTPException(413 if too_large else 400, _refused(too_large)) from None
+                raise HTTPException(
+                    413 if too_large else 400, _explain_refusal(too_large)
+                ) from None
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, "The upload took too long.") from None
             if isinstance(error, (HTTPException, ClientDisconnect)) or not isinstance(
                 error, Exception
             ):
                 raise
-            raise HTTPException(400, _refused(False)) from None
+            raise HTTPException(400, _explain_refusal(False)) from None
         finally:
             self.arriving -= 1
             if identity:
                 # Or the name of the file would stay in memory where nobody watches the progress.
                 file_upload_statuses.set_done(identity)
                 asyncio.get_running_loop().call_later(20, _forget, identity)
-        self.uploads.arrived(place)
+        self.uploads.mark_arrived(place)
         await JSONResponse(files)(scope, receive, send)
 
     def _known(self, host: str) -> bool:
@@ -289,7 +291,7 @@ def _with_cookie(send: Send, headers: dict[str, str]) -> Send:
 
 
 async def _body(receive: Receive, most: int) -> bytes:
-    parts, receive = [], _counted(receive, most)
+    parts, receive = [], _limit_size(receive, most)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -299,7 +301,7 @@ async def _body(receive: Receive, most: int) -> bytes:
             return b"".join(parts)
 
 
-def _counted(receive: Receive, most: int) -> Receive:
+def _limit_size(receive: Receive, most: int) -> Receive:
     size = 0
 
     async def receiving() -> Message:
@@ -328,7 +330,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receiving
 
 
-def _refused(too_large: bool) -> str:
+def _explain_refusal(too_large: bool) -> str:
     if too_large:
         return f"The file is too large; at most {MOST_FILE // MEGABYTE} MB can be sent."
     return "The upload cannot be read; send it once more."

@@ -27,7 +27,7 @@ def keep_no_files(page: Page) -> None:
             return [convert(each, _) for each in value]
         if isinstance(value, str) and value.startswith(("http://", "https://")):
             raise ValueError(f"{NO_ADDRESS} {_UNREADABLE}")
-        return _stored(page, value) if isinstance(value, str) and _is_file(value) else value
+        return _store_upload(page, value) if isinstance(value, str) and _is_file(value) else value
 
     server.convert_strings_to_filedata = convert
 
@@ -36,7 +36,7 @@ def _is_file(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def _stored(page: Page, text: str) -> Any:
+def _store_upload(page: Page, text: str) -> Any:
     head, _, encoded = text.partition(",")
     try:
         content = base64.b64decode(encoded, validate=True)
@@ -48,7 +48,7 @@ def _stored(page: Page, text: str) -> Any:
     (place / "file").mkdir()
     file = place / "file" / "upload"
     file.write_bytes(content)
-    page.uploads.arrived(place)
+    page.uploads.mark_arrived(place)
     # The tool sends it on to the endpoint like any program, within the second.
-    page.uploads.done(file)
+    page.uploads.end_request(file)
     return handle_file(str(file))

@@ -43,7 +43,7 @@ class Evidence:
     commit: str | None = None
 
     @classmethod
-    def bundled(cls, folder: Path, title: str, why: str = "") -> Evidence:
+    def from_bundle(cls, folder: Path, title: str, why: str = "") -> Evidence:
         """Reads a bundle's model spec and metrics without its weights.
 
         Raises:
@@ -59,7 +59,7 @@ class Evidence:
         )
 
 
-def escaped(text: object) -> str:
+def escape(text: object) -> str:
     """Text that is safe inside HTML, and inside the page's templates, which give ``$`` and braces a
     meaning.
     """
@@ -91,15 +91,15 @@ def with_interval(figure: Estimate | None) -> str:
 
 def xray(picture: Radiograph, caption: str, alt: str) -> str:
     """An X-ray with its caption, scaled down for the page."""
-    return _figure(figures.reduced(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
+    return _figure(figures.shrink(picture.to_pil(), PREVIEW_SIDE), caption, alt, "JPEG")
 
 
 def thumbnail(picture: Radiograph) -> str:
     """A visitor's own X-ray, small, with its name."""
-    image = figures.data_uri(figures.reduced(picture.to_pil(), THUMB_SIDE), "JPEG")
+    image = figures.data_uri(figures.shrink(picture.to_pil(), THUMB_SIDE), "JPEG")
     return (
         f"<div class='chosen'><img class='thumb' src='{image}' alt=''><span"
-        f" class='name'>{escaped(picture.name)}</span></div>"
+        f" class='name'>{escape(picture.name)}</span></div>"
     )
 
 
@@ -130,5 +130,5 @@ def commit(spec: ModelSpec) -> str:
     return (
         "a commit that was not recorded"
         if spec.commit == "unknown"
-        else f"commit <code>{escaped(spec.commit[:7])}</code>"
+        else f"commit <code>{escape(spec.commit[:7])}</code>"
     )

@@ -10,27 +10,31 @@ import gradio as gr
 
 from page import answers, report, verdicts
 from page.answers import Answer
-from page.served import Models, Shown, example, received
+from page.served import Models, Shown, example, receive_upload
 from page.shared import FIRST, View
 
 
-def answered(models: Models, shown: Shown | str | None, variant: str, point: str) -> Iterator[str]:
+def answer_picture(
+    models: Models, shown: Shown | str | None, variant: str, point: str
+) -> Iterator[str]:
     """The panel for a picture: first the answer, then the same with its heat map; or why there is
     none.
     """
-    if not isinstance(shown, Shown) or shown.refusal:
+    if not isinstance(shown, Shown) or shown.rejection:
         yield verdicts.instead(shown)
         return
     reading = answers.read(models, variant, shown, point)
-    yield verdicts.answered(reading, drawing=True)
-    yield verdicts.answered(answers.with_heat(models, variant, reading))
+    yield verdicts.render_answer(reading, drawing=True)
+    yield verdicts.render_answer(answers.with_heat(models, variant, reading))
 
 
 def build(view: View) -> None:
     """Answer, report."""
-    panel = verdicts.panel(view, verdicts.awaited(example(FIRST)), "answer")
+    panel = verdicts.panel(view, verdicts.render_waiting(example(FIRST)), "answer")
     report.button(view)
-    view.follow(partial(answered, view.models), [view.shown, view.variant, view.point], [panel])
+    view.follow(
+        partial(answer_picture, view.models), [view.shown, view.variant, view.point], [panel]
+    )
 
 
 def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
@@ -51,11 +55,11 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             operating_point: default, or such as recall-0.98 where the model has it.
             force: answer also on what does not look like a frontal chest X-ray.
         """
-        return answers.typed(
+        return answers.build_answer(
             answers.read(
                 models,
                 variant,
-                answers.must_be_answered(received(image), force),
+                answers.must_be_answered(receive_upload(image), force),
                 operating_point,
             )
         )

@@ -60,7 +60,7 @@ class Game:
     theirs: tuple[dict[str, Said], ...] = ()
 
     @classmethod
-    def shuffled(cls) -> Game:
+    def start(cls) -> Game:
         """A new one, in an order that nobody can foresee."""
         return cls(tuple(random.SystemRandom().sample(FILES, len(FILES))))
 
@@ -94,7 +94,7 @@ def tally(said: Sequence[str | None], truths: Sequence[str]) -> tuple[int, int, 
     )
 
 
-def decided(models: Models, game: Game, label: str, point: str = "default") -> Game:
+def play_turn(models: Models, game: Game, label: str, point: str = "default") -> Game:
     """The game after the visitor's label for the X-ray on show, with what every model says."""
     theirs = {}
     for name in models.names:
@@ -133,7 +133,7 @@ def build(view: View) -> None:
     gr.HTML(words.NOT_A_TEST)
     outputs = [state, picture, *choices, further, reveal, score]
 
-    def drawn(game: Game) -> tuple[Any, ...]:
+    def draw_game(game: Game) -> tuple[Any, ...]:
         over, last = game.turn == len(game.order), game.turn == len(game.order) - 1
         buttons = [gr.Button(interactive=not (over or game.decided)) for _ in LABELS]
         label = words.AGAIN if over else words.LAST if last and game.decided else words.NEXT
@@ -146,20 +146,20 @@ def build(view: View) -> None:
             _score(models, game),
         )
 
-    def opened(game: Game | None) -> tuple[Any, ...]:
-        return drawn(game or Game.shuffled())
+    def open_game(game: Game | None) -> tuple[Any, ...]:
+        return draw_game(game or Game.start())
 
     def decide(label: str, game: Game, point: str) -> tuple[Any, ...]:
         # A second click that was on its way does not decide the next X-ray.
         waiting = game.turn < len(game.order) and not game.decided
-        return drawn(decided(models, game, label, point) if waiting else game)
+        return draw_game(play_turn(models, game, label, point) if waiting else game)
 
     def go_on(game: Game) -> tuple[Any, ...]:
         if game.turn == len(game.order):
-            return drawn(Game.shuffled())
-        return drawn(replace(game, turn=game.turn + 1) if game.decided else game)
+            return draw_game(Game.start())
+        return draw_game(replace(game, turn=game.turn + 1) if game.decided else game)
 
-    view.tab.select(opened, state, outputs, **AT_ONCE)
+    view.tab.select(open_game, state, outputs, **AT_ONCE)
     for label, button in zip(LABELS, choices, strict=True):
         answered = button.click(
             partial(decide, label),
@@ -188,25 +188,27 @@ def _reveal(models: Models, game: Game) -> str:
     if game.turn == len(game.order):
         right = tally(game.mine, game.truths)[0]
         text = words.DONE.format(right=right, of=len(game.order))
-        return f"<div class='reveal'{verdicts.said(text)}><p class='reveal-head'>{text}</p></div>"
+        return (
+            f"<div class='reveal'{verdicts.announce(text)}><p class='reveal-head'>{text}</p></div>"
+        )
     if not game.decided:
         return f"<div class='reveal waiting'><p>{words.ASK}</p></div>"
     mine, truth, theirs = game.mine[game.turn], game.truths[game.turn], game.theirs[game.turn]
     head = words.RIGHT if mine == truth else words.WRONG
     text = words.TRUTH.format(truth=truth, mine=mine)
     rows = "".join(
-        f"<tr><th scope='row'>{panels.escaped(models.title(name))}</th>"
-        f"{_said(theirs.get(name), truth)}</tr>"
+        f"<tr><th scope='row'>{panels.escape(models.title(name))}</th>"
+        f"{_render_cells(theirs.get(name), truth)}</tr>"
         for name in models.names
     )
     return (
-        f"<div class='reveal'{verdicts.said(f'{head}. {text}')}><p class='reveal-head"
+        f"<div class='reveal'{verdicts.announce(f'{head}. {text}')}><p class='reveal-head"
         f" {'right' if mine == truth else 'wrong'}'>{head}</p><p>{text}</p>"
         f"<div class='scroller'><table>{rows}</table></div></div>"
     )
 
 
-def _said(said: Said | None, truth: str) -> str:
+def _render_cells(said: Said | None, truth: str) -> str:
     if said is None:
         return f"<td colspan='3'>{words.UNAVAILABLE}</td>"
     probability, threshold = (
@@ -228,7 +230,7 @@ def _score(models: Models, game: Game) -> str:
         )
     head = "".join(f"<th scope='col'>{name}</th>" for name in words.SCORE_HEAD)
     body = "".join(
-        f"<tr><th scope='row'>{panels.escaped(who)}</th>"
+        f"<tr><th scope='row'>{panels.escape(who)}</th>"
         f"{''.join(f'<td>{count}</td>' for count in counts)}</tr>"
         for who, counts in rows.items()
     )

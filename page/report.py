@@ -17,7 +17,7 @@ import numpy as np
 
 from page import answers, robustness, verdicts
 from page.answers import Reading
-from page.panels import escaped, percent
+from page.panels import escape, percent
 from page.served import ONE_BY_ONE, Shown
 from page.shared import View
 from page.words import answers as said
@@ -83,10 +83,10 @@ def page(
     if reading.forced:
         why = said.FORCED_WHY.format(reasons=" ".join(reading.shown.reasons))
         forced = (
-            f"<div class='forced'><p class='warning'>{said.FORCED}</p><p>{escaped(why)}</p></div>"
+            f"<div class='forced'><p class='warning'>{said.FORCED}</p><p>{escape(why)}</p></div>"
         )
     doubt = answers.why_uncertain(reading)
-    unsure = f"<p>{escaped(doubt)}</p>" if doubt else ""
+    unsure = f"<p>{escape(doubt)}</p>" if doubt else ""
     where = verdicts.inside(reading, reading.towards)
     if reading.heat:
         where = f"{verdicts.strongest(reading.heat, reading.towards)} {where}"
@@ -99,9 +99,9 @@ def page(
         f" probability of pneumonia, {verdicts.side(reading)}</p>"
         f"{unsure}<p>{answers.cost_sentence(reading)}</p>"
         f"<div class='pictures'>{_pictures(reading)}</div>"
-        f"<p>{escaped(where) or said.NOTHING_TO_SHOW} {words.HOW_TO_READ if reading.heat else ''}"
+        f"<p>{escape(where) or said.NOTHING_TO_SHOW} {words.HOW_TO_READ if reading.heat else ''}"
         f"</p>{verdicts.facts(reading)}"
-        f"{_moved(moved, reading.point.threshold, reading.evidence.spec.uncertainty)}"
+        f"{_render_probes(moved, reading.point.threshold, reading.evidence.spec.uncertainty)}"
         f"<p>{made:%Y-%m-%d %H:%M} UTC</p></body></html>"
     )
 
@@ -122,8 +122,8 @@ def button(view: View) -> None:
         gr.Textbox(visible="hidden", elem_id=f"report-{part}") for part in ("name", "text")
     )
 
-    def made(shown: Shown | str | None, variant: str, point: str) -> tuple[str, str]:
-        if not isinstance(shown, Shown) or shown.refusal:
+    def make_report(shown: Shown | str | None, variant: str, point: str) -> tuple[str, str]:
+        if not isinstance(shown, Shown) or shown.rejection:
             raise gr.Error(words.NOTHING, print_exception=False)
         reading = answers.with_heat(
             view.models, variant, answers.read(view.models, variant, shown, point)
@@ -131,7 +131,7 @@ def button(view: View) -> None:
         return file_name(reading), page(reading, probes.run(view.models[variant], shown.picture))
 
     event = make.click(
-        made,
+        make_report,
         [view.shown, view.variant, view.point],
         [name, text],
         show_progress_on=make,
@@ -142,14 +142,14 @@ def button(view: View) -> None:
 
 def _pictures(reading: Reading) -> str:
     picture, side = reading.shown.picture, reading.towards
-    small = Radiograph(np.asarray(figures.reduced(picture.to_pil(), PICTURE_SIDE)), picture.name)
+    small = Radiograph(np.asarray(figures.shrink(picture.to_pil(), PICTURE_SIDE)), picture.name)
     shown = [_figure(figures.data_uri(small.to_pil(), "JPEG"), "As it was given", "X-ray")]
     if reading.heat is not None:
         laid = heatmaps.overlay(small, reading.heat.towards(side), 0.7, side)
         shown.append(
             _figure(
                 figures.data_uri(laid, "JPEG"),
-                f"What speaks for {side}, at layer {escaped(reading.heat.layer)}",
+                f"What speaks for {side}, at layer {escape(reading.heat.layer)}",
                 verdicts.strongest(reading.heat, side),
             )
         )
@@ -167,20 +167,20 @@ def _pictures(reading: Reading) -> str:
 def _figure(source: str, caption: str, alt: str) -> str:
     return (
         f"<figure><img src='{source}'"
-        f" alt='{escaped(alt)}'><figcaption>{caption}</figcaption></figure>"
+        f" alt='{escape(alt)}'><figcaption>{caption}</figcaption></figure>"
     )
 
 
-def _moved(moved: Sequence[probes.Probed], threshold: float, uncertainty: float) -> str:
+def _render_probes(moved: Sequence[probes.Probed], threshold: float, uncertainty: float) -> str:
     if not moved:
         return ""
     rows = "".join(
-        f"<tr><th scope='row'>{escaped(result.probe.title)}</th><td>{percent(result.probability)}"
+        f"<tr><th scope='row'>{escape(result.probe.title)}</th><td>{percent(result.probability)}"
         f"</td><td>{answers.call(result.probability, threshold, uncertainty)}</td></tr>"
         for result in moved
     )
     return (
         f"<h2>{words.MOVED}</h2>"
-        f"<p>{escaped(robustness.sentence(moved, threshold, uncertainty))}</p>"
+        f"<p>{escape(robustness.sentence(moved, threshold, uncertainty))}</p>"
         f"<div class='columns'><table>{rows}</table></div>"
     )

@@ -43,9 +43,9 @@ def build(view: View) -> None:
 
     def show(variant: str, point: str) -> tuple[str, str, str]:
         return (
-            compared(models, point),
+            render_models(models, point),
             walk(models, variant, point),
-            published(RESULTS)
+            render_published(RESULTS)
             + originals(models)
             + robustness(models, variant)
             + pictures(models, variant),
@@ -54,9 +54,9 @@ def build(view: View) -> None:
     view.follow(show, [view.variant, view.point], [tables, curve, rest])
 
 
-def compared(models: Models, point: str = "default") -> str:
+def render_models(models: Models, point: str = "default") -> str:
     """The models that answer, with heading and note."""
-    heading = f"<h2 class='minor'>{panels.escaped(words.TABLE)}</h2>"
+    heading = f"<h2 class='minor'>{panels.escape(words.TABLE)}</h2>"
     return f"{heading}{table(models, point)}{words.TABLE_NOTE}"
 
 
@@ -70,7 +70,7 @@ def table(models: Models, point: str = "default") -> str:
         counted = _outcome(models, name, test, chosen.threshold)
         claimed = CATALOGUE[name].claimed if name in CATALOGUE else None
         title = f"{evidence.title} ({said.point_name(chosen)})"
-        rows.append(_row(panels.escaped(title), counted, test, claimed))
+        rows.append(_row(panels.escape(title), counted, test, claimed))
     return _table(words.TABLE, words.TABLE_HEAD, rows)
 
 
@@ -81,19 +81,19 @@ def originals(models: Models) -> str:
         epochs = run.spec.recipe.get("epochs", "?")
         title = words.RUN.format(title=run.title.split(",")[0], epochs=epochs)
         counted = Outcome.of_counts(run.test.threshold, run.test.counts)
-        rows.append(_row(panels.escaped(title), counted, run.test, run.claim))
+        rows.append(_row(panels.escape(title), counted, run.test, run.claim))
     if not rows:
         return ""
-    return _folded(words.ORIGINAL, words.ORIGINAL_HEAD, rows, words.ORIGINAL_NOTE)
+    return _fold_table(words.ORIGINAL, words.ORIGINAL_HEAD, rows, words.ORIGINAL_NOTE)
 
 
-def published(results: Path) -> str:
+def render_published(results: Path) -> str:
     """What others published; nothing where the table of it is not here."""
     rows = [
         [
-            _linked(entry.name, entry.link),
+            _render_link(entry.name, entry.link),
             *(_share(entry.figures[name], name) for name in COLUMNS),
-            f"<span class='remarks'>{panels.escaped(entry.note)}</span>",
+            f"<span class='remarks'>{panels.escape(entry.note)}</span>",
         ]
         for entry in read_published(results)
     ]
@@ -116,7 +116,7 @@ def walk(models: Models, variant: str, point: str = "default") -> str:
                 [one.threshold for one in models.evidence(name).spec.operating_points],
             )
     spec, title = models.evidence(variant).spec, models.title(variant)
-    heading = f"<h2 class='minor'>{panels.escaped(words.ROC.format(title=title))}</h2>"
+    heading = f"<h2 class='minor'>{panels.escape(words.ROC.format(title=title))}</h2>"
     if variant not in curves:
         return f"{heading}<p class='credit'>{words.NO_TABLE}</p>"
     return heading + roc.drawing(
@@ -143,14 +143,14 @@ def robustness(models: Models, variant: str) -> str:
     columns = ("auc", "accuracy", "recall", "specificity")
     rows = [
         [
-            panels.escaped(condition.title),
+            panels.escape(condition.title),
             *(panels.cell(measured[condition.name].get(column), column) for column in columns),
         ]
         for condition in found.conditions
         if condition.name in measured
     ]
     title = words.STRESS.format(title=models.title(variant))
-    return _folded(title, words.STRESS_HEAD, rows, note)
+    return _fold_table(title, words.STRESS_HEAD, rows, note)
 
 
 def pictures(models: Models, variant: str) -> str:
@@ -177,7 +177,7 @@ def pictures(models: Models, variant: str) -> str:
                     "plot",
                 )
             )
-    title = panels.escaped(words.PICTURES.format(title=models.title(variant)))
+    title = panels.escape(words.PICTURES.format(title=models.title(variant)))
     return f"<details class='more'><summary>{title}</summary>{note}{grid(tiles, 1)}</details>"
 
 
@@ -222,10 +222,10 @@ def _row(
     return [title, *cells, auc, f"{claimed:.0%}" if claimed else ""]
 
 
-def _linked(name: str, address: str | None) -> str:
-    text = panels.escaped(name)
+def _render_link(name: str, address: str | None) -> str:
+    text = panels.escape(name)
     return (
-        f"<a href='{panels.escaped(address)}' target='_blank' rel='noopener'>{text}</a>"
+        f"<a href='{panels.escape(address)}' target='_blank' rel='noopener'>{text}</a>"
         if address
         else text
     )
@@ -238,12 +238,12 @@ def _share(value: float | None, name: str) -> str:
 
 
 def _section(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
-    return f"<h2 class='minor'>{panels.escaped(label)}</h2>{_table(label, head, rows)}{note}"
+    return f"<h2 class='minor'>{panels.escape(label)}</h2>{_table(label, head, rows)}{note}"
 
 
-def _folded(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
+def _fold_table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
     return (
-        f"<details class='more'><summary>{panels.escaped(label)}</summary>"
+        f"<details class='more'><summary>{panels.escape(label)}</summary>"
         f"{_table(label, head, rows)}{note}</details>"
     )
 
@@ -253,12 +253,12 @@ def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     body = ""
     for row in rows:
         cells = "".join(
-            f"<td data-label='{panels.escaped(name)}'>{f'<div>{cell}</div>' if cell else ''}</td>"
+            f"<td data-label='{panels.escape(name)}'>{f'<div>{cell}</div>' if cell else ''}</td>"
             for name, cell in zip(head[1:], row[1:], strict=True)
         )
         body += f"<tr><th scope='row'>{row[0]}</th>{cells}</tr>"
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     return (
         "<div class='scroller cardlike' tabindex='0' role='region'"
-        f" aria-label='{panels.escaped(label)}'>{table}</div>"
+        f" aria-label='{panels.escape(label)}'>{table}</div>"
     )

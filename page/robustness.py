@@ -11,8 +11,8 @@ import gradio as gr
 import numpy as np
 
 from page import answers, panels, verdicts
-from page.panels import escaped, percent
-from page.served import ONE_BY_ONE, Models, Shown, received
+from page.panels import escape, percent
+from page.served import ONE_BY_ONE, Models, Shown, receive_upload
 from page.shared import View
 from page.tiles import Part, tile
 from page.words import answers as said
@@ -64,9 +64,11 @@ class Explanation(TypedDict):
     sentence: str
 
 
-def moved(models: Models, shown: Shown | str | None, variant: str, point: str) -> tuple[str, str]:
+def probe_picture(
+    models: Models, shown: Shown | str | None, variant: str, point: str
+) -> tuple[str, str]:
     """The place of the patches, empty again, and what the probes did."""
-    if not isinstance(shown, Shown) or shown.refusal:
+    if not isinstance(shown, Shown) or shown.rejection:
         return "", verdicts.instead(shown)
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
@@ -161,8 +163,8 @@ def chart(results: Sequence[probes.Probed], threshold: float, uncertainty: float
     caption = words.CAPTION.format(threshold=percent(threshold))
     lead, _, rest = text.partition(". ")
     return (
-        f"<section class='answer moves'{verdicts.said(text)}><p class='sentence'>"
-        f"<strong>{escaped(lead)}.</strong> {escaped(rest)}</p>"
+        f"<section class='answer moves'{verdicts.announce(text)}><p class='sentence'>"
+        f"<strong>{escape(lead)}.</strong> {escape(rest)}</p>"
         f"<div class='tiles masks'>{''.join(tiles)}</div><p class='credit'>{words.MASKS}</p>"
         f"<table class='probes' data-gallery><caption>{caption}</caption><thead><tr>{head}</tr>"
         f"</thead>{''.join(groups)}</table></section>"
@@ -174,13 +176,13 @@ def _row(result: probes.Probed, threshold: float, uncertainty: float) -> str:
     label = answers.call(result.probability, threshold, uncertainty)
     image = figures.data_uri(result.radiograph.to_pil(), "JPEG")
     notes = [result.note, words.UNCOUNTED if probe.name == probes.INVERTED else ""]
-    note = "".join(f"<br><span class='note'>{escaped(text)}</span>" for text in notes if text)
+    note = "".join(f"<br><span class='note'>{escape(text)}</span>" for text in notes if text)
     # The difference of the figures as they are shown, so that a reader who subtracts agrees.
     before = round((result.probability - result.change) * 100, 1)
     moved = round(result.probability * 100, 1) - before
     signed = "0.0" if abs(moved) < 0.05 else f"{moved:+.1f}".replace("-", "−")
     change = "" if untouched else signed
-    name = escaped(probe.title)
+    name = escape(probe.title)
     return (
         f"<tr class='{label.lower()}'><td class='shot'><button type='button' class='zoom xray'"
         f" data-title='{name}'><img src='{image}' alt='The X-ray, {name}'"
@@ -215,13 +217,13 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
     films = []
     for label, sign in (("PNEUMONIA", 1), ("NORMAL", -1)):
-        shares = heatmaps.spread(
+        shares = heatmaps.spread_cells(
             np.clip(sign * falls, 0, None) / scale, grid, radiograph.COPY_SIZE, size
         )
         films.append((label, figures.film(shares, heatmaps.COLOURMAPS[label])))
     labels = {"PNEUMONIA": words.FALLS, "NORMAL": words.RISES}
     text = _in_words(falls, before)
-    figure = verdicts.curtained(
+    figure = verdicts.draw_curtain(
         picture,
         films,
         "PNEUMONIA",
@@ -232,7 +234,8 @@ def patches(picture: Radiograph, falls: np.ndarray, before: float) -> str:
         words.SHOWN,
     )
     return (
-        f"<section class='answer patches'{verdicts.said(text)}><p class='where'>{escaped(text)}</p>"
+        f"<section class='answer patches'{verdicts.announce(text)}>"
+        f"<p class='where'>{escape(text)}</p>"
         f"{figure}</section>"
     )
 
@@ -269,12 +272,12 @@ def build(view: View) -> None:
     cover = gr.Button(words.OCCLUSION, elem_id="cover")
     covered = verdicts.panel(view, "", "patches")
 
-    def occluded(
+    def occlude_picture(
         shown: Shown | str | None,
         variant: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
     ) -> str:
-        if not isinstance(shown, Shown) or shown.refusal:
+        if not isinstance(shown, Shown) or shown.rejection:
             raise gr.Error(words.IDLE, print_exception=False)
         classifier = models[variant]
         before = classifier.predict(shown.picture, on_invalid="ignore").probability
@@ -288,9 +291,11 @@ def build(view: View) -> None:
         )
         return patches(shown.picture, falls, before)
 
-    view.follow(partial(moved, models), [view.shown, view.variant, view.point], [covered, panel])
+    view.follow(
+        partial(probe_picture, models), [view.shown, view.variant, view.point], [covered, panel]
+    )
     cover.click(
-        occluded, [view.shown, view.variant], covered, show_progress_on=covered, **ONE_BY_ONE
+        occlude_picture, [view.shown, view.variant], covered, show_progress_on=covered, **ONE_BY_ONE
     )
 
 
@@ -308,14 +313,14 @@ def endpoints(models: Models) -> tuple[Callable[..., Any], ...]:
             variant: name of a model: baseline, augmented or xception.
             force: answer also on what does not look like a frontal chest X-ray.
         """
-        shown = answers.must_be_answered(received(image), force)
+        shown = answers.must_be_answered(receive_upload(image), force)
         reading = answers.with_heat(models, variant, answers.read(models, variant, shown))
         if reading.heat is None:
             raise gr.Error(said.NOTHING_TO_SHOW, print_exception=False)
         towards = reading.towards
         share, area = (reading.in_lungs or {}).get(towards, (None, None))
         small = Radiograph(
-            np.asarray(figures.reduced(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
+            np.asarray(figures.shrink(shown.picture.to_pil(), panels.PREVIEW_SIDE)),
             shown.picture.name,
         )
         results = probes.run(models[variant], shown.picture)

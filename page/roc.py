@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from page.panels import escaped
+from page.panels import escape
 from page.words import results as words
 from pneumonia.model_spec import OperatingPoint
 
@@ -99,15 +99,15 @@ def drawing(
         [None if np.isinf(threshold) else round(float(threshold), 6), int(missed), int(back)]
         for threshold, missed, back in _rows(front)
     ]
-    label = escaped(words.ROC_ALT.format(title=titles[chosen], auc=f"{front.area:.3f}"))
+    label = escape(words.ROC_ALT.format(title=titles[chosen], auc=f"{front.area:.3f}"))
     legend = "".join(
-        f"<li class='{'front' if name == chosen else 'behind'}'>{escaped(titles[name])}, AUC"
+        f"<li class='{'front' if name == chosen else 'behind'}'>{escape(titles[name])}, AUC"
         f" {curves[name].area:.3f}</li>"
         for name in reversed(order)
     )
     return (
         f"<div class='roc' data-steps='{json.dumps(steps)}' data-ill='{front.ill}'"
-        f" data-healthy='{front.healthy}' data-says='{escaped(words.READOUT)}' data-plot='[{LEFT},"
+        f" data-healthy='{front.healthy}' data-says='{escape(words.READOUT)}' data-plot='[{LEFT},"
         f" {ABOVE}, {SIDE}]'><svg viewBox='0 0 {LEFT + SIDE + 20} {ABOVE + SIDE + BELOW}'"
         f" role='img' aria-label='{label}'>{ticks}<line class='chance' x1='{_x(0)}' y1='{_y(0)}'"
         f" x2='{_x(1)}' y2='{_y(1)}'/>{lines}{marks}<circle class='here' r='7'"
@@ -143,7 +143,7 @@ def _sentence(front: Curve, at: int) -> str:
     text = words.READOUT
     for name, value in values.items():
         text = text.replace(f"[{name}]", str(value))
-    return escaped(text)
+    return escape(text)
 
 
 def _x(share: float) -> float:
@@ -164,7 +164,7 @@ def _line(one: Curve, kind: str, title: str) -> str:
     path = " ".join(
         f"{_x(back / one.healthy)},{_y(1 - missed / one.ill)}" for _, missed, back in _rows(one)
     )
-    return f"<polyline class='{kind}' points='{path}'><title>{escaped(title)}</title></polyline>"
+    return f"<polyline class='{kind}' points='{path}'><title>{escape(title)}</title></polyline>"
 
 
 def _mark(front: Curve, name: str, point: OperatingPoint, used: bool) -> str:

@@ -111,10 +111,10 @@ class Models:
         """What is known of a model; of one that was not asked yet, what its bundled folder says,
         without its weights.
         """
-        with _said_plainly(name):
-            loaded = self._loaded.get(self.known(name))
+        with _say_plainly(name):
+            loaded = self._loaded.get(self.check_name(name))
             if loaded is None and name in self._bundled:
-                return panels.Evidence.bundled(
+                return panels.Evidence.from_bundle(
                     self.folder / name,
                     self.title(name),
                     WAITING_FOR_THE_HUB if self.weights.namespace else "",
@@ -133,8 +133,8 @@ class Models:
             )
 
     def __getitem__(self, name: str) -> PneumoniaClassifier:
-        with _said_plainly(name):
-            return self._load(self.known(name))[0]
+        with _say_plainly(name):
+            return self._load(self.check_name(name))[0]
 
     def invite(self, repo: str) -> str:
         """Loads a repository that a visitor names and offers it from then on, in place of the
@@ -146,7 +146,7 @@ class Models:
         name = repo.strip()
         if not self.any_repo:
             raise gr.Error("This server answers with its own models only.", print_exception=False)
-        with _said_plainly(name), self._lock:
+        with _say_plainly(name), self._lock:
             if name not in (*self.names, *self._guests):
                 self._loaded[name] = self.weights.load_repo(name)
                 self._guests.append(name)
@@ -168,7 +168,7 @@ class Models:
                 self._loaded[name] = self.weights.load(name)
             return self._loaded[name]
 
-    def known(self, name: str) -> str:
+    def check_name(self, name: str) -> str:
         """The name, if there is such a model.
 
         Raises:
@@ -193,7 +193,7 @@ def _is_whole(folder: Path) -> bool:
     """Whether a bundle is what it was when it was made; if not, the terminal hears of it."""
     try:
         bundle.check_agreement(folder, bundle.read_model_spec(folder))
-        altered = bundle.altered(folder)
+        altered = bundle.find_altered(folder)
         problem = f"altered: {', '.join(altered)}" if altered else ""
     except (BundleError, ModelSpecError, OSError) as error:
         problem = str(error)
@@ -209,7 +209,7 @@ def _source(origin: Origin, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _said_plainly(name: str) -> Iterator[None]:
+def _say_plainly(name: str) -> Iterator[None]:
     """A bundle's own message names folders of this machine: it goes to the terminal, and the
     visitor gets a sentence. The Hub's are sentences already.
     """
@@ -247,14 +247,14 @@ class Shown:
 
     @cached_property
     def key(self) -> str:
-        """Name, a hash of the pixels, and whether a refusal was forced."""
+        """Name, a hash of the pixels, and whether an answer was forced."""
         return (
             f"{self.picture.name} {self.picture.size} {self.forced}"
             f" {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
         )
 
     @property
-    def refusal(self) -> str:
+    def rejection(self) -> str:
         """The reasons as one text; empty where the picture is to be answered."""
         return "" if self.forced else " ".join(self.reasons)
 
@@ -279,7 +279,7 @@ def named_example(name: str) -> Path | None:
     )
 
 
-def decoded(source: Path | bytes, name: str) -> Radiograph:
+def decode_upload(source: Path | bytes, name: str) -> Radiograph:
     """A stranger's file, decoded.
 
     Raises:
@@ -288,15 +288,15 @@ def decoded(source: Path | bytes, name: str) -> Radiograph:
     return decoding.read_limited(source, name)
 
 
-def guarded(picture: Radiograph) -> Shown:
+def examine_upload(picture: Radiograph) -> Shown:
     """A visitor's picture with the reasons why it should not be answered, if there are any; no more
     of it is kept than the page shows and the networks look at.
     """
     reasons = input_check.examine(picture).sentences
-    return Shown(picture.reduced(panels.PREVIEW_SIDE), reasons=reasons)
+    return Shown(picture.shrink(panels.PREVIEW_SIDE), reasons=reasons)
 
 
-def received(upload: Any) -> Shown:
+def receive_upload(upload: Any) -> Shown:
     """Decodes an upload and examines whether it is a chest X-ray.
 
     Args:
@@ -307,13 +307,13 @@ def received(upload: Any) -> Shown:
         gr.Error: one sentence for the visitor.
     """
     try:
-        with uploads.held(upload) as file:
+        with uploads.hold_upload(upload) as file:
             name = harmless(file.name, LONGEST_NAME)
             if file.stat().st_size > MOST_BYTES:
                 raise UnreadableImage(
                     f"{name} is larger than {MOST_BYTES // MEGABYTE} MB; save it smaller,"
                     " 2000 pixels a side are plenty."
                 )
-            return guarded(decoded(file, name))
+            return examine_upload(decode_upload(file, name))
     except (UnreadableImage, uploads.NoUpload) as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None

@@ -30,7 +30,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from page import answers, panels, words
-from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, named_example, received
+from page.served import EXAMPLES, ONE_BY_ONE, Models, Shown, example, named_example, receive_upload
 from page.words import answers as said
 from pneumonia import LABELS, figures
 
@@ -72,39 +72,39 @@ class Shared:
             guest = self._guest() if models.any_repo else []
 
         def of_example(file: Path) -> tuple[Shown, str]:
-            return example(file), chosen_as(example(file))
+            return example(file), render_choice(example(file))
 
         def of_upload(path: str | None) -> tuple[Shown | str, str]:
             try:
-                shown: Shown | str = received(path)
+                shown: Shown | str = receive_upload(path)
             except gr.Error as error:
                 # In the tab, so that no earlier answer stands beside a picture that could not be
                 # read.
                 shown = html.unescape(error.message)
-            return shown, chosen_as(shown)
+            return shown, render_choice(shown)
 
         def of_guest(repo: str) -> tuple[gr.Radio, gr.Radio]:
             name = models.invite(repo)
             return gr.Radio(models.choices, value=name), settings(models, name, "default")
 
         for button, file in buttons:
-            self.changed(
+            self.refresh_after(
                 button.click(partial(of_example, file), None, [self.shown, chosen], **AT_ONCE)
             )
-        self.changed(
+        self.refresh_after(
             forget.click(partial(of_example, FIRST), None, [self.shown, chosen], **AT_ONCE)
         )
-        self.changed(upload.upload(of_upload, upload, [self.shown, chosen], **ONE_BY_ONE))
-        self.changed(
+        self.refresh_after(upload.upload(of_upload, upload, [self.shown, chosen], **ONE_BY_ONE))
+        self.refresh_after(
             self.variant.input(
                 partial(settings, models), [self.variant, self.point], self.point, **AT_ONCE
             )
         )
-        self.changed(self.point.input(lambda: None, None, None, **AT_ONCE))
+        self.refresh_after(self.point.input(lambda: None, None, None, **AT_ONCE))
         if guest:
             repo, load = guest
             for event in (load.click, repo.submit):
-                self.changed(event(of_guest, repo, [self.variant, self.point], **ONE_BY_ONE))
+                self.refresh_after(event(of_guest, repo, [self.variant, self.point], **ONE_BY_ONE))
         with gr.Column(elem_id="notice-place", min_width=0):
             notice = gr.HTML("", elem_id="notice")
         page.load(
@@ -114,7 +114,7 @@ class Shared:
             **AT_ONCE,
         ).then(None, js=START, api_visibility="private")
 
-    def changed(self, event: Dependency) -> None:
+    def refresh_after(self, event: Dependency) -> None:
         """Has the open tab answer anew after an event that sets X-ray, model or sensitivity."""
         event.success(None, js=REFRESH, api_visibility="private")
 
@@ -138,10 +138,10 @@ class Shared:
         if (tab := asked.get("tab")) and tab not in self.tabs:
             unknown.append(words.UNKNOWN_TAB.format(name=tab[:60]))
         shown = example(file or FIRST)
-        says = f"<p role='status'>{panels.escaped(' '.join(unknown))}</p>" if unknown else ""
+        says = f"<p role='status'>{panels.escape(' '.join(unknown))}</p>" if unknown else ""
         return (
             shown,
-            chosen_as(shown),
+            render_choice(shown),
             gr.Radio(models.choices, value=variant),
             settings(models, variant, point),
             says,
@@ -151,7 +151,7 @@ class Shared:
         upload = gr.UploadButton(words.OWN, type="filepath", elem_id="upload", min_width=90)
         gr.HTML(words.FORMATS, elem_id="formats")
         with gr.Row(elem_id="own"):
-            chosen = gr.HTML(chosen_as(example(FIRST)), elem_id="chosen", min_width=90)
+            chosen = gr.HTML(render_choice(example(FIRST)), elem_id="chosen", min_width=90)
             forget = gr.Button(words.FORGET, elem_id="forget", size="sm", min_width=80, scale=0)
         buttons = []
         with gr.Row(elem_id="examples"):
@@ -185,7 +185,7 @@ class View:
     def __init__(self, shared: Shared, tab: gr.Tab) -> None:
         self.tab, self.models = tab, shared.models
         self.shown, self.variant, self.point = shared.shown, shared.variant, shared.point
-        self.changed = shared.changed
+        self.refresh_after = shared.refresh_after
         shared.tabs.append(str(tab.id))
         # Pressed by the page's own script while this tab is open.
         self._refresh = gr.Button(visible="hidden", elem_id=f"refresh-{tab.id}")
@@ -255,14 +255,14 @@ def title(shown: Shown) -> str:
     return f"{shown.truth} {EXAMPLES[shown.truth].index(shown.file) + 1}"
 
 
-def chosen_as(shown: Shown | str) -> str:
+def render_choice(shown: Shown | str) -> str:
     """What is chosen: for the page's script an example's name, for people their own X-ray, small,
     with its name.
     """
     if isinstance(shown, str):
         return "<div class='chosen'></div>"
     if shown.file:
-        return f"<div class='chosen' data-example='{panels.escaped(shown.file.stem)}'></div>"
+        return f"<div class='chosen' data-example='{panels.escape(shown.file.stem)}'></div>"
     return panels.thumbnail(shown.picture)
 
 
@@ -271,7 +271,7 @@ def _button(name: str, file: Path, kind: str) -> gr.Button:
     # to Gradio's cache and deleted there when it grows old, or earlier when a visitor uploads the
     # very example, because the cache stores files under their content.
     address = figures.data_uri(
-        figures.reduced(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
+        figures.shrink(example(file).picture.to_pil(), THUMBNAIL_SIDE), "JPEG"
     )
     icon: Any = {"path": address, "url": address}
     return gr.Button(
@@ -314,7 +314,7 @@ def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[...
         return nothing_new if old(new, before) else row(new, function(*values))
 
     @functools.wraps(function)
-    def streamed(before: Any, *values: Any) -> Iterator[list[Any]]:
+    def stream(before: Any, *values: Any) -> Iterator[list[Any]]:
         new = key(values)
         if old(new, before):
             yield nothing_new
@@ -324,6 +324,6 @@ def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[...
             yield row(None, result)
         yield [new, *([gr.skip()] * width)]
 
-    wrapper: Any = streamed if inspect.isgeneratorfunction(function) else once
+    wrapper: Any = stream if inspect.isgeneratorfunction(function) else once
     wrapper.__signature__ = shown
     return wrapper

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from page.panels import escaped
+from page.panels import escape
 from pneumonia import figures
 
 # Pixels of a map's longer side at most.
@@ -29,21 +29,21 @@ class Part:
         larger one than the page can show is thinned out.
         """
         step = -(-max(values.shape) // MAP_SIDE)
-        return cls(figures.indexed(values[::step, ::step]), caption)
+        return cls(figures.apply_palette(values[::step, ::step]), caption)
 
 
 def tile(parts: Iterable[Part], name: str, note: str, kind: str = "") -> str:
     """A button with one picture or several side by side over a name and a note."""
     pictures = "".join(
-        f"<img src='{figures.data_uri(part.image)}' alt='{escaped(part.caption)}'"
-        f" data-caption='{escaped(part.caption)}' width='{part.image.width}'"
+        f"<img src='{figures.data_uri(part.image)}' alt='{escape(part.caption)}'"
+        f" data-caption='{escape(part.caption)}' width='{part.image.width}'"
         f" height='{part.image.height}'>"
         for part in parts
     )
     return (
-        f"<button type='button' class='zoom {kind}' data-title='{escaped(name)} · {escaped(note)}'>"
-        f"<span class='parts'>{pictures}</span><span class='tile-name'>{escaped(name)}</span>"
-        f" <span class='tile-note'>{escaped(note)}</span></button>"
+        f"<button type='button' class='zoom {kind}' data-title='{escape(name)} · {escape(note)}'>"
+        f"<span class='parts'>{pictures}</span><span class='tile-name'>{escape(name)}</span>"
+        f" <span class='tile-note'>{escape(note)}</span></button>"
     )
 
 
@@ -57,5 +57,5 @@ def strip(tiles: Iterable[str], label: str) -> str:
     items = "".join(f"<li>{one}</li>" for one in tiles)
     return (
         "<div class='scroller strip' tabindex='0' role='region'"
-        f" aria-label='{escaped(label)}'><ol>{items}</ol></div>"
+        f" aria-label='{escape(label)}'><ol>{items}</ol></div>"
     )

@@ -98,7 +98,7 @@ class Uploads:
             NoUpload: there is no room for another; the message says so.
         """
         with self._lock:
-            if len(self._places) >= MOST_PLACES or self._stored() > MOST_STORED:
+            if len(self._places) >= MOST_PLACES or self._count_bytes() > MOST_STORED:
                 raise NoUpload("The server holds as many uploads as it can; try again in a minute.")
             name = os.urandom(16).hex()
             self._places[name] = _Place(time.monotonic() + WAIT)
@@ -106,18 +106,18 @@ class Uploads:
         folder.mkdir(mode=0o700)
         return folder
 
-    def arrived(self, place: Path) -> None:
+    def mark_arrived(self, place: Path) -> None:
         """The upload is whole."""
         self._places[place.name].arriving = False
 
-    def dropped(self, place: Path) -> None:
+    def drop(self, place: Path) -> None:
         """The upload broke off."""
         with self._lock:
             self._remove(place.name)
 
-    def asked(self, body: bytes) -> set[str]:
+    def note_request(self, body: bytes) -> set[str]:
         """Notes that a request is about to wait in line for each upload it names; returns what to
-        hand to :meth:`refused` if it is not let in.
+        hand to :meth:`drop_request` if it is not let in.
         """
         named = set(self._named.findall(body.decode("utf-8", "replace").replace("\\/", "/")))
         with self._lock:
@@ -126,12 +126,12 @@ class Uploads:
                 place.expires = time.monotonic() + WAIT
         return named
 
-    def refused(self, named: set[str]) -> None:
-        """The request of :meth:`asked` is not let in."""
+    def drop_request(self, named: set[str]) -> None:
+        """The request of :meth:`note_request` is not let in."""
         for name in named:
-            self.done(self.folder / name)
+            self.end_request(self.folder / name)
 
-    def done(self, file: Path, grace: float = GRACE) -> None:
+    def end_request(self, file: Path, grace: float = GRACE) -> None:
         """A request that named the file has its answer: it stays for ``grace`` seconds, unless
         other requests wait for it.
         """
@@ -147,7 +147,7 @@ class Uploads:
                     self._remove(name)
 
     @contextlib.contextmanager
-    def held(self, file: Path) -> Iterator[Path]:
+    def hold(self, file: Path) -> Iterator[Path]:
         """The file, which stays for as long as it is read.
 
         Raises:
@@ -164,7 +164,7 @@ class Uploads:
             with self._lock:
                 place.reading -= 1
 
-    def _stored(self) -> int:
+    def _count_bytes(self) -> int:
         return sum(
             file.stat().st_size
             for name in self._places
@@ -231,7 +231,7 @@ def locate(upload: Any) -> tuple[Uploads, Path]:
 
 
 @contextlib.contextmanager
-def held(upload: Any) -> Iterator[Path]:
+def hold_upload(upload: Any) -> Iterator[Path]:
     """An upload that nobody deletes while it is read.
 
     Args:
@@ -243,18 +243,18 @@ def held(upload: Any) -> Iterator[Path]:
     """
     uploads, file = locate(upload)
     try:
-        with uploads.held(file):
+        with uploads.hold(file):
             yield file
     finally:
         if isinstance(upload, str):
-            uploads.done(file, 0)
+            uploads.end_request(file, 0)
 
 
-def answered(upload: Any) -> None:
-    """The request of a program that named an upload is over; see :meth:`Uploads.done`."""
+def end_request(upload: Any) -> None:
+    """The request of a program that named an upload is over; see :meth:`Uploads.end_request`."""
     with contextlib.suppress(NoUpload, ValueError, IndexError):
         uploads, file = locate(upload)
-        uploads.done(file)
+        uploads.end_request(file)
 
 
 def _is_plain(file: Path) -> bool:

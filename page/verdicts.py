@@ -17,7 +17,7 @@ from PIL import Image
 from page import answers, panels
 from page import words as shared_words
 from page.answers import Reading, uncertain_between
-from page.panels import escaped, percent
+from page.panels import escape, percent
 from page.served import ONE_BY_ONE, Shown
 from page.shared import View
 from page.words import answers as words
@@ -54,10 +54,10 @@ def panel(view: View, content: str, elem_id: str) -> gr.HTML:
     """A place for readings, with sliders that work and a button that forces an answer."""
     place = gr.HTML(content, elem_id=elem_id, js_on_load=LISTEN)
 
-    def forced(shown: Shown | str | None) -> Shown | str | None:
+    def force_answer(shown: Shown | str | None) -> Shown | str | None:
         return replace(shown, forced=True) if isinstance(shown, Shown) else shown
 
-    view.changed(place.click(forced, view.shown, view.shown, **ONE_BY_ONE))
+    view.refresh_after(place.click(force_answer, view.shown, view.shown, **ONE_BY_ONE))
     return place
 
 
@@ -68,19 +68,19 @@ def instead(shown: Shown | str | None) -> str:
     if not isinstance(shown, Shown):
         return (
             "<section class='answer'><p class='problem' role='alert'>"
-            f"{escaped(shown or shared_words.GONE)}</p></section>"
+            f"{escape(shown or shared_words.GONE)}</p></section>"
         )
-    if not shown.refusal:
+    if not shown.rejection:
         return ""
-    reasons = "".join(f"<li>{escaped(reason)}</li>" for reason in shown.reasons)
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in shown.reasons)
     height, width = shown.picture.full_size or shown.picture.size
     original = panels.xray(
         shown.picture,
         f"Original, {width} × {height} pixels",
-        f"Picture {escaped(shown.picture.name)}",
+        f"Picture {escape(shown.picture.name)}",
     )
     return (
-        f"<section class='answer refused'{said(f'{words.REFUSED}. {shown.refusal}')}>"
+        f"<section class='answer refused'{announce(f'{words.REFUSED}. {shown.rejection}')}>"
         f"<div class='verdict-box'><p class='verdict'>{words.REFUSED}</p>"
         f"<ul class='reasons'>{reasons}</ul><p class='reading'>{words.FORCE_HELP}</p>"
         f"<p><button type='button' class='force' data-force>{words.FORCE}</button></p></div>"
@@ -88,18 +88,18 @@ def instead(shown: Shown | str | None) -> str:
     )
 
 
-def awaited(shown: Shown) -> str:
+def render_waiting(shown: Shown) -> str:
     """The answer's place while a model is asked: the picture stands there already."""
     return (
         "<section class='answer busy'><div class='verdict-box'>"
         f"<p class='idle'>{words.READING}</p></div>"
-        f"{curtained(shown.picture, [], 'PNEUMONIA', '', '&nbsp;')}</section>"
+        f"{draw_curtain(shown.picture, [], 'PNEUMONIA', '', '&nbsp;')}</section>"
     )
 
 
-def said(text: str) -> str:
+def announce(text: str) -> str:
     """An attribute: what a screen reader is told when this comes (``assets/app.js``)."""
-    return f" data-say='{escaped(text)}'"
+    return f" data-say='{escape(text)}'"
 
 
 def head(reading: Reading) -> str:
@@ -108,10 +108,10 @@ def head(reading: Reading) -> str:
     if reading.forced:
         why = words.FORCED_WHY.format(reasons=" ".join(reading.shown.reasons))
         forced = (
-            f"<div class='forced'><p class='warning'>{words.FORCED}</p><p>{escaped(why)}</p></div>"
+            f"<div class='forced'><p class='warning'>{words.FORCED}</p><p>{escape(why)}</p></div>"
         )
     why = answers.why_uncertain(reading)
-    unsure = f"<p class='why'>{escaped(why)}</p>" if why else ""
+    unsure = f"<p class='why'>{escape(why)}</p>" if why else ""
     cost = answers.cost_sentence(reading)
     truth = reading.shown.truth
     match = {truth: "agrees", "UNCERTAIN": "open"}.get(called, "disagrees")
@@ -158,7 +158,7 @@ def bar(reading: Reading) -> str:
     if high > low:
         label += f"; uncertain from {percent(low)} to {percent(high)}"
     return (
-        f"<div class='bar {reading.called.lower()}' role='img' aria-label='{escaped(label)}'>"
+        f"<div class='bar {reading.called.lower()}' role='img' aria-label='{escape(label)}'>"
         f"<div class='fill' style='width:{probability * 100:.2f}%'></div>{band}"
         f"<div class='mark' style='left:{threshold * 100:.2f}%'></div></div>"
         f"<ul class='key {reading.called.lower()}' aria-hidden='true'>"
@@ -177,16 +177,16 @@ def under_curtain(reading: Reading, group: str, drawing: bool = False) -> str:
     """
     picture, first = reading.shown.picture, reading.towards
     if reading.heat is None:
-        return curtained(
+        return draw_curtain(
             picture, [], first, group, words.DRAWING if drawing else words.NOTHING_TO_SHOW
         )
     films = [(label, film(reading.heat, picture, label)) for label in reversed(LABELS)]
     alts = {label: strongest(reading.heat, label) for label in LABELS}
     where = "".join(
-        f"<span data-for='{label}'>{escaped(f'{alts[label]} {inside(reading, label)}')}</span> "
+        f"<span data-for='{label}'>{escape(f'{alts[label]} {inside(reading, label)}')}</span> "
         for label in LABELS
     )
-    return curtained(
+    return draw_curtain(
         picture,
         films,
         first,
@@ -197,7 +197,7 @@ def under_curtain(reading: Reading, group: str, drawing: bool = False) -> str:
     )
 
 
-def curtained(
+def draw_curtain(
     picture: Radiograph,
     films: Sequence[tuple[str, Image.Image]],
     first: str,
@@ -220,10 +220,10 @@ def curtained(
             it.
         legend: over the radio buttons.
     """
-    source = figures.data_uri(figures.reduced(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
+    source = figures.data_uri(figures.shrink(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
     sheets, radios, line, controls = "", "", "", ""
     for label, sheet in films:
-        alt, name = escaped((alts or {}).get(label, "")), escaped((names or {}).get(label, label))
+        alt, name = escape((alts or {}).get(label, "")), escape((names or {}).get(label, label))
         sheets += (
             f"<img class='film {label.lower()}' src='{figures.data_uri(sheet, 'WEBP')}'"
             f" alt='{alt}'>"
@@ -244,7 +244,7 @@ def curtained(
         )
     return (
         f"<figure class='heat' data-towards='{first}'><div class='frame'><img src='{source}'"
-        f" alt='X-ray {escaped(picture.name)}'>{sheets}{line}</div>{controls}"
+        f" alt='X-ray {escape(picture.name)}'>{sheets}{line}</div>{controls}"
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
@@ -252,7 +252,7 @@ def curtained(
 def as_seen(reading: Reading) -> str:
     """The X-ray as it entered the network, in its real pixels."""
     height, width = reading.seen.shape
-    name = escaped(reading.shown.picture.name)
+    name = escape(reading.shown.picture.name)
     image = figures.data_uri(Image.fromarray(reading.seen))
     return (
         f"<figure class='as-seen'><div class='frame'><img src='{image}' alt='X-ray {name}, squeezed"
@@ -315,20 +315,20 @@ def facts(reading: Reading) -> str:
         rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy")}
     if counted and not reading.forced:
         rows = {
-            "missed": _counted(counted.missed, counted.ill),
-            "alarms": _counted(counted.false_alarms, counted.healthy),
+            "missed": _count_share(counted.missed, counted.ill),
+            "alarms": _count_share(counted.false_alarms, counted.healthy),
             "accuracy": panels.with_interval(counted.accuracy),
         }
     rows |= {
-        "threshold": f"{percent(prediction.threshold)}, {escaped(words.point_name(reading.point))}"
+        "threshold": f"{percent(prediction.threshold)}, {escape(words.point_name(reading.point))}"
         + (f"; between {percent(low)} and {percent(high)} uncertain" if high > low else "")
-        + ("" if reading.forced else f". {escaped(words.held_out_recall(reading.point))}"),
+        + ("" if reading.forced else f". {escape(words.held_out_recall(reading.point))}"),
         "kind": f"{words.calibration(spec.temperature)}, in {prediction.milliseconds:.0f} ms",
-        "file": f"{escaped(prediction.name)}, {width} × {height} pixels",
-        "model": f"{escaped(reading.evidence.title)}, {escaped(reading.evidence.source)}"
-        + (f"<br>{escaped(reading.evidence.why)}" if reading.evidence.why else ""),
+        "file": f"{escape(prediction.name)}, {width} × {height} pixels",
+        "model": f"{escape(reading.evidence.title)}, {escape(reading.evidence.source)}"
+        + (f"<br>{escape(reading.evidence.why)}" if reading.evidence.why else ""),
         "weights": f"sha256 <code>{spec.weights_sha256[:12]}</code>",
-        "trained": f"recipe <code>{escaped(spec.recipe.get('name', 'unknown'))}</code>"
+        "trained": f"recipe <code>{escape(spec.recipe.get('name', 'unknown'))}</code>"
         f" at {panels.commit(spec)}",
     }
     cells = "".join(
@@ -341,16 +341,16 @@ def details(reading: Reading) -> str:
     """Behind a disclosure: the picture as the network got it, the facts, what the colours mean."""
     help_ = ""
     if reading.heat is not None:
-        help_ = words.HEAT_HELP.format(layer=f"<code>{escaped(reading.heat.layer)}</code>")
+        help_ = words.HEAT_HELP.format(layer=f"<code>{escape(reading.heat.layer)}</code>")
     return (
         f"<details class='details'><summary>{words.DETAILS}</summary>"
         f"{facts(reading)}<div class='seen'>{as_seen(reading)}{help_}</div></details>"
     )
 
 
-def answered(reading: Reading, drawing: bool = False) -> str:
+def render_answer(reading: Reading, drawing: bool = False) -> str:
     """The whole panel of the Predict tab."""
-    spoken = "" if not drawing else said(sentence(reading))
+    spoken = "" if not drawing else announce(sentence(reading))
     return (
         f"<section class='answer'{spoken}>"
         f"<div class='verdict-box'>{head(reading)}</div>"
@@ -358,7 +358,7 @@ def answered(reading: Reading, drawing: bool = False) -> str:
     )
 
 
-def _counted(count: int, total: int) -> str:
+def _count_share(count: int, total: int) -> str:
     if not total:
         return words.NOT_MEASURED
     low, high = wilson(count, total)

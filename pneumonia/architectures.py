@@ -90,13 +90,13 @@ def xception(
     x = layers.Dense(128, activation="relu", name="dense")(x)
     names = _block_names(body)
 
-    def renamed(layer: keras.Layer) -> keras.Layer:
+    def rename_layer(layer: keras.Layer) -> keras.Layer:
         return type(layer).from_config(
             layer.get_config() | {"name": names.get(layer.name, layer.name)}
         )
 
     model = keras.models.clone_model(
-        keras.Model(image, _probability(x), name="xception"), clone_function=renamed
+        keras.Model(image, _probability(x), name="xception"), clone_function=rename_layer
     )
     if weights is not None:
         _load_imagenet(model, weights)

@@ -149,7 +149,7 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
     spec = read_model_spec(folder)
     if lacking := missing(path.name for path in folder.iterdir()):
         raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(lacking)}.")
-    if changed := altered(folder):
+    if changed := find_altered(folder):
         raise BundleError(
             f"{', '.join(changed)} in {folder} {'is' if len(changed) == 1 else 'are'} not what the"
             " bundle's sha256 says, so it is damaged or edited; download it again, or renew it with"
@@ -201,7 +201,7 @@ def missing(names: Iterable[str]) -> list[str]:
     ]
 
 
-def altered(folder: Path) -> list[str]:
+def find_altered(folder: Path) -> list[str]:
     """The files that prediction or its evidence reads and whose bytes are not those of
     ``SHA256SUMS`` or, for the weights, of the model spec; empty where all is well.
 

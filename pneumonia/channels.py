@@ -50,14 +50,14 @@ def likeness(maps: np.ndarray, pictures: np.ndarray) -> Likeness:
             f" {pictures.shape}."
         )
     size = maps.shape[1:3]
-    plain = np.stack([_reduced(picture, size) for picture in pictures])[..., None]
-    edges = np.stack([_reduced(_gradient(picture), size) for picture in pictures])[..., None]
+    plain = np.stack([_reduce_map(picture, size) for picture in pictures])[..., None]
+    edges = np.stack([_reduce_map(_gradient(picture), size) for picture in pictures])[..., None]
     values = maps.astype(np.float64)
-    spread = _spread(plain)
+    spread = _measure_spread(plain)
     return Likeness(
         _correlation(values, plain),
         _correlation(values, edges),
-        _spread(values) / np.where(spread > 0, spread, 1),
+        _measure_spread(values) / np.where(spread > 0, spread, 1),
         values.mean(axis=(1, 2)),
     )
 
@@ -79,7 +79,7 @@ def _correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return product / np.where(lengths > 1e-12, lengths, np.inf)
 
 
-def _spread(maps: np.ndarray) -> np.ndarray:
+def _measure_spread(maps: np.ndarray) -> np.ndarray:
     """The standard deviation of each map once it is stretched to 0..1; 0 of a map of one value."""
     span = maps.max(axis=(1, 2)) - maps.min(axis=(1, 2))
     return maps.std(axis=(1, 2)) / np.where(span > 1e-12, span, np.inf)
@@ -90,6 +90,6 @@ def _gradient(picture: np.ndarray) -> np.ndarray:
     return np.hypot(down, across)
 
 
-def _reduced(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _reduce_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.resize(size[::-1], Image.Resampling.BOX), dtype=np.float64)

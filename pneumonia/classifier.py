@@ -125,7 +125,7 @@ class PneumoniaClassifier:
         if not folder.is_dir() and str(source) in known:
             folder = known[str(source)]
         if folder.is_dir():
-            return cls._loaded(folder)
+            return cls._load(folder)
         named = hub.parse_name(source)
         if named is None:
             raise FileNotFoundError(
@@ -139,7 +139,7 @@ class PneumoniaClassifier:
                 f"{source} is at the revision {of_address}, but {revision} was asked for; name one."
             )
         try:
-            snapshot = _fetched(
+            snapshot = _fetch_snapshot(
                 repo,
                 revision or of_address,
                 token,
@@ -154,12 +154,12 @@ class PneumoniaClassifier:
             raise hub.HubError(
                 f"There is no folder {folder} here, and as a repository: {error}", error.reason
             ) from error
-        classifier = cls._loaded(snapshot.folder)
+        classifier = cls._load(snapshot.folder)
         classifier.repo, classifier.commit = snapshot.repo, snapshot.commit
         return classifier
 
     @classmethod
-    def _loaded(cls, folder: Path) -> PneumoniaClassifier:
+    def _load(cls, folder: Path) -> PneumoniaClassifier:
         model, spec = bundle.load(folder)
         bundle.check_agreement(folder, spec)
         return cls(
@@ -465,13 +465,13 @@ class PneumoniaClassifier:
             raise ValueError(f"The threshold must lie in 0..1, got {value}.")
         return None, value
 
-    def prepared(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+    def prepare(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """Decoded radiographs in the published form that views are drawn from: uint8
         ``(N, 224, 224)``.
         """
         return np.stack([radiograph.resize(picture, COPY_SIZE) for picture in pictures])
 
-    def resized(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+    def resize(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """The plain view at the network's input size, which maps are drawn of: uint8
         ``(N, H, W)``.
         """
@@ -479,14 +479,14 @@ class PneumoniaClassifier:
 
     def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
         """The plain view as the network takes it: float32 ``(N, H, W, 3)``, 0 to 255."""
-        return radiograph.to_input(self.resized(pictures))
+        return radiograph.to_input(self.resize(pictures))
 
     def raw(self, prepared: np.ndarray, names: Sequence[str] | None = None) -> np.ndarray:
         """What the network itself answers, before its temperature: the probability that the mean
         logit of the views stands for, float64 ``(N,)``.
 
         Args:
-            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepared`.
+            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepare`.
             names: of :data:`pneumonia.views.VIEWS`; the model's own if None.
 
         Raises:
@@ -496,11 +496,11 @@ class PneumoniaClassifier:
         if prepared.dtype != np.uint8 or prepared.shape[1:] != COPY_SIZE:
             raise ValueError(
                 f"Expected uint8 (N, {COPY_SIZE[0]}, {COPY_SIZE[1]}), got {prepared.dtype}"
-                f" {prepared.shape}; use classifier.prepared(pictures)."
+                f" {prepared.shape}; use classifier.prepare(pictures)."
             )
         names = self.spec.views if names is None else names
         drawn = draw_views(prepared, names, self.spec.input_size)
-        found = checked(self.network(drawn.reshape(-1, *self.spec.input_size)))
+        found = check_probabilities(self.network(drawn.reshape(-1, *self.spec.input_size)))
         by_view = found.reshape(len(names), len(prepared))
         # One view's answer is the network's own, to the last digit.
         return by_view[0] if len(names) == 1 else sigmoid(logits(by_view).mean(axis=0))
@@ -509,7 +509,7 @@ class PneumoniaClassifier:
         """Calibrated probabilities of PNEUMONIA, float64 ``(N,)``.
 
         Args:
-            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepared`.
+            prepared: uint8 ``(N, 224, 224)``, of :meth:`prepare`.
             views: as for :meth:`predict`.
 
         Raises:
@@ -517,8 +517,8 @@ class PneumoniaClassifier:
         """
         quick = self._quick(views)
         if quick:
-            return calibrated(self.raw(prepared, (PLAIN,)), quick.temperature)
-        return calibrated(self.raw(prepared), self.spec.temperature)
+            return apply_temperature(self.raw(prepared, (PLAIN,)), quick.temperature)
+        return apply_temperature(self.raw(prepared), self.spec.temperature)
 
     def unfamiliar(self, prepared: np.ndarray) -> np.ndarray:
         """Whether each picture, uint8 ``(N, 224, 224)``, is unlike the X-rays that the model
@@ -534,7 +534,7 @@ class PneumoniaClassifier:
         """
         quick = self.spec.single_view
         temperature = quick.temperature if quick else self.spec.temperature
-        return calibrated(self.raw(prepared, (PLAIN,)), temperature)
+        return apply_temperature(self.raw(prepared, (PLAIN,)), temperature)
 
     def _quick(self, views: int | None) -> SingleView | None:
         """The settings of the plain view alone, where it is asked for and differs from all."""
@@ -567,7 +567,7 @@ class PneumoniaClassifier:
         return self.folder
 
 
-def _fetched(
+def _fetch_snapshot(
     repo: str,
     revision: str | None,
     token: str | bool | None,
@@ -576,7 +576,7 @@ def _fetched(
     force_download: bool,
 ) -> hub.Snapshot:
     if local_files_only:
-        return hub.cached(repo, revision=revision, cache_dir=cache_dir)
+        return hub.find_cached(repo, revision=revision, cache_dir=cache_dir)
     try:
         return hub.download(
             repo, revision=revision, token=token, cache_dir=cache_dir, force_download=force_download
@@ -587,14 +587,14 @@ def _fetched(
         if error.reason not in ("network", "offline") or force_download:
             raise
         try:
-            kept = hub.cached(repo, revision=revision, cache_dir=cache_dir)
+            kept = hub.find_cached(repo, revision=revision, cache_dir=cache_dir)
         except hub.HubError:
             raise error from None
         _log.warning("%s The cached copy, commit %s, is used.", error, kept.commit[:7])
         return kept
 
 
-def checked(probabilities: np.ndarray) -> np.ndarray:
+def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """The same, if all of them are probabilities.
 
     Raises:
@@ -620,12 +620,12 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-values))
 
 
-def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Divides logits by a temperature (Guo et al., ICML 2017): float64 ``(N,)`` to the same; a
     temperature of 1 changes nothing at all.
 
     Raises:
         InvalidProbability: one is nan, or outside 0..1.
     """
-    known = checked(probabilities)
+    known = check_probabilities(probabilities)
     return known if temperature == 1.0 else sigmoid(logits(known) / temperature)

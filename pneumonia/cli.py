@@ -210,7 +210,7 @@ def _predict(options: argparse.Namespace) -> int:
         _tell(error)
         return 2
     failed = 0
-    with _written(options.json) as write:
+    with _open_output(options.json) as write:
         for image in options.images:
             try:
                 started = time.perf_counter()
@@ -322,7 +322,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _written(as_json: bool) -> Iterator[Callable[[Path, Prediction], None]]:
+def _open_output(as_json: bool) -> Iterator[Callable[[Path, Prediction], None]]:
     """What writes an answer as soon as it is there; a JSON list is closed whatever happens."""
     count = 0
 

@@ -28,7 +28,7 @@ from typing import IO, Any
 import numpy as np
 
 from pneumonia import radiograph
-from pneumonia.pixels import MAX_PIXELS, Facts, UnreadableImage, shown
+from pneumonia.pixels import MAX_PIXELS, Facts, UnreadableImage, shorten_name
 from pneumonia.radiograph import Radiograph
 
 _log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Pool:
     def read(self, source: bytes | str | os.PathLike[str], name: str | None = None) -> Radiograph:
         """As :func:`read_limited`."""
         if isinstance(source, (bytes, bytearray, memoryview)):
-            content, name = bytes(source), shown(name or "upload")
+            content, name = bytes(source), shorten_name(name or "upload")
             if len(content) > radiograph.MAX_BYTES:
                 raise UnreadableImage(
                     f"{name} is too large, {len(content) / 1e6:.0f} MB and at most"
@@ -202,7 +202,7 @@ class Pool:
                     " pixels a side are plenty."
                 )
         else:
-            content, name = radiograph.contents(source), shown(name or Path(source).name)
+            content, name = radiograph.contents(source), shorten_name(name or Path(source).name)
         with self.worker(name) as worker:
             return worker.decode(content, name)
 
@@ -319,7 +319,7 @@ def _serve() -> None:
 
 
 def _answer(source: IO[bytes], size: int, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    with _limited_time():
+    with _limit_time():
         try:
             picture = radiograph.decode(source.read(size), name)
         except UnreadableImage as error:
@@ -348,7 +348,7 @@ def _limit_memory() -> None:
 
 
 @contextlib.contextmanager
-def _limited_time() -> Iterator[None]:
+def _limit_time() -> Iterator[None]:
     if not hasattr(signal, "setitimer"):
         yield
         return

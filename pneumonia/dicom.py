@@ -32,13 +32,13 @@ from pneumonia.pixels import (
     Facts,
     UnreadableImage,
     check_pixels,
-    explained,
+    explain_errors,
     from_deep,
     from_image,
     narrow_range,
     slices,
     stretch,
-    widened,
+    widen_range,
 )
 
 __all__ = ["SUFFIXES", "decode", "header_size", "is_dicom"]
@@ -64,8 +64,8 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
         UnreadableImage: it holds no picture, several of them, a damaged one, one of over 50
             megapixels, or one compressed in a way no installed decoder reads.
     """
-    with explained(name):
-        dataset, header = _checked(content, name)
+    with explain_errors(name):
+        dataset, header = _parse_and_check(content, name)
         # What is in the file twice, here and in the data set, is not kept.
         del content
         values = _samples(dataset, header, name)
@@ -78,12 +78,12 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
 
 def header_size(content: bytes, name: str) -> tuple[int, int]:
     """Height and width in pixels, without decoding a pixel; raises as :func:`decode` does."""
-    with explained(name):
-        _, header = _checked(content, name)
+    with explain_errors(name):
+        _, header = _parse_and_check(content, name)
         return header.rows, header.columns
 
 
-def _checked(content: bytes, name: str) -> tuple[Dataset, Header]:
+def _parse_and_check(content: bytes, name: str) -> tuple[Dataset, Header]:
     dataset = parse(content, name)
     if not any(keyword in dataset for keyword in dicom_header.PIXELS):
         # The name of a SOP class is one of a fixed list, such as "RT Plan Storage".
@@ -128,8 +128,8 @@ def _samples(dataset: Dataset, header: Header, name: str) -> np.ndarray:
     if header.pixels == "PixelData" and syntax.is_compressed:
         stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
         if syntax == RLELossless:
-            return _decoded(dataset, header, syntax, _check_rle(stream, header, name))
-        return _decompressed(dataset, header, stream, name)
+            return _decode_samples(dataset, header, syntax, _check_rle(stream, header, name))
+        return _decompress(dataset, header, stream, name)
     data, bits = dataset[header.pixels].value, header.bits_allocated
     if header.pixels != "PixelData":
         bits = 32 if header.pixels == "FloatPixelData" else 64
@@ -145,11 +145,11 @@ def _samples(dataset: Dataset, header: Header, name: str) -> np.ndarray:
             " or copy it again."
         )
     if (bits != 1 and bits % 8) or bits in (24, 40, 48, 56):
-        return _unpacked(data, bits, header)
-    return _decoded(dataset, header, syntax, bits)
+        return _unpack_samples(data, bits, header)
+    return _decode_samples(dataset, header, syntax, bits)
 
 
-def _decoded(dataset: Dataset, header: Header, syntax: UID, bits: int = 0) -> np.ndarray:
+def _decode_samples(dataset: Dataset, header: Header, syntax: UID, bits: int = 0) -> np.ndarray:
     """The samples by pydicom, as unsigned words, of a data set in which nothing is amiss."""
     clean = Dataset()
     clean[header.pixels] = dataset[header.pixels]
@@ -180,7 +180,7 @@ def _decoded(dataset: Dataset, header: Header, syntax: UID, bits: int = 0) -> np
     return values
 
 
-def _unpacked(data: bytes, bits: int, header: Header) -> np.ndarray:
+def _unpack_samples(data: bytes, bits: int, header: Header) -> np.ndarray:
     """Samples that lie one after another without regard to bytes, the least bit first (PS3.5
     8.1.1), as unsigned numbers.
     """
@@ -216,7 +216,7 @@ def _from_ybr(values: np.ndarray, header: Header) -> np.ndarray:
     return np.rint(colours).clip(0, full).astype(values.dtype)
 
 
-def _decompressed(dataset: Dataset, header: Header, stream: bytes, name: str) -> np.ndarray:
+def _decompress(dataset: Dataset, header: Header, stream: bytes, name: str) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     kind = dicom_header.uid_name(syntax)
     frame = jpeg2000_frame(stream) if syntax in JPEG2000TransferSyntaxes else jpeg_frame(stream)
@@ -375,7 +375,7 @@ def _numbers(header: Header, words: np.ndarray) -> Callable[[np.ndarray], np.nda
     def whole(part: np.ndarray) -> np.ndarray:
         return part.astype(signed) if header.signed else part
 
-    def masked(shift: int) -> Callable[[np.ndarray], np.ndarray]:
+    def cut_out(shift: int) -> Callable[[np.ndarray], np.ndarray]:
         up = bits - stored
 
         def number(part: np.ndarray) -> np.ndarray:
@@ -390,17 +390,17 @@ def _numbers(header: Header, words: np.ndarray) -> Callable[[np.ndarray], np.nda
     shift = header.high_bit + 1 - stored
     # Some say that the bits lie high up where they do not: nothing is up there, or nothing but
     # copies of the sign.
-    if shift and not np.array_equal(masked(0)(sample), whole(sample)):
-        return masked(shift)
+    if shift and not np.array_equal(cut_out(0)(sample), whole(sample)):
+        return cut_out(shift)
     if not shift and int(words.max()) < 1 << stored:
-        return masked(0)
+        return cut_out(0)
     # Others say fewer bits than their values have. An overlay in the bits above leaves jumps
     # where it is not taken off; values that were cut short leave jumps where they are.
     wide, cut = (
         np.abs(np.diff(part.astype(np.float64), axis=1)).sum()
-        for part in (whole(sample), masked(0)(sample))
+        for part in (whole(sample), cut_out(0)(sample))
     )
-    return whole if wide < cut else masked(0)
+    return whole if wide < cut else cut_out(0)
 
 
 def _shades(
@@ -416,9 +416,9 @@ def _shades(
         mapped += header.rescale[1]
     kept = np.ones(len(words), np.intp) if counts is None else counts
     kept = np.where(padding, 0, kept)
-    grey, narrow = _windowed(header, mapped, kept), False
+    grey, narrow = _apply_window(header, mapped, kept), False
     if grey is None and mapped.dtype == np.uint8 and header.bits_stored == 8:
-        grey, narrow = widened(mapped, kept)
+        grey, narrow = widen_range(mapped, kept)
     elif grey is None:
         # Padding lies far outside the range of what was measured, and is not to flatten it.
         measured = mapped[~padding] if not padding.all() else np.zeros(1)
@@ -449,7 +449,7 @@ def _in_words(value: float, bits: int, values: np.ndarray) -> float:
     return word - (1 << bits) if values.dtype.kind == "i" and word >= 1 << (bits - 1) else word
 
 
-def _windowed(header: Header, values: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
+def _apply_window(header: Header, values: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
     """Grey by the first VOI LUT, else by the first window, that shows something of the pixels; None
     where there is none.
     """

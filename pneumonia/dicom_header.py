@@ -34,7 +34,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from pneumonia.pixels import MAX_PIXELS, UnreadableImage, shown
+from pneumonia.pixels import MAX_PIXELS, UnreadableImage, shorten_name
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PALETTE = [
@@ -146,7 +146,7 @@ def parse(content: bytes, name: str) -> Dataset:
     syntax = text_of(meta, "TransferSyntaxUID")
     if syntax == DeflatedExplicitVRLittleEndian:
         dataset = pydicom.dcmread(
-            io.BytesIO(_inflated(content[start:], name)), force=True, specific_tags=_TAGS
+            io.BytesIO(_inflate(content[start:], name)), force=True, specific_tags=_TAGS
         )
     else:
         dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=_TAGS)
@@ -166,7 +166,7 @@ def _meta(content: bytes) -> tuple[Dataset, int]:
     return meta, stream.tell()
 
 
-def _inflated(deflated: bytes, name: str) -> bytes:
+def _inflate(deflated: bytes, name: str) -> bytes:
     # pydicom inflates all of it at once, and a kilobyte can hold gigabytes. The standard has no
     # zlib header there; some writers do.
     for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
@@ -277,7 +277,7 @@ def _walks(content: bytes, order: Any, explicit: bool) -> bool:
 # --- elements
 
 
-def _stored(dataset: Dataset, keyword: str) -> tuple[Any, str, bool] | None:
+def _read_element(dataset: Dataset, keyword: str) -> tuple[Any, str, bool] | None:
     """An element's stored value (bytes where it is still as stored), VR and byte order (whether
     little); None where there is none.
     """
@@ -299,7 +299,7 @@ def _stored(dataset: Dataset, keyword: str) -> tuple[Any, str, bool] | None:
 
 def text_of(dataset: Dataset, keyword: str) -> str:
     """An element's text, its first 256 characters; empty where there is none."""
-    found = _stored(dataset, keyword)
+    found = _read_element(dataset, keyword)
     value = "" if found is None or found[0] is None else found[0]
     if isinstance(value, bytes):
         value = value[:256].decode("latin-1")
@@ -310,7 +310,7 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float | None]:
     """An element's numbers, whatever VR they are stored as; None for each that is none. A decimal
     comma is read as a point.
     """
-    found = _stored(dataset, keyword)
+    found = _read_element(dataset, keyword)
     if found is None or found[0] is None or found[1] == "SQ":
         return []
     value, vr, little = found
@@ -478,7 +478,7 @@ def _table(item: Dataset) -> Table | None:
     not all the same.
     """
     said = numbers_of(item, "LUTDescriptor")
-    found = _stored(item, "LUTData")
+    found = _read_element(item, "LUTData")
     if len(said) < 3 or None in said[:3] or found is None:
         return None
     count, first, bits = (int(number or 0) for number in said[:3])
@@ -517,4 +517,4 @@ def uid_name(uid: str) -> str:
     known = UID(uid[:64])
     if known.name != known:
         return known.name
-    return shown(str(known)) if re.fullmatch(r"[0-9.]+", known) else "something unheard of"
+    return shorten_name(str(known)) if re.fullmatch(r"[0-9.]+", known) else "something unheard of"

@@ -105,7 +105,7 @@ def strength(maps: np.ndarray) -> np.ndarray:
         float32 ``(N, C)``, 0 or more, in the unit of the layer: it compares channels of a layer,
         not layers.
     """
-    return np.abs(_checked(maps)).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+    return np.abs(_check_maps(maps)).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
 
 
 def order(strengths: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def order(strengths: np.ndarray) -> np.ndarray:
     return np.argsort(-strengths.mean(axis=0), kind="stable")
 
 
-def normalised(maps: np.ndarray) -> np.ndarray:
+def normalise(maps: np.ndarray) -> np.ndarray:
     """Stretches every map on its own from its minimum and maximum to 0..1, so that a faint map
     shows its pattern; a constant map gives zeros.
 
@@ -134,7 +134,7 @@ def normalised(maps: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``(N, h, w, C)``, 0 to 1.
     """
-    maps = _checked(maps).astype(np.float64)
+    maps = _check_maps(maps).astype(np.float64)
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     span = high - low
     return ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
@@ -145,7 +145,7 @@ def _cut(classifier: PneumoniaClassifier, outputs: Any) -> Callable[..., Any]:
     are.
     """
     cut = keras.Model(classifier.model.input, outputs)
-    return forward.compiled(
+    return forward.compile_function(
         lambda images: cut(images, training=False),
         tf.TensorSpec(classifier.model.input_shape, tf.float32),
     )
@@ -169,7 +169,7 @@ def _is_spatial(layer: keras.Layer) -> bool:
     return len(shape) == 4 and min(shape[1:3]) > 1
 
 
-def _checked(maps: np.ndarray) -> np.ndarray:
+def _check_maps(maps: np.ndarray) -> np.ndarray:
     if maps.ndim != 4:
         raise ValueError(
             f"Expected maps (N, h, w, C), got {maps.shape}; use explain.activations()."

@@ -15,7 +15,7 @@ COLOURMAP = "magma"
 GAP, GAP_COLOUR = 6, (128, 128, 128)
 
 
-def coloured(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
+def apply_colours(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
     """Colours a map.
 
     Args:
@@ -28,15 +28,15 @@ def coloured(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
     Raises:
         ValueError: the array is not two-dimensional, or the colour map unknown.
     """
-    return indexed(values, colourmap).convert("RGB")
+    return apply_palette(values, colourmap).convert("RGB")
 
 
-def indexed(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
-    """As :func:`coloured`, but an image with a palette: a third of the bytes as PNG. Pixels can be
-    repeated (:func:`enlarged`), not averaged.
+def apply_palette(values: np.ndarray, colourmap: str = COLOURMAP) -> Image.Image:
+    """As :func:`apply_colours`, but an image with a palette: a third of the bytes as PNG. Pixels
+    can be repeated (:func:`enlarge`), not averaged.
 
     Raises:
-        ValueError: as :func:`coloured`.
+        ValueError: as :func:`apply_colours`.
     """
     if values.ndim != 2:
         raise ValueError(f"Expected one map (h, w), got {values.shape}.")
@@ -68,14 +68,14 @@ def film(values: np.ndarray, colourmap: str, opacity: float = 1.0) -> Image.Imag
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"Expected an opacity in 0..1, got {opacity}.")
-    image = coloured(values, colourmap)
+    image = apply_colours(values, colourmap)
     image.putalpha(
         Image.fromarray(np.rint(np.clip(values, 0, 1) * (255 * opacity)).astype(np.uint8))
     )
     return image
 
 
-def enlarged(image: Image.Image, side: int) -> Image.Image:
+def enlarge(image: Image.Image, side: int) -> Image.Image:
     """Repeats each pixel a whole number of times until the longer side has ``side`` pixels or more;
     squares stay squares and edges stay crisp.
     """
@@ -83,7 +83,7 @@ def enlarged(image: Image.Image, side: int) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def reduced(image: Image.Image, side: int) -> Image.Image:
+def shrink(image: Image.Image, side: int) -> Image.Image:
     """Scales down, keeping the aspect, until the longer side has ``side`` pixels at most; a smaller
     image stays as it is.
     """

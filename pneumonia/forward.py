@@ -73,14 +73,14 @@ class Network:
         else:
             raise ValueError(
                 f"Expected uint8 {(None, height, width)} or float32 {(None, height, width, 3)},"
-                f" got {images.dtype} {images.shape}; use classifier.resized(pictures)."
+                f" got {images.dtype} {images.shape}; use classifier.resize(pictures)."
             )
         if len(shape) not in self._graphs:
             with self._tracing:
                 if len(shape) not in self._graphs:
                     from pneumonia.backend import tf
 
-                    self._graphs[len(shape)] = compiled(
+                    self._graphs[len(shape)] = compile_function(
                         lambda tensor: self.model(colour(tensor), training=False),
                         tf.TensorSpec(shape, dtype),
                     )
@@ -96,7 +96,9 @@ def colour(images: tf.Tensor) -> tf.Tensor:
     return tf.tile(tf.cast(images, tf.float32)[..., tf.newaxis], [1, 1, 1, 3])
 
 
-def compiled(function: Callable[[tf.Tensor], Any], given: tf.TensorSpec) -> Callable[..., Any]:
+def compile_function(
+    function: Callable[[tf.Tensor], Any], given: tf.TensorSpec
+) -> Callable[..., Any]:
     """A function of one tensor, traced once for everything that fits ``given``."""
     from pneumonia.backend import tf
 

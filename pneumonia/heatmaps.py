@@ -78,7 +78,7 @@ class HeatMap:
         strongest = float(np.abs(self.cells).max())
         signed = self.cells if label == "PNEUMONIA" else -self.cells
         shares = np.clip(signed, 0, None).astype(np.float64) / (strongest or 1.0)
-        return spread(shares, self.grid, self.input_size, size or self.input_size)
+        return spread_cells(shares, self.grid, self.input_size, size or self.input_size)
 
 
 def contributions(model: keras.Model, image: np.ndarray, layer: str | None = None) -> HeatMap:
@@ -104,7 +104,7 @@ def contributions(model: keras.Model, image: np.ndarray, layer: str | None = Non
         ValueError: the image is no single input of this network, the layer does not exist or gives
             no maps, or the network ends otherwise.
     """
-    maps, gradients, logit, grid, name = _differentiated(model, image, layer)
+    maps, gradients, logit, grid, name = _differentiate(model, image, layer)
     return HeatMap(
         (maps * gradients).sum(axis=-1), logit, name, (image.shape[1], image.shape[2]), grid
     )
@@ -137,7 +137,7 @@ def overlay(
     return Image.alpha_composite(picture.convert("RGBA"), film).convert("RGB")
 
 
-def _differentiated(
+def _differentiate(
     model: keras.Model, image: np.ndarray, layer: str | None
 ) -> tuple[np.ndarray, np.ndarray, float, Grid, str]:
     if image.shape != (1, *model.input_shape[1:]):
@@ -257,7 +257,7 @@ def _grid(model: keras.Model, target: keras.KerasTensor) -> Grid:
             continue
         ends = [
             [
-                _passed(layer, axis, side, *known[id(source)][axis])
+                _pass_layer(layer, axis, side, *known[id(source)][axis])
                 for axis, side in enumerate(source.shape[1:3])
             ]
             for source in sources
@@ -277,7 +277,7 @@ def _grid(model: keras.Model, target: keras.KerasTensor) -> Grid:
     )
 
 
-def _passed(
+def _pass_layer(
     layer: keras.Layer, axis: int, side: int, stride: float, offset: float
 ) -> tuple[float, float]:
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
@@ -293,7 +293,7 @@ def _passed(
     return stride * step, offset + stride * ((size - 1) / 2 - before)
 
 
-def spread(
+def spread_cells(
     cells: np.ndarray, grid: Grid, input_size: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
     """Draws cells out over a picture, linear between their centres, the outermost reaching to its

@@ -163,16 +163,16 @@ def download(
     _check_name(repo, revision)
     if not force_download and revision and _COMMIT.fullmatch(revision):
         try:
-            there = cached(repo, revision=revision, cache_dir=cache_dir)
+            there = find_cached(repo, revision=revision, cache_dir=cache_dir)
             # A rotten copy is fetched again below.
-            if not bundle.altered(there.folder):
+            if not bundle.find_altered(there.folder):
                 return there
         except HubError:
             pass
     if constants.is_offline_mode():
         raise HubError(f"HF_HUB_OFFLINE is set, so {repo} was not asked for.", "offline")
     place = f"{repo} at {revision}" if revision else repo
-    info = _asked(
+    info = _ask_hub(
         lambda: HfApi(token=token).model_info(
             repo, revision=revision, timeout=REQUEST_SECONDS, files_metadata=True
         ),
@@ -226,7 +226,7 @@ def _take(names: Sequence[str], fetch: Callable[[str], Path], place: str, repo: 
                     f" {str(error).replace(str(folder), repo)}",
                     "foreign",
                 ) from error
-    if altered := bundle.altered(folder):
+    if altered := bundle.find_altered(folder):
         for name in {*altered, *(name for name in names if name == bundle.CHECKSUMS)}:
             _forget(folder / name)
         raise HubError(
@@ -245,7 +245,7 @@ def complete(snapshot: Snapshot, *, token: str | bool | None = None) -> Snapshot
     """
     repo, commit = snapshot.repo, snapshot.commit
     place = f"{repo} at {commit[:7]}"
-    info = _asked(
+    info = _ask_hub(
         lambda: HfApi(token=token).model_info(
             repo, revision=commit, timeout=REQUEST_SECONDS, files_metadata=True
         ),
@@ -295,11 +295,13 @@ def _fetch(
         "etag_timeout": REQUEST_SECONDS,
     }
     return Path(
-        _asked(lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}")
+        _ask_hub(
+            lambda: huggingface_hub.hf_hub_download(repo, name, **options), f"{name} of {place}"
+        )
     )
 
 
-def cached(
+def find_cached(
     repo: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
 ) -> Snapshot:
     """Finds the last whole copy of a bundle on disk, without a single request.
@@ -384,13 +386,13 @@ def push(
             "token",
         )
     api, kind = HfApi(token=token), "space" if space else "model"
-    user = _asked(lambda: str(api.whoami()["name"]), repo)
+    user = _ask_hub(lambda: str(api.whoami()["name"]), repo)
     # Before the repository is made: a refused card must leave no empty one behind.
     for name, content in files:
         if name == "README.md":
             card = RepoCard(_bytes(content).decode("utf-8"), ignore_metadata_errors=True)
-            _asked(partial(card.validate, repo_type=kind), repo, user)
-    url = _asked(
+            _ask_hub(partial(card.validate, repo_type=kind), repo, user)
+    url = _ask_hub(
         lambda: api.create_repo(
             repo,
             repo_type=kind,
@@ -402,12 +404,12 @@ def push(
         user,
     )
     if revision and revision != constants.DEFAULT_REVISION:
-        _asked(
+        _ask_hub(
             lambda: api.create_branch(repo, branch=revision, repo_type=kind, exist_ok=True),
             repo,
             user,
         )
-    info = _asked(
+    info = _ask_hub(
         lambda: (
             api.space_info(repo, revision=revision)
             if space
@@ -439,7 +441,7 @@ def push(
     operations += [CommitOperationDelete(name) for name in stale]
     done = _within(
         seconds,
-        lambda: _asked(
+        lambda: _ask_hub(
             lambda: api.create_commit(
                 repo,
                 operations,
@@ -464,7 +466,7 @@ def _small_files(
     for name in (bundle.CHECKSUMS, bundle.MODEL_SPEC, bundle.LEGACY_SPEC):
         if name in there:
             with tempfile.TemporaryDirectory() as scratch:
-                path = _asked(
+                path = _ask_hub(
                     partial(
                         huggingface_hub.hf_hub_download,
                         repo,
@@ -534,7 +536,7 @@ def _check_name(repo: str, revision: str | None = None) -> None:
         )
 
 
-def _asked(request: Callable[[], _Result], what: str, user: str | None = None) -> _Result:
+def _ask_hub(request: Callable[[], _Result], what: str, user: str | None = None) -> _Result:
     try:
         return request()
     # Odd answers of a server end in almost any exception (KeyError, TypeError, RuntimeError).

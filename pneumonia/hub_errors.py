@@ -39,11 +39,11 @@ def explain(error: Exception, what: str, user: str | None) -> NoReturn:
         what: what was asked for, such as ``namespace/name at main``.
         user: who asked to write; None where something was read.
     """
-    message, reason = _told(_root(error), what, user)
+    message, reason = _describe_error(_root(error), what, user)
     raise HubError(message, reason) from error
 
 
-def _told(error: Exception, what: str, user: str | None) -> tuple[str, str]:
+def _describe_error(error: Exception, what: str, user: str | None) -> tuple[str, str]:
     status, words = _status(error), _words(error)
     if str(error).startswith("Invalid metadata"):
         return f"The Hub refuses the card of {what}: {' '.join(str(error).split())}", "refused"

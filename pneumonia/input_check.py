@@ -206,11 +206,11 @@ def examine(source: Source) -> InputCheck:
     Raises:
         UnreadableImage, FileNotFoundError: as :func:`pneumonia.radiograph.read`.
     """
-    return radiograph.read(source).once(_examined)
+    return radiograph.read(source).once(_run_checks)
 
 
-def _examined(picture: Radiograph) -> InputCheck:
-    reasons = _declared(picture.facts)
+def _run_checks(picture: Radiograph) -> InputCheck:
+    reasons = _check_facts(picture.facts)
     if picture.facts.coloured > MAX_COLOURED:
         reasons.append(_reason("colour", found=picture.facts.coloured))
     if min(picture.size) < MIN_SIDE:
@@ -224,7 +224,7 @@ def _examined(picture: Radiograph) -> InputCheck:
     if np.ptp(np.percentile(copy, (1, 99))) < MIN_RANGE:
         reasons.append(_reason("blank"))
     elif score < 0 and not reasons:
-        reasons.append(_reason(_seen(picture, copy)))
+        reasons.append(_reason(_explain_score(picture, copy)))
     return InputCheck(score, tuple(reasons))
 
 
@@ -241,10 +241,10 @@ def measure(copies: np.ndarray, fitted: Mapping[str, np.ndarray] | None = None) 
         float64 ``(N, M)``, about -5 to 5 each for a picture with any content.
     """
     used = parameters() if fitted is None else fitted
-    return np.stack([_measured(copy, used) for copy in copies])
+    return np.stack([_measure_features(copy, used) for copy in copies])
 
 
-def equalised(copy: np.ndarray) -> np.ndarray:
+def equalise(copy: np.ndarray) -> np.ndarray:
     """A picture reduced to 32 x 32 and ranked: float64 ``(1024,)`` of mean 0 and standard deviation
     1, the same under any change of exposure or contrast.
 
@@ -290,8 +290,8 @@ def parameters() -> dict[str, np.ndarray]:
         return {name: archive[name].astype(np.float64) for name in archive.files}
 
 
-def _measured(copy: np.ndarray, fitted: Mapping[str, np.ndarray]) -> np.ndarray:
-    ranked = equalised(copy)
+def _measure_features(copy: np.ndarray, fitted: Mapping[str, np.ndarray]) -> np.ndarray:
+    ranked = equalise(copy)
     image = ranked.reshape(SIDE, SIDE)
     coordinates = fitted["components"] @ (ranked - fitted["atlas"])
     rest = ranked - fitted["atlas"] - coordinates @ fitted["components"]
@@ -353,7 +353,7 @@ def _likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum() / max(float(np.sqrt((one**2).sum() * (other**2).sum())), 1e-9))
 
 
-def _declared(facts: Facts) -> list[Reason]:
+def _check_facts(facts: Facts) -> list[Reason]:
     reasons = []
     if facts.modality in _OTHER_MODALITIES:
         reasons.append(_reason("modality", found=facts.modality))
@@ -364,7 +364,7 @@ def _declared(facts: Facts) -> list[Reason]:
     return reasons
 
 
-def _seen(picture: Radiograph, copy: np.ndarray) -> str:
+def _explain_score(picture: Radiograph, copy: np.ndarray) -> str:
     """Why grey values of a low score are refused: by what would have to be undone for them to pass,
     else by their edges.
     """

@@ -107,10 +107,10 @@ def find(picture: Radiograph) -> Fit:
     """Where the lungs are in the copy that every network is shown, found once a picture however
     often it is asked; see :func:`fit`.
     """
-    return picture.copied.once(_found)
+    return picture.copied.once(_fit_copy)
 
 
-def _found(copy: Radiograph) -> Fit:
+def _fit_copy(copy: Radiograph) -> Fit:
     return fit(copy.pixels)
 
 
@@ -131,9 +131,12 @@ def fit(pixels: np.ndarray, shape: Shape | None = None) -> Fit:
         ValueError: the array is not uint8 ``(H, W)``.
     """
     shape = shape or load()
-    pose, form, likeness, found = _searched(pixels, shape)
+    pose, form, likeness, found = _search_pose(pixels, shape)
     return Fit(
-        drawn(shape.mean + np.tensordot(form, shape.modes, 1), pose, _DRAWN), pose, likeness, found
+        draw_map(shape.mean + np.tensordot(form, shape.modes, 1), pose, _DRAWN),
+        pose,
+        likeness,
+        found,
     )
 
 
@@ -144,10 +147,10 @@ def place(pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the array is not uint8 ``(H, W)``.
     """
-    return _searched(pixels, load())[0]
+    return _search_pose(pixels, load())[0]
 
 
-def _searched(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, float, bool]:
+def _search_pose(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, float, bool]:
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ValueError(
             f"Expected grey pixels as uint8 (H, W), got {pixels.dtype} {pixels.shape}; use"
@@ -157,7 +160,7 @@ def _searched(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray,
     pose, form = shape.pose.copy(), np.zeros(len(shape.modes))
     for weights in shape.weights:
         step = np.append(sample(seen, pose, GRID).ravel(), 1.0) @ weights
-        pose, form = moved(pose, step[:5]), np.clip(step[5:], -3, 3)
+        pose, form = move_pose(pose, step[:5]), np.clip(step[5:], -3, 3)
     likeness = correlation(sample(seen[:1], pose, GRID)[0], shape.appearance)
     # Lungs that fill a tenth of the picture, or leave it, are none of a chest X-ray.
     inside = bool(
@@ -234,7 +237,7 @@ def sample(maps: np.ndarray, pose: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def drawn(distance: np.ndarray, pose: np.ndarray, side: int) -> np.ndarray:
+def draw_map(distance: np.ndarray, pose: np.ndarray, side: int) -> np.ndarray:
     """Lays a map ``(h, w)`` of the shape's frame over the whole picture: float32 ``(side, side)``,
     far outside the frame well below 0.
     """
@@ -252,13 +255,13 @@ def drawn(distance: np.ndarray, pose: np.ndarray, side: int) -> np.ndarray:
     return _bilinear(distance[np.newaxis], column, row, float(distance.min()))[0]
 
 
-def moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
+def move_pose(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
     """A pose after a step measured in its own frame."""
     return pose + step * np.array([np.exp(pose[2]), np.exp(pose[3]), 1, 1, 1])
 
 
 def step_between(pose: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The step that :func:`moved` needs to come from one pose to another."""
+    """The step that :func:`move_pose` needs to come from one pose to another."""
     return (target - pose) / np.array([np.exp(pose[2]), np.exp(pose[3]), 1, 1, 1])
 
 

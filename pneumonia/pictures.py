@@ -24,7 +24,7 @@ from pneumonia.pixels import (
     Facts,
     UnreadableImage,
     check_pixels,
-    explained,
+    explain_errors,
     frames_of,
     from_deep,
     from_image,
@@ -92,7 +92,7 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
     Raises:
         UnreadableImage: it is something else, damaged, or has too many pixels.
     """
-    with explained(name):
+    with explain_errors(name):
         _refuse_others(content, name)
         if content.startswith(_TIFF):
             return _from_tiff(content, name)
@@ -100,7 +100,7 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
             return _from_png(content, name)
         if content.startswith(b"\xff\xd8") and (deep := _deep_jpeg(content, name)) is not None:
             return deep
-        with _opened(content, name) as image:
+        with _open_image(content, name) as image:
             image.load()
             return from_image(image, name)
 
@@ -109,12 +109,12 @@ def header_size(content: bytes, name: str) -> tuple[int, int]:
     """Height and width in pixels as they are seen, without decoding a pixel; raises as
     :func:`decode` does.
     """
-    with explained(name):
+    with explain_errors(name):
         _refuse_others(content, name)
         if content.startswith(_PNG):
             content = _only_picture(content)
         try:
-            with _opened(content, name) as image:
+            with _open_image(content, name) as image:
                 width, height = image.size
                 # For TIFF, Pillow has turned the size already.
                 turned = image.format != "TIFF" and orientation_of(image) > 4
@@ -128,7 +128,7 @@ def header_size(content: bytes, name: str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
+def _open_image(content: bytes, name: str) -> Iterator[Image.Image]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         check_pixels(image.size, name)
         yield image
@@ -177,14 +177,14 @@ def _kind_of(content: bytes) -> tuple[str, str] | None:
 
 def _from_png(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
     try:
-        with _opened(content, name) as image:
+        with _open_image(content, name) as image:
             return _read_png(image, content, name)
     except UnreadableImage:
         raise
     except Exception:
         # A profile or a text of many megabytes, or a damaged one, is not the picture.
         content = _only_picture(content)
-        with _opened(content, name) as image:
+        with _open_image(content, name) as image:
             return _read_png(image, content, name)
 
 
@@ -306,7 +306,7 @@ def decode_stream(stream: bytes, frame: Frame) -> np.ndarray:
 def _from_tiff(content: bytes, name: str) -> tuple[np.ndarray, Facts]:
     mode = None
     try:
-        with _opened(content, name) as image:
+        with _open_image(content, name) as image:
             mode = image.mode
             if _pillow_reads(image):
                 image.load()

@@ -83,7 +83,7 @@ class Facts:
     narrow: bool = False
 
 
-def shown(name: str) -> str:
+def shorten_name(name: str) -> str:
     """A name or value that a file claims, harmless and short enough to be repeated in a sentence, a
     table or a log: printable characters of one line, at most 60, the end kept.
     """
@@ -94,7 +94,7 @@ def shown(name: str) -> str:
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
+def explain_errors(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises into an UnreadableImage with one sentence."""
     try:
         with warnings.catch_warnings():
@@ -163,7 +163,7 @@ def from_image(image: Image.Image, name: str) -> tuple[np.ndarray, Facts]:
     # To convert is to copy, even where there is nothing to convert.
     image = image if image.mode == "L" else image.convert("L")
     # By its counts of each value, which take a millisecond where sorting takes forty.
-    table, narrow = widened(np.arange(256, dtype=np.uint8), np.array(image.histogram()))
+    table, narrow = widen_range(np.arange(256, dtype=np.uint8), np.array(image.histogram()))
     grey = table[_values(image)] if narrow else _values(image)
     return grey, dataclasses.replace(facts, coloured=coloured, narrow=narrow)
 
@@ -273,7 +273,7 @@ def from_deep(
         # One alpha for all pixels changes nothing that a stretch does not undo.
         if low < high:
             full = opaque if alpha.dtype.kind in "ui" else float(high)
-            values = _faded(values, alpha, full, inverted)
+            values = _lay_over_black(values, alpha, full, inverted)
             inverted = False
     grey = stretch(values, name)
     if inverted:
@@ -284,7 +284,9 @@ def from_deep(
     return laid, facts.coloured
 
 
-def _faded(values: np.ndarray, alpha: np.ndarray, opaque: float, inverted: bool) -> np.ndarray:
+def _lay_over_black(
+    values: np.ndarray, alpha: np.ndarray, opaque: float, inverted: bool
+) -> np.ndarray:
     """Colours laid over black; where low values are bright, as if they had not been."""
     laid = np.empty(values.shape, np.float32)
     top = float(values.max()) if inverted else 0.0
@@ -327,7 +329,7 @@ def stretch(values: np.ndarray, name: str, counts: np.ndarray | None = None) -> 
     """
     low, high = range_of(values, name)
     inner = narrow_range(values, low, high, counts)
-    return _stretched(values, *(inner or (low, high)))
+    return _stretch(values, *(inner or (low, high)))
 
 
 def range_of(values: np.ndarray, name: str) -> tuple[float, float]:
@@ -342,16 +344,16 @@ def range_of(values: np.ndarray, name: str) -> tuple[float, float]:
     return low, high
 
 
-def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if high <= low:
         return np.zeros(values.shape, np.uint8)
 
-    def scaled(part: np.ndarray) -> np.ndarray:
+    def scale_part(part: np.ndarray) -> np.ndarray:
         # By halves where the range is more than the largest number.
         factor, base, part = 255.0 / (high / 2 - low / 2), low / 2, part.astype(np.float64) / 2
         return np.rint(np.clip((part - base) * factor, 0, 255)).astype(np.uint8)
 
-    return by_value(scaled, values)
+    return by_value(scale_part, values)
 
 
 def slices(values: np.ndarray) -> Iterator[slice]:
@@ -406,14 +408,14 @@ def narrow_range(
     return float(near.min()), float(near.max())
 
 
-def widened(grey: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
+def widen_range(grey: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
     """8-bit pixels (or, with ``counts``, each value once) as they are, or stretched where they use
     a sliver of black to white; and whether they were.
     """
     inner = narrow_range(grey, 0, 255, counts)
     if inner is None or inner[1] - inner[0] < _LEAST_LEVELS:
         return grey, False
-    return _stretched(grey, *inner), True
+    return _stretch(grey, *inner), True
 
 
 def check_pixels(size: tuple[int, int], name: str) -> None:

@@ -94,7 +94,7 @@ def lungs_hidden(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarr
         mask: bool ``(H, W)``, True in the lungs; :func:`pneumonia.lungs.lung_mask` if None.
     """
     mask = lungs.lung_mask(pixels) if mask is None else mask
-    return _covered(pixels, _soft(mask), _mean(pixels, ~mask))
+    return _cover_area(pixels, _soft(mask), _mean(pixels, ~mask))
 
 
 def lungs_only(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -108,10 +108,10 @@ def lungs_only(pixels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
         mask: bool ``(H, W)``, True in the lungs; :func:`pneumonia.lungs.lung_mask` if None.
     """
     mask = lungs.lung_mask(pixels) if mask is None else mask
-    return _covered(pixels, _soft(~mask), _mean(pixels, mask))
+    return _cover_area(pixels, _soft(~mask), _mean(pixels, mask))
 
 
-def inverted(pixels: np.ndarray) -> np.ndarray:
+def invert(pixels: np.ndarray) -> np.ndarray:
     """Black for white, as some viewers show X-rays."""
     return 255 - pixels
 
@@ -141,7 +141,7 @@ def _probe(name: str, title: str, kind: str, alter: Corruption) -> Probe:
     )
 
 
-def _masked(
+def _make_lung_probe(
     name: str, title: str, kind: str, cover: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> Probe:
     """A probe that needs the lungs' outline, which is looked for once a picture."""
@@ -162,14 +162,14 @@ def _corruption(name: str, kind: str) -> Probe:
 
 
 PROBES: tuple[Probe, ...] = (
-    _masked(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
-    _masked(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
+    _make_lung_probe(LUNGS_HIDDEN, "lungs hidden", "lungs", lungs_hidden),
+    _make_lung_probe(LUNGS_ONLY, "everything but the lungs hidden", "not lungs", lungs_only),
     _probe("borders blacked", "outer 12% blacked", "not lungs", shut),
     _probe("letter", "a large R burnt in", "letters", letter),
     _probe("brighter", "brighter", "exposure", lambda pixels: brightness(pixels, _SHIFT)),
     _probe("darker", "darker", "exposure", lambda pixels: brightness(pixels, -_SHIFT)),
     _corruption("low contrast", "exposure"),
-    _probe(INVERTED, "black and white exchanged", "exposure", inverted),
+    _probe(INVERTED, "black and white exchanged", "exposure", invert),
     _corruption("tight crop", "framing"),
     _corruption("black border", "framing"),
     _probe(
@@ -205,7 +205,7 @@ def run(
     copy = copy_of(picture)
     asked = (_UNTOUCHED, *probes)
     altered = [probe.apply(copy) for probe in asked]
-    answers = classifier.probabilities(classifier.prepared(altered))
+    answers = classifier.probabilities(classifier.prepare(altered))
     unsure = (
         any(probe.name in (LUNGS_HIDDEN, LUNGS_ONLY) for probe in probes)
         and not lungs.find(copy).found
@@ -294,12 +294,12 @@ def _soft(mask: np.ndarray) -> np.ndarray:
     deviation = SOFTNESS * min(mask.shape)
     reach = max(1, round(2.5 * deviation))
     grown = Image.fromarray(
-        np.where(_grown(_grown(mask, reach, 0), reach, 1), 255, 0).astype(np.uint8)
+        np.where(_grow_mask(_grow_mask(mask, reach, 0), reach, 1), 255, 0).astype(np.uint8)
     )
     return np.asarray(grown.filter(ImageFilter.GaussianBlur(deviation)), np.float32) / 255
 
 
-def _grown(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
+def _grow_mask(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
     """True wherever the mask is within ``reach`` pixels along an axis: twice that is Pillow's
     MaxFilter, in a thirtieth of its time.
     """
@@ -309,7 +309,7 @@ def _grown(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
     return before.take(upper, axis) > before.take(lower, axis)
 
 
-def _covered(pixels: np.ndarray, cover: np.ndarray, grey: float) -> np.ndarray:
+def _cover_area(pixels: np.ndarray, cover: np.ndarray, grey: float) -> np.ndarray:
     return np.rint(pixels * (1 - cover) + grey * cover).astype(np.uint8)
 
 

@@ -25,10 +25,10 @@ from pneumonia.pixels import (
     READABLE,
     Facts,
     UnreadableImage,
-    explained,
+    explain_errors,
     from_array,
     from_image,
-    shown,
+    shorten_name,
 )
 
 __all__ = [
@@ -83,7 +83,7 @@ class Radiograph:
         pixels: uint8 array ``(height, width)``, 0 is black, 255 is white.
         name: where it came from, for messages and tables (a file name, never a full path).
         facts: what the source said of itself beside its grey values; nothing personal.
-        full_size: height and width before it was :meth:`reduced`; None where it was not.
+        full_size: height and width before :meth:`shrink` made it smaller; None where it did not.
     """
 
     pixels: np.ndarray
@@ -124,7 +124,7 @@ class Radiograph:
             kept[make] = make(self)
         return kept[make]
 
-    def reduced(self, side: int) -> Radiograph:
+    def shrink(self, side: int) -> Radiograph:
         """The same for showing, its longer side at most ``side`` pixels, with the copy that every
         network is shown: answers stay what they are, and most of its memory is free.
         """
@@ -168,15 +168,15 @@ def read(source: Source) -> Radiograph:
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, np.ndarray):
-        return _checked(from_array(source, "array"), "array")
+        return _make_radiograph(from_array(source, "array"), "array")
     if isinstance(source, Image.Image):
         # Pillow decodes when first asked for pixels, so an image opened from a damaged file fails
         # only here.
-        with explained("image"):
-            content = _unread(source)
+        with explain_errors("image"):
+            content = _read_undecoded(source)
             if content is not None:
                 return decode(content, "image")
-            return _checked(from_image(source, "image"), "image")
+            return _make_radiograph(from_image(source, "image"), "image")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return decode(bytes(source), "upload")
     if isinstance(source, (str, os.PathLike)):
@@ -186,7 +186,7 @@ def read(source: Source) -> Radiograph:
     )
 
 
-def _unread(image: Image.Image) -> bytes | None:
+def _read_undecoded(image: Image.Image) -> bytes | None:
     """The file of an image that Pillow has opened and not decoded yet, where Pillow would lose bits
     of it; None where it would not, or where another page than the first was asked for.
     """
@@ -210,7 +210,7 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         UnreadableImage: the header is that of no picture, or of one with over 50 megapixels.
         FileNotFoundError: the path does not exist.
     """
-    content, name = contents(path), shown(Path(path).name)
+    content, name = contents(path), shorten_name(Path(path).name)
     module = dicom if dicom.is_dicom(content) else pictures
     return module.header_size(content, name)
 
@@ -224,7 +224,7 @@ def contents(path: str | os.PathLike[str]) -> bytes:
         FileNotFoundError: the path does not exist.
     """
     path = Path(path)
-    name = shown(path.name)
+    name = shorten_name(path.name)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -243,7 +243,7 @@ def contents(path: str | os.PathLike[str]) -> bytes:
     # A null character in the name is a ValueError.
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
-            f"There is no file {shown(str(path))}; give the path of a {READABLE} image."
+            f"There is no file {shorten_name(str(path))}; give the path of a {READABLE} image."
         ) from error
     except UnreadableImage:
         raise
@@ -274,17 +274,17 @@ def resize(radiograph: Radiograph, size: tuple[int, int]) -> np.ndarray:
     """
     if size == COPY_SIZE:
         return radiograph.copy
-    return np.asarray(_squeezed(Image.fromarray(radiograph.copy), size))
+    return np.asarray(_squeeze(Image.fromarray(radiograph.copy), size))
 
 
 def _as_published(radiograph: Radiograph) -> np.ndarray:
     encoded = io.BytesIO()
-    _squeezed(radiograph.to_pil(), COPY_SIZE).save(encoded, "JPEG", quality=COPY_QUALITY)
+    _squeeze(radiograph.to_pil(), COPY_SIZE).save(encoded, "JPEG", quality=COPY_QUALITY)
     with Image.open(encoded, formats=("JPEG",)) as copy:
         return np.asarray(copy)
 
 
-def _squeezed(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _squeeze(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
@@ -299,12 +299,12 @@ def decode(content: bytes, name: str) -> Radiograph:
     """Decodes the bytes of a file; raises as :func:`read` does, about ``name``."""
     # By what is in it, never by its suffix. DICOM first: its preamble may pose as the header of a
     # TIFF.
-    name = shown(name)
+    name = shorten_name(name)
     module = dicom if dicom.is_dicom(content) else pictures
-    return _checked(module.decode(content, name), name)
+    return _make_radiograph(module.decode(content, name), name)
 
 
-def _checked(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
+def _make_radiograph(decoded: tuple[np.ndarray, Facts], name: str) -> Radiograph:
     pixels, facts = decoded
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:

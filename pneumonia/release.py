@@ -83,7 +83,7 @@ def publish(
                 f"{folder} has no card {CARD}; publish it with python -m train push, which writes"
                 " one."
             )
-        card = renamed((folder / CARD).read_text(encoding="utf-8"), spec, repo)
+        card = retarget_card((folder / CARD).read_text(encoding="utf-8"), spec, repo)
     files = check(folder, card)
 
     def same_variant(there: dict[str, bytes]) -> None:
@@ -113,7 +113,7 @@ def publish(
     )
 
 
-def renamed(card: str, spec: ModelSpec, repo: str) -> str:
+def retarget_card(card: str, spec: ModelSpec, repo: str) -> str:
     """A card whose examples load ``repo``, whatever name it was written for before."""
     before = _LOADED.search(card)
     names = {f"assets/models/{spec.variant}"} | ({before[1]} if before else set())

@@ -135,7 +135,7 @@ class Progress:
     left: float | None
 
 
-def found(where: Path) -> Iterator[Source]:
+def find_sources(where: Path) -> Iterator[Source]:
     """The files of a folder (all below it that are not hidden, sorted), of a zip archive, or of a
     list (``.txt``, a path a line, from the list's own folder), one after the other.
 
@@ -180,13 +180,13 @@ def rows(
         UnknownOperatingPoint, ValueError: as :meth:`PneumoniaClassifier.predict`.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
-    with contextlib.closing(prepared(sources, workers, ahead=chunk)) as ready:
-        yield from answered(
+    with contextlib.closing(prepare_all(sources, workers, ahead=chunk)) as ready:
+        yield from answer_files(
             classifier, ready, operating_point=operating_point, threshold=threshold, chunk=chunk
         )
 
 
-def answered(
+def answer_files(
     classifier: PneumoniaClassifier,
     ready: Iterable[Prepared],
     *,
@@ -241,7 +241,7 @@ def prepare(source: Source, read: Callable[[bytes], Radiograph] = radiograph.rea
     return Prepared(source.name, None, (), said if said == problem else f"It {said}")
 
 
-def prepared(
+def prepare_all(
     sources: Iterable[Source], workers: int, ahead: int = CHUNK
 ) -> Generator[Prepared, None, None]:
     """:func:`prepare` of one file after the other, in their order, by ``workers`` processes under
@@ -276,7 +276,7 @@ def write(
     cluster: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, int]:
-    """Scores :func:`found` files into a table, and keeps every chunk that is done in
+    """Scores :func:`find_sources` files into a table, and keeps every chunk that is done in
     ``<out>.part`` until all are: a run after a kill goes on there, and one after new files came at
     the end of the archive scores these alone. A file that changed under its name is not noticed.
 
@@ -314,14 +314,14 @@ def write(
     own = {out.absolute(), part.absolute(), made_by.absolute()}
 
     def files() -> Iterator[Source]:
-        return (one for one in found(where) if one.path.absolute() not in own)
+        return (one for one in find_sources(where) if one.path.absolute() not in own)
 
     total = sum(1 for _ in files())
     if not total:
         raise ScoreError(f"There is no file in {where}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = _resumed(files(), out, part, made_by, facts)
+        done = _resume_table(files(), out, part, made_by, facts)
         made_by.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         scored = unreadable = 0
         started = time.perf_counter()
@@ -351,20 +351,20 @@ def write(
                 if progress is not None:
                     count = done + scored
                     progress(Progress(count, total, rate, max(0, total - count) / rate))
-        _finished(part, out)
+        _finish_table(part, out)
     except OSError as error:
         raise ScoreError(f"{out} cannot be written: {error.strerror or error}") from None
     return {"files": done + scored, "scored": scored, "unreadable": unreadable}
 
 
-def _resumed(
+def _resume_table(
     names: Iterator[Source], out: Path, part: Path, made_by: Path, facts: dict[str, Any]
 ) -> int:
     """How many files are done, with ``part`` holding just their rows."""
     if not part.exists() and out.exists():
         if not made_by.exists():
             raise ScoreError(f"{out} was not made here; name another table or move it away.")
-        _begun(out, part)
+        _reopen_table(out, part)
     if not part.exists():
         return 0
     before = json.loads(made_by.read_text(encoding="utf-8")) if made_by.exists() else None
@@ -399,7 +399,7 @@ def _record(stream: Any) -> bytes:
     return line
 
 
-def _begun(out: Path, part: Path) -> None:
+def _reopen_table(out: Path, part: Path) -> None:
     if out.suffix == ".csv":
         out.replace(part)
         return
@@ -411,7 +411,7 @@ def _begun(out: Path, part: Path) -> None:
                 table.writerow({name: "" if cells[name] is None else cells[name] for name in cells})
 
 
-def _finished(part: Path, out: Path) -> None:
+def _finish_table(part: Path, out: Path) -> None:
     if out.suffix == ".csv":
         part.replace(out)
         return

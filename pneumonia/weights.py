@@ -114,14 +114,14 @@ class Weights:
                 loaded.
         """
         if self.namespace is None:
-            return self._bundled(
+            return self._load_bundled(
                 variant,
                 f"{NAMESPACE_VARIABLE} is not set, so the weights that come with this app answer.",
             )
         repo, revision, _ = self._key(variant)
         try:
             snapshot = self._ask(repo, revision, self._token)
-            loaded = _loaded(snapshot, variant)
+            loaded = _load_snapshot(snapshot, variant)
             self._ask_again.pop(variant, None)
             return loaded, _from_hub(snapshot, revision)
         except (hub.HubError, BundleError, ModelSpecError) as error:
@@ -129,11 +129,11 @@ class Weights:
             if isinstance(error, hub.HubError) and error.reason in ("network", "busy"):
                 self._ask_again[variant] = time.monotonic() + _SILENCE_SECONDS
         try:
-            snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
+            snapshot = hub.find_cached(repo, revision=revision, cache_dir=self._cache_dir)
             why = f"{reason}, so the copy downloaded earlier answers, commit {snapshot.commit[:7]}."
-            return _loaded(snapshot, variant), Origin("cache", repo, snapshot.commit, why)
+            return _load_snapshot(snapshot, variant), Origin("cache", repo, snapshot.commit, why)
         except (hub.HubError, BundleError, ModelSpecError):
-            return self._bundled(
+            return self._load_bundled(
                 variant,
                 f"{reason}, and no earlier download is on this disk, so the weights that come with"
                 " this app answer.",
@@ -182,7 +182,7 @@ class Weights:
             if error.reason not in ("network", "offline"):
                 raise
             try:
-                snapshot = hub.cached(repo, revision=revision, cache_dir=self._cache_dir)
+                snapshot = hub.find_cached(repo, revision=revision, cache_dir=self._cache_dir)
             except hub.HubError:
                 raise error from None
             origin = Origin(
@@ -208,7 +208,7 @@ class Weights:
             self._token is False,
         )
 
-    def _bundled(self, variant: str, why: str) -> tuple[PneumoniaClassifier, Origin]:
+    def _load_bundled(self, variant: str, why: str) -> tuple[PneumoniaClassifier, Origin]:
         return PneumoniaClassifier.from_pretrained(self.models / variant), Origin(
             "bundled", None, None, why
         )
@@ -297,7 +297,7 @@ def _clause(error: Exception) -> str:
     return str(error).removesuffix(".")
 
 
-def _loaded(snapshot: hub.Snapshot, variant: str) -> PneumoniaClassifier:
+def _load_snapshot(snapshot: hub.Snapshot, variant: str) -> PneumoniaClassifier:
     try:
         classifier = PneumoniaClassifier.from_pretrained(snapshot.folder)
         classifier.repo, classifier.commit = snapshot.repo, snapshot.commit

@@ -195,7 +195,7 @@ def hostile(most: int) -> Iterator[tuple[str, str, bytes, list[Any]]]:
     def cut(content: bytes) -> bytes:
         return content[: rng.randrange(len(content))]
 
-    def flipped(content: bytes, ahead: int) -> bytes:
+    def flip_bits(content: bytes, ahead: int) -> bytes:
         spoiled = bytearray(content)
         for _ in range(rng.randrange(1, 9)):
             spoiled[rng.randrange(min(ahead, len(spoiled)))] ^= 1 << rng.randrange(8)
@@ -217,15 +217,15 @@ def hostile(most: int) -> Iterator[tuple[str, str, bytes, list[Any]]]:
     ]
     kinds: list[Callable[[], tuple[str, str, bytes, list[Any]]]] = [
         lambda: ("predict", "cut.jpeg", cut(whole), []),
-        lambda: ("predict", "flipped.jpeg", flipped(whole, 700), []),
+        lambda: ("predict", "flipped.jpeg", flip_bits(whole, 700), []),
         lambda: ("predict", "cut.png", cut(png), []),
-        lambda: ("compare", "flipped.png", flipped(png, 60), []),
+        lambda: ("compare", "flipped.png", flip_bits(png, 60), []),
         lambda: ("predict", "bomb.png", _png(_header(*rng.choice(
             [(10_000, 10_000), (2**31 - 1, 1), (60_000, 60_000), (0, 0), (7000, 7000)])),
             (b"IDAT", bomb), (b"IEND", b"")), []),
         lambda: ("robustness", "chunks.png", _png(_header(64, 64),
             *[(b"tEXt", b"k\0v")] * rng.randrange(10_000, 60_000)), []),
-        lambda: ("predict", "x.dcm", flipped(_dicom(rng), 600), []),
+        lambda: ("predict", "x.dcm", flip_bits(_dicom(rng), 600), []),
         lambda: ("predict", "y.dcm", _dicom(rng), []),
         lambda: ("predict", "tags.tif", _tiff(rng.choice([1, 200, 65_535]), 8), []),
         lambda: ("predict", "noise.webp", b"RIFF" + rng.randbytes(3000), []),
@@ -235,7 +235,7 @@ def hostile(most: int) -> Iterator[tuple[str, str, bytes, list[Any]]]:
         lambda: ("batch", "bomb.zip", _zip(*[(f"{n}.png", b"\0" * 31_000_000,
             rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])) for n in range(2)]), []),
         lambda: ("batch", "many.zip", _zip(*[(f"{n}", b"x", 0) for n in range(3000)]), []),
-        lambda: ("batch", "cut.zip", flipped(_zip(("a.jpeg", whole, 8)), 10**9), []),
+        lambda: ("batch", "cut.zip", flip_bits(_zip(("a.jpeg", whole, 8)), 10**9), []),
         lambda: ("batch", "nested.zip", _zip(("b.zip", _zip(("c", b"x", 0)), 0)), []),
         lambda: ("predict", rng.choice(names), rng.choice([b"x", png]), []),
         lambda: ("predict", "fine.jpeg", whole, rng.choice(wrong)),

@@ -146,13 +146,13 @@ def test_weights_from_elsewhere_use_the_bundled_table_only_if_they_are_the_same(
 def test_near_the_threshold_there_is_no_label(models, shown):
     promise(models.folder / "baseline", uncertainty=50.0)
     reading = answers.read(models, "baseline", shown)
-    answer = answers.typed(reading)
+    answer = answers.build_answer(reading)
     assert (reading.called, answer["answer"]) == ("UNCERTAIN", "UNCERTAIN")
     assert (
         answer["label"] in ("NORMAL", "PNEUMONIA")
         and answer["uncertain_from"] < answer["probability"] < answer["uncertain_to"]
     )
-    text = verdicts.answered(reading)
+    text = verdicts.render_answer(reading)
     assert (
         words.CALLED["UNCERTAIN"] in text and "class='band'" in text and words.UNCERTAIN_WHY in text
     )
@@ -164,7 +164,7 @@ def test_near_the_threshold_there_is_no_label(models, shown):
 
 
 def test_an_answer_is_plain_data(models, shown):
-    answer = answers.typed(answers.read(models, "baseline", shown))
+    answer = answers.build_answer(answers.read(models, "baseline", shown))
     assert json.loads(json.dumps(answer)) == answer
     assert set(answer) == set(answers.Answer.__annotations__)
     assert (answer["cost"]["missed"], answer["cost"]["ill"]) == (2, 5)
@@ -174,7 +174,10 @@ def test_an_answer_is_plain_data(models, shown):
         0.5,
         False,
     )
-    assert answers.typed(answers.read(models, "augmented", shown, "recall-0.98"))["cost"] is None
+    assert (
+        answers.build_answer(answers.read(models, "augmented", shown, "recall-0.98"))["cost"]
+        is None
+    )
 
 
 def test_a_network_that_ends_otherwise_is_answered_without_a_map(models, shown, monkeypatch):
@@ -186,9 +189,9 @@ def test_a_network_that_ends_otherwise_is_answered_without_a_map(models, shown, 
 
     monkeypatch.setattr(heatmaps, "contributions", refuse)
     assert answers.with_heat(models, "baseline", reading) is reading
-    assert words.NOTHING_TO_SHOW in verdicts.answered(
+    assert words.NOTHING_TO_SHOW in verdicts.render_answer(
         reading
-    ) and words.DRAWING in verdicts.answered(reading, drawing=True)
+    ) and words.DRAWING in verdicts.render_answer(reading, drawing=True)
 
 
 def test_the_share_in_the_lungs_is_counted_by_hand():
@@ -254,7 +257,7 @@ def test_the_panel_escapes_names_and_shows_films_for_both_classes(models, drawn_
             Shown(picture, truth="NORMAL", reasons=("It is blue.",), forced=True),
         ),
     )
-    text = verdicts.answered(reading)
+    text = verdicts.render_answer(reading)
     assert "<script" not in text and "${" not in text and "{{" not in text and "}'" not in text
     assert (
         text.count("class='film ") == 2

@@ -56,7 +56,7 @@ def client(models_folder, uploads):
         page.close()
 
 
-def encoded(image: Image.Image, form: str) -> bytes:
+def encode(image: Image.Image, form: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form)
     return buffer.getvalue()
@@ -99,9 +99,9 @@ BAD = {
     "text.jpeg": b"This is no picture.",
     "empty.jpeg": b"",
     "truncated.jpeg": EXAMPLES["NORMAL"][0].read_bytes()[:20_000],
-    "tiny.png": encoded(Image.new("L", (8, 8)), "PNG"),
+    "tiny.png": encode(Image.new("L", (8, 8)), "PNG"),
     # 100 megapixels out of a hundred kilobytes.
-    "bomb.png": encoded(Image.new("L", (10_000, 10_000)), "PNG"),
+    "bomb.png": encode(Image.new("L", (10_000, 10_000)), "PNG"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from page import archive
 
 
-def zipped(members: dict[str, bytes], **options) -> bytes:
+def zip_members(members: dict[str, bytes], **options) -> bytes:
     written = io.BytesIO()
     with zipfile.ZipFile(
         written, "w", **({"compression": zipfile.ZIP_DEFLATED} | options)
@@ -21,25 +21,29 @@ def zipped(members: dict[str, bytes], **options) -> bytes:
 
 @pytest.fixture
 def batch(tmp_path):
-    """The function from names and contents of uploads to what :func:`archive.opened` makes of them:
-    the count announced, and the entries.
+    """The function from names and contents of uploads to what :func:`archive.open_uploads` makes of
+    them: the count announced, and the entries.
     """
 
-    def opened(uploads: dict[str, bytes]):
+    def open_all(uploads: dict[str, bytes]):
         files = []
         for number, (name, content) in enumerate(uploads.items()):
             file = tmp_path / str(number)
             file.write_bytes(content)
             files.append((name, file))
-        total, entries = archive.opened(files)
+        total, entries = archive.open_uploads(files)
         return total, list(entries)
 
-    return opened
+    return open_all
 
 
 def test_files_and_archives_come_in_the_order_given(batch):
     total, found = batch(
-        {"z.png": b"1", "b.zip": zipped({"ward/deep/y.png": b"2", "a.png": b"3"}), "c.png": b"4"}
+        {
+            "z.png": b"1",
+            "b.zip": zip_members({"ward/deep/y.png": b"2", "a.png": b"3"}),
+            "c.png": b"4",
+        }
     )
     assert total == 4
     assert [(entry.name, entry.content) for entry in found] == [
@@ -60,11 +64,13 @@ def test_litter_of_other_systems_is_no_picture(batch):
         "ward/x.png": b"1",
         "ward\\.hidden": b"",
     }
-    assert [entry.name for entry in batch({"b.zip": zipped(members)})[1]] == ["b.zip/ward/x.png"]
+    assert [entry.name for entry in batch({"b.zip": zip_members(members)})[1]] == [
+        "b.zip/ward/x.png"
+    ]
 
 
 def test_an_archive_is_known_by_its_bytes_not_its_name(batch):
-    assert [entry.name for entry in batch({"pictures.dat": zipped({"x.png": b"1"})})[1]] == [
+    assert [entry.name for entry in batch({"pictures.dat": zip_members({"x.png": b"1"})})[1]] == [
         "pictures.dat/x.png"
     ]
     assert [entry.name for entry in batch({"picture.zip": b"no archive"})[1]] == ["picture.zip"]
@@ -72,13 +78,13 @@ def test_an_archive_is_known_by_its_bytes_not_its_name(batch):
 
 def test_one_more_than_the_limit_is_refused_before_anything_is_read(batch, monkeypatch):
     monkeypatch.setattr(archive, "MOST", 3)
-    assert batch({"x.png": b"1", "b.zip": zipped({"1": b"", "2": b""})})[0] == 3
+    assert batch({"x.png": b"1", "b.zip": zip_members({"1": b"", "2": b""})})[0] == 3
     monkeypatch.setattr(archive, "_member", lambda *_: pytest.fail("nothing may be unpacked"))
     with pytest.raises(
         archive.TooMany,
         match=r"These are 4 files, and a batch takes 3 at most; send them in parts\.",
     ):
-        batch({"x.png": b"1", "b.zip": zipped({"1": b"", "2": b"", "3": b""})})
+        batch({"x.png": b"1", "b.zip": zip_members({"1": b"", "2": b"", "3": b""})})
 
 
 def test_what_is_too_large_is_left_out_and_the_rest_goes_on(batch, monkeypatch):
@@ -87,7 +93,7 @@ def test_what_is_too_large_is_left_out_and_the_rest_goes_on(batch, monkeypatch):
     _, found = batch(
         {
             "big.png": bytes(1001),
-            "b.zip": zipped(
+            "b.zip": zip_members(
                 {"bomb": bytes(10_000_000), "1": bytes(900), "2": bytes(900), "3": bytes(600)}
             ),
         }
@@ -102,7 +108,7 @@ def test_what_is_too_large_is_left_out_and_the_rest_goes_on(batch, monkeypatch):
 
 def test_a_false_size_in_the_archive_unpacks_no_more_than_is_allowed(batch, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 1000)
-    content = bytearray(zipped({"bomb": bytes(5_000_000)}))
+    content = bytearray(zip_members({"bomb": bytes(5_000_000)}))
     # The size unpacked, in the member's own header and in the table of contents: said to be 10
     # bytes.
     for place in (content.find(b"PK\x03\x04") + 22, content.find(b"PK\x01\x02") + 24):
@@ -112,7 +118,7 @@ def test_a_false_size_in_the_archive_unpacks_no_more_than_is_allowed(batch, monk
 
 
 def test_a_table_of_contents_without_end_is_not_read(batch, monkeypatch):
-    content = zipped({f"{number}.png": b"" for number in range(10)})
+    content = zip_members({f"{number}.png": b"" for number in range(10)})
     monkeypatch.setattr(archive, "MOST_CONTENTS", 200)
     monkeypatch.setattr(
         zipfile, "ZipFile", lambda *_: pytest.fail("the table of contents may not be read")
@@ -122,15 +128,15 @@ def test_a_table_of_contents_without_end_is_not_read(batch, monkeypatch):
     ]
 
 
-def locked() -> bytes:
-    content = bytearray(zipped({"x.png": b"1"}))
+def make_locked() -> bytes:
+    content = bytearray(zip_members({"x.png": b"1"}))
     for place in (content.find(b"PK\x03\x04") + 6, content.find(b"PK\x01\x02") + 8):
         content[place] |= 1
     return bytes(content)
 
 
-def damaged() -> bytes:
-    content = bytearray(zipped({"x.png": bytes(range(256)) * 20}))
+def make_damaged() -> bytes:
+    content = bytearray(zip_members({"x.png": bytes(range(256)) * 20}))
     content[45:60] = bytes(15)
     return bytes(content)
 
@@ -138,18 +144,18 @@ def damaged() -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (zipped({}), "There is no file in this archive."),
-        (zipped({"__MACOSX/x": b""}), "There is no file in this archive."),
+        (zip_members({}), "There is no file in this archive."),
+        (zip_members({"__MACOSX/x": b""}), "There is no file in this archive."),
         (
-            zipped({"x.png": b"1"})[:-30],
+            zip_members({"x.png": b"1"})[:-30],
             "This archive is damaged, or lists more files than can be read here.",
         ),
         (
-            zipped({"inner.zip": zipped({"x.png": b"1"})}),
+            zip_members({"inner.zip": zip_members({"x.png": b"1"})}),
             "An archive inside an archive is not opened; send it by itself.",
         ),
-        (locked(), "It is locked with a password."),
-        (damaged(), "It is damaged inside the archive and cannot be unpacked."),
+        (make_locked(), "It is locked with a password."),
+        (make_damaged(), "It is damaged inside the archive and cannot be unpacked."),
     ],
     ids=["empty", "litter only", "cut off", "nested", "locked", "damaged"],
 )

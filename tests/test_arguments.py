@@ -22,7 +22,7 @@ def upload(tmp_path, monkeypatch):
     kept = Uploads()
     place = kept.place()
     (place / "a.jpeg").write_bytes(b"x")
-    kept.arrived(place)
+    kept.mark_arrived(place)
     yield {"path": str(place / "a.jpeg"), "meta": {"_type": "gradio.FileData"}}
     kept.close()
 
@@ -35,7 +35,7 @@ def echo(models):
     ):
         return [image, variant, operating_point, force, count, layer]
 
-    return arguments.checked(models, endpoint)
+    return arguments.check_arguments(models, endpoint)
 
 
 def test_null_stands_for_the_default(models, upload):
@@ -65,7 +65,7 @@ def test_what_is_wrong_is_refused_with_a_sentence(models, upload, place, value):
     said = caught.value.message
     assert said.endswith(".") and len(said) < 400 and not caught.value.print_exception
     # The file has not been touched; a second, right request finds it.
-    with uploads.held(upload):
+    with uploads.hold_upload(upload):
         pass
 
 
@@ -73,7 +73,7 @@ def test_a_list_of_files_has_bounds(models, upload):
     def endpoint(images):
         return len(images)
 
-    checked = arguments.checked(models, endpoint)
+    checked = arguments.check_arguments(models, endpoint)
     assert checked([upload, upload]) == 2
     for wrong in ([], upload, "x", [upload] * 101, [upload, "x"], [None]):
         with pytest.raises(gr.Error):
@@ -93,4 +93,4 @@ def test_every_endpoint_is_checked(models_folder, tmp_path, monkeypatch):
         return anything
 
     with pytest.raises(TypeError, match="anything"):
-        arguments.checked(Models(models_folder), unheard_of)
+        arguments.check_arguments(Models(models_folder), unheard_of)

@@ -30,7 +30,7 @@ def refuse(monkeypatch, name):
     """The input check refuses the picture of that name."""
     monkeypatch.setattr(
         batch,
-        "guarded",
+        "examine_upload",
         lambda picture: Shown(picture, reasons=("It is blank.",) if picture.name == name else ()),
     )
 
@@ -60,12 +60,12 @@ def test_a_bad_file_says_why_and_spoils_nothing(models, monkeypatch):
     locked = Entry("b.zip/x.png", None, "It is locked with a password.")
     odd = Entry("odd.png", entries(FILES[0])[0].content)
 
-    def examined(picture):
+    def fail_at_odd(picture):
         if picture.name == "odd.png":
             raise RuntimeError("/srv/secret")
         return Shown(picture)
 
-    monkeypatch.setattr(batch, "guarded", examined)
+    monkeypatch.setattr(batch, "examine_upload", fail_at_odd)
     found = batch.rows(
         models,
         "baseline",
@@ -147,7 +147,7 @@ def test_sixteen_bits_and_an_archive_go_through_the_endpoint(
         written.writestr("ward/deep.png", deep.getvalue())
         written.writestr("__MACOSX/x", b"")
         written.writestr("ward/a.jpeg", FILES[0].read_bytes())
-    uploads.arrived(place)
+    uploads.mark_arrived(place)
     (endpoint,) = batch.endpoints(models)
     found = endpoint([str(place / "b.zip")], "baseline", "default", True)
     assert [row["file"] for row in found["rows"]] == ["b.zip/ward/deep.png", "b.zip/ward/a.jpeg"]

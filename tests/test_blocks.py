@@ -11,7 +11,7 @@ from gradio.routes import App
 
 from page import panels
 from page.blocks import EVERY, LEFT, Page
-from page.served import guarded
+from page.served import examine_upload
 from pneumonia import Radiograph, radiograph
 
 
@@ -60,7 +60,7 @@ def test_who_comes_back_in_time_is_kept(page):
 def test_what_stays_of_a_picture_is_small_and_answers_the_same(size):
     rng = np.random.default_rng(1)
     picture = Radiograph(rng.integers(0, 256, size, np.uint8), "x")
-    kept = guarded(picture).picture
+    kept = examine_upload(picture).picture
     assert max(kept.size) <= panels.PREVIEW_SIDE and kept.full_size == size
     for side in (224, 160):
         assert np.array_equal(

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 address, browser, page = test_browser.address, test_browser.browser, test_browser.page
 
 
-def covered(page, panel):
+def read_curtain(page, panel):
     """The share of the heat map that is drawn away, as the browser computes it, and where the
     line's handle stands.
     """
@@ -36,16 +36,16 @@ def covered(page, panel):
 
 
 def test_the_heat_map_lies_under_a_curtain_that_the_keyboard_moves(page):
-    before, value, shown = covered(page, "#answer")
+    before, value, shown = read_curtain(page, "#answer")
     assert value == "0" and before == "inset(0px 0px 0px 0%)"
     page.locator("#answer .curtain").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
-    assert covered(page, "#answer")[:2] == ["inset(0px 0px 0px 5%)", "5"]
+    assert read_curtain(page, "#answer")[:2] == ["inset(0px 0px 0px 5%)", "5"]
     # Picture and sentence follow the switch.
     other = "NORMAL" if "pneumonia" in shown else "PNEUMONIA"
     page.locator("#answer").get_by_role("radio", name=f"for {other}").check()
-    assert covered(page, "#answer")[2] == f"film {other.lower()}"
+    assert read_curtain(page, "#answer")[2] == f"film {other.lower()}"
     spoken = page.locator("#answer figcaption span:visible").all_inner_texts()
     assert len(spoken) == 1 and other in spoken[0]
     # The line stays where it was put when another model answers.
@@ -74,7 +74,7 @@ def test_all_that_is_counted_follows_the_setting(page):
 def test_a_refused_picture_is_answered_only_to_those_who_insist(page, tmp_path, monkeypatch):
     monkeypatch.setattr(
         served,
-        "guarded",
+        "examine_upload",
         lambda picture: Shown(
             picture, reasons=("It is in colour (80% of it), and an X-ray is grey.",)
         ),
@@ -120,7 +120,7 @@ def test_three_models_side_by_side(page):
         assert len({round(frame["y"]) for frame in frames}) == 1, "pictures stand level"
     page.locator("#comparison .curtain").first.focus()
     page.keyboard.press("End")
-    assert covered(page, ".card:last-child")[:2] == ["inset(0px 0px 0px 100%)", "100"]
+    assert read_curtain(page, ".card:last-child")[:2] == ["inset(0px 0px 0px 100%)", "100"]
     fits(page)
     snap(page, "compare")
 

@@ -42,7 +42,7 @@ def stored_types(folder: Path) -> set[str]:
     return types
 
 
-def resigned(folder: Path) -> None:
+def sign_again(folder: Path) -> None:
     """Makes the model spec say what the weights file now is."""
     spec = bundle.read_model_spec(folder)
     (folder / bundle.MODEL_SPEC).write_text(
@@ -174,7 +174,7 @@ def test_one_flipped_bit_in_the_weights_is_noticed(copied):
 @pytest.mark.parametrize("name", [bundle.CONFIG, bundle.WEIGHTS])
 def test_files_of_two_variants_do_not_fit_together(copied, models_folder, name):
     shutil.copy(models_folder / "augmented" / name, copied / name)
-    resigned(copied)
+    sign_again(copied)
     with pytest.raises(BundleError, match="do not fit together"):
         bundle.load(copied)
 
@@ -186,7 +186,7 @@ def test_files_of_two_variants_do_not_fit_together(copied, models_folder, name):
 def test_weights_without_one_of_the_layers_are_refused(copied, absent):
     with h5py.File(copied / bundle.WEIGHTS, "a") as file:
         del file[absent]
-    resigned(copied)
+    sign_again(copied)
     with pytest.raises(BundleError, match="do not fit together"):
         bundle.load(copied)
 
@@ -220,7 +220,7 @@ def test_a_config_that_is_none_is_refused(copied, content, message):
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all", b"\x89HDF\r\n\x1a\n"])
 def test_weights_that_are_none_are_refused(copied, content):
     (copied / bundle.WEIGHTS).write_bytes(content)
-    resigned(copied)
+    sign_again(copied)
     with pytest.raises(BundleError, match="do not fit together"):
         bundle.load(copied)
 
@@ -239,7 +239,7 @@ def with_layer(folder: Path, model: keras.Model, spec: ModelSpec) -> None:
     with zipfile.ZipFile(folder / "stranger.keras") as archive:
         archive.extractall(folder, members=[bundle.CONFIG, bundle.WEIGHTS])
     (folder / bundle.MODEL_SPEC).write_text(replace(spec, input_size=(64, 64)).to_json())
-    resigned(folder)
+    sign_again(folder)
 
 
 def test_a_lambda_layer_is_refused_and_not_run(copied, tmp_path):

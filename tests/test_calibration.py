@@ -128,7 +128,7 @@ def test_a_contract_is_calibrated_as_a_whole(make_spec) -> None:
     scores = np.where(labels == 1, 6.0, -6.0) + rng.normal(0, 3.0, 600)
     raw = {"clean": sigmoid(scores), "darker": sigmoid(scores - 0.8)}
     spec = make_spec("baseline", (100, 90))
-    found = calibration.calibrated_spec(spec, calibration.Answers(labels, np.arange(600), raw))
+    found = calibration.calibrate_spec(spec, calibration.Answers(labels, np.arange(600), raw))
     assert [point.name for point in found.operating_points] == [
         "default",
         "recall-0.95",
@@ -178,8 +178,8 @@ def test_the_plain_view_alone_has_a_temperature_and_thresholds_of_its_own(make_s
         for factor in (1, 2)
     )
     spec = make_spec("baseline", (100, 90))
-    assert calibration.calibrated_spec(spec, all_views).single_view is None
-    found = calibration.calibrated_spec(spec, all_views, plain)
+    assert calibration.calibrate_spec(spec, all_views).single_view is None
+    found = calibration.calibrate_spec(spec, all_views, plain)
     assert found.single_view is not None
     assert found.single_view.temperature == pytest.approx(2 * found.temperature, rel=1e-3)
     assert [point.name for point in found.single_view.operating_points] == [

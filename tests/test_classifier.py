@@ -28,7 +28,7 @@ from pneumonia import (
     locations,
 )
 from pneumonia.architectures import CATALOGUE
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.model_spec import ModelSpecError, OperatingPoint
 
 
@@ -281,18 +281,18 @@ def test_threads_get_the_answers_they_would_get_alone(variant, untrained, drawn_
 # --- temperature
 def test_a_temperature_divides_the_logit():
     # The logit of 0.8 is ln 4; half of it is ln 2, and that is 2 to 1.
-    assert calibrated(np.array([0.8, 0.2, 0.5]), 2.0) == pytest.approx([2 / 3, 1 / 3, 0.5])
+    assert apply_temperature(np.array([0.8, 0.2, 0.5]), 2.0) == pytest.approx([2 / 3, 1 / 3, 0.5])
     # Twice ln 4 is ln 16: 16 to 1.
-    assert calibrated(np.array([0.8]), 0.5) == pytest.approx([16 / 17])
+    assert apply_temperature(np.array([0.8]), 0.5) == pytest.approx([16 / 17])
 
 
 def test_a_temperature_of_1_changes_no_bit():
     values = np.array([0.0, 1e-12, 0.3, 1.0])
-    np.testing.assert_array_equal(calibrated(values, 1.0), values)
+    np.testing.assert_array_equal(apply_temperature(values, 1.0), values)
 
 
 def test_certainty_stays_finite_and_order_is_kept():
-    values = calibrated(np.array([0.0, 1e-5, 0.4, 0.9, 1.0]), 3.0)
+    values = apply_temperature(np.array([0.0, 1e-5, 0.4, 0.9, 1.0]), 3.0)
     assert np.isfinite(values).all()
     assert (np.diff(values) > 0).all()
     assert 0 < values[0] < values[-1] < 1

@@ -108,7 +108,7 @@ def test_the_readmes_table_by_hand(write, tmp_path: Path) -> None:
 
 def test_the_measured_table_by_hand(both) -> None:
     older = compare.collect(*both)[1]
-    text = tables.measured([older])
+    text = tables.tabulate_measured([older])
     # Wilson for 4 of 7: .2505 to .8418.
     assert "57.1% (25.0 to 84.2)" in text
     assert cells(text, "Baseline CNN")[0][-2:] == ["1 of 3", "2 of 4"]
@@ -160,7 +160,7 @@ def test_published_figures_get_the_intervals_their_counts_imply(both) -> None:
         'name,accuracy,recall,specificity,auc,note\n"Somebody, 2020",0.5714,,,0.9,picked on'
         " test\nSomebody else,0.5,0.6667,0.5,,\n"
     )
-    text = tables.published(read_published(both[1]), compare.collect(*both)[0].test)
+    text = tables.tabulate_published(read_published(both[1]), compare.collect(*both)[0].test)
     assert "| Somebody, 2020 | 57.1% (25.0 to 84.2) |  |  | 0.900 | picked on test |" in text
     # Two thirds of three are two.
     assert "66.7% (20.8 to 93.9)" in text

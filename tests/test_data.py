@@ -66,7 +66,7 @@ def test_the_patient_is_the_whole_prefix(own_dataset, folder, name, patient, cau
 
 def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
     for item in tiny_scan.items:
-        found = chest_xray.named(item.relative)
+        found = chest_xray.parse_item(item.relative)
         assert (found.relative, found.split, found.label, found.patient, found.cause) == (
             item.relative,
             item.split,
@@ -76,7 +76,7 @@ def test_a_name_in_a_table_tells_label_patient_and_cause(tiny_scan):
         )
     for name in ("IM-0001-0001.jpeg", "holdout/NORMAL/IM-0001-0001.jpeg", "test/COVID/x.jpeg"):
         with pytest.raises(DataError, match="names no image"):
-            chest_xray.named(name)
+            chest_xray.parse_item(name)
 
 
 # --- what may be wrong with it
@@ -323,11 +323,11 @@ def decoded(monkeypatch) -> list[Path]:
     paths: list[Path] = []
     read = radiograph.read
 
-    def noted(source: Path) -> radiograph.Radiograph:
+    def note_path(source: Path) -> radiograph.Radiograph:
         paths.append(source)
         return read(source)
 
-    monkeypatch.setattr(radiograph, "read", noted)
+    monkeypatch.setattr(radiograph, "read", note_path)
     return paths
 
 

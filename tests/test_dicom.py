@@ -81,7 +81,7 @@ def chest(
     return dataset
 
 
-def written(dataset: Dataset, **options) -> bytes:
+def write_dicom(dataset: Dataset, **options) -> bytes:
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, dataset, **({"enforce_file_format": True} | options))
     return stream.getvalue()
@@ -99,27 +99,27 @@ def three(low: int, middle: int, high: int, dtype: str) -> np.ndarray:
     return values
 
 
-def seen(dataset: Dataset) -> tuple[int, int, int]:
-    pixels = read(written(dataset)).pixels
+def read_diagonal(dataset: Dataset) -> tuple[int, int, int]:
+    pixels = read(write_dicom(dataset)).pixels
     return int(pixels[0, 0]), int(pixels[5, 5]), int(pixels[-1, -1])
 
 
 # --- from stored values to grey
 def test_8_bit_values_are_kept(grey):
-    np.testing.assert_array_equal(read(written(chest(grey))).pixels, grey)
+    np.testing.assert_array_equal(read(write_dicom(chest(grey))).pixels, grey)
 
 
 def test_in_monochrome1_low_is_bright(grey):
     np.testing.assert_array_equal(
-        read(written(chest(grey, PhotometricInterpretation="MONOCHROME1"))).pixels, 255 - grey
+        read(write_dicom(chest(grey, PhotometricInterpretation="MONOCHROME1"))).pixels, 255 - grey
     )
 
 
 def test_without_a_window_deeper_values_are_stretched_from_their_own_range():
     # (2000 - 1000) * 255 / (5000 - 1000) = 63.75, and 255 - 64 the other way round.
     values = three(1000, 2000, 5000, "<u2")
-    assert seen(chest(values)) == (0, 64, 255)
-    assert seen(chest(values, PhotometricInterpretation="MONOCHROME1")) == (255, 191, 0)
+    assert read_diagonal(chest(values)) == (0, 64, 255)
+    assert read_diagonal(chest(values, PhotometricInterpretation="MONOCHROME1")) == (255, 191, 0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_without_a_window_deeper_values_are_stretched_from_their_own_range():
 )
 def test_a_window_by_hand(function, expected):
     assert (
-        seen(
+        read_diagonal(
             chest(
                 three(1500, 2048, 3500, "<u2"),
                 bits=12,
@@ -150,7 +150,7 @@ def test_windows_are_those_of_pydicom(function):
     values = np.random.default_rng(0).integers(0, 4096, (HEIGHT, WIDTH)).astype("<u2")
     dataset = chest(values, bits=12, WindowCenter=1800, WindowWidth=1500, VOILUTFunction=function)
     expected = apply_windowing(values, dataset) * 255 / 4095
-    assert np.abs(read(written(dataset)).pixels - expected).max() <= 0.5 + 1e-9
+    assert np.abs(read(write_dicom(dataset)).pixels - expected).max() <= 0.5 + 1e-9
 
 
 def test_the_rescale_comes_before_the_window():
@@ -164,11 +164,11 @@ def test_the_rescale_comes_before_the_window():
         WindowWidth=800,
         VOILUTFunction="LINEAR_EXACT",
     )
-    assert seen(dataset) == (0, 128, 255)
+    assert read_diagonal(dataset) == (0, 128, 255)
 
 
 def test_of_several_windows_the_first_is_taken():
-    assert seen(
+    assert read_diagonal(
         chest(three(0, 1000, 4000, "<u2"), WindowCenter=[1000, 9], WindowWidth=[1001, 2])
     ) == (0, 128, 255)
 
@@ -179,7 +179,9 @@ def test_of_several_windows_the_first_is_taken():
     ids=["no width", "1", "negative", "all black"],
 )
 def test_a_window_that_shows_nothing_is_not_used(centre, width):
-    assert seen(chest(three(1000, 2000, 5000, "<u2"), WindowCenter=centre, WindowWidth=width)) == (
+    assert read_diagonal(
+        chest(three(1000, 2000, 5000, "<u2"), WindowCenter=centre, WindowWidth=width)
+    ) == (
         0,
         64,
         255,
@@ -201,18 +203,18 @@ def test_a_voi_lut_is_looked_up_and_goes_before_the_window():
         WindowCenter=5,
         WindowWidth=3,
     )
-    assert seen(dataset) == (0, 150, 255)
+    assert read_diagonal(dataset) == (0, 150, 255)
 
 
 def test_a_modality_lut_is_looked_up():
     # Stored 0, 1, 2 become 4000, 3000, 1000, which is stretched: (3000 - 1000) * 255 / 3000 = 170.
-    assert seen(
+    assert read_diagonal(
         chest(three(0, 1, 2, "<u2"), ModalityLUTSequence=lut([4000, 3000, 1000], 0, 16))
     ) == (255, 170, 0)
 
 
 def test_signed_values():
-    assert seen(chest(three(-1000, -500, 1000, "<i2"))) == (0, 64, 255)
+    assert read_diagonal(chest(three(-1000, -500, 1000, "<i2"))) == (0, 64, 255)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -220,7 +222,7 @@ def test_padding_is_black_and_does_not_flatten_the_rest(photometric):
     values = three(1000, 2000, 5000, "<i2")
     values[10] = -30000
     picture = read(
-        written(chest(values, PixelPaddingValue=-30000, PhotometricInterpretation=photometric))
+        write_dicom(chest(values, PixelPaddingValue=-30000, PhotometricInterpretation=photometric))
     ).pixels
     assert set(picture[10]) == {0}
     assert picture[5, 5] == (64 if photometric == "MONOCHROME2" else 191)
@@ -230,7 +232,7 @@ def test_padding_is_black_and_does_not_flatten_the_rest(photometric):
 def test_colour_becomes_luma(bits):
     colours = np.zeros((HEIGHT, WIDTH, 3), "u1" if bits == 8 else "<u2")
     colours[..., 0] = 2**bits - 1
-    picture = read(written(chest(colours)))
+    picture = read(write_dicom(chest(colours)))
     # 0.299 * 255
     assert set(picture.pixels.ravel()) == {76}
     assert picture.facts.mode == "RGB"
@@ -243,7 +245,7 @@ def test_a_palette_is_looked_up():
     for colour in ("Red", "Green", "Blue"):
         setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [2, 0, 8])
         setattr(dataset, f"{colour}PaletteColorLookupTableData", bytes([10, 200]))
-    assert set(read(written(dataset)).pixels.ravel()) == {200}
+    assert set(read(write_dicom(dataset)).pixels.ravel()) == {200}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_a_palette_is_looked_up():
 )
 def test_every_uncompressed_encoding_gives_the_same(syntax):
     values = np.arange(HEIGHT * WIDTH, dtype="<u2").reshape(HEIGHT, WIDTH)
-    content = written(
+    content = write_dicom(
         chest(values, syntax=syntax),
         little_endian=syntax != ExplicitVRBigEndian,
         implicit_vr=syntax == ImplicitVRLittleEndian,
@@ -269,7 +271,7 @@ def test_every_uncompressed_encoding_gives_the_same(syntax):
 def test_files_without_preamble_and_meta_information(implicit, little, grey):
     dataset = chest(grey, syntax=ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
     del dataset.file_meta
-    content = written(
+    content = write_dicom(
         dataset, enforce_file_format=False, implicit_vr=implicit, little_endian=little
     )
     assert b"DICM" not in content
@@ -280,7 +282,7 @@ def test_files_without_preamble_and_meta_information(implicit, little, grey):
 def test_rle(grey):
     dataset = chest(grey)
     dataset.compress(RLELossless, generate_instance_uid=False)
-    np.testing.assert_array_equal(read(written(dataset)).pixels, grey)
+    np.testing.assert_array_equal(read(write_dicom(dataset)).pixels, grey)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +295,7 @@ def test_jpeg_and_jpeg_2000(syntax, file_format, options, grey):
     dataset = chest(grey, syntax=syntax)
     dataset["PixelData"] = pydicom.DataElement("PixelData", "OB", encapsulate([stream.getvalue()]))
     dataset["PixelData"].is_undefined_length = True
-    assert np.abs(read(written(dataset)).pixels.astype(int) - grey).max() <= 2
+    assert np.abs(read(write_dicom(dataset)).pixels.astype(int) - grey).max() <= 2
 
 
 def decoder(of: str):
@@ -319,7 +321,7 @@ def test_lossless_files_of_pydicom_are_their_uncompressed_twin(compressed):
 def test_lossless_jpeg_the_usual_form_of_digital_x_rays(tmp_path):
     gdcm = decoder("lossless JPEG")
     values = np.random.default_rng(2).integers(0, 4096, (HEIGHT, WIDTH)).astype("<u2")
-    (tmp_path / "plain.dcm").write_bytes(written(chest(values, bits=12)))
+    (tmp_path / "plain.dcm").write_bytes(write_dicom(chest(values, bits=12)))
     reader, change, writer = (
         gdcm.ImageReader(),
         gdcm.ImageChangeTransferSyntax(),
@@ -342,13 +344,13 @@ def test_lossless_jpeg_the_usual_form_of_digital_x_rays(tmp_path):
     )
 
 
-def encapsulated(syntax: str, grey: np.ndarray) -> bytes:
+def encapsulate_nonsense(syntax: str, grey: np.ndarray) -> bytes:
     dataset = chest(grey, syntax=syntax)
     dataset["PixelData"] = pydicom.DataElement(
         "PixelData", "OB", encapsulate([b"not what it should be"])
     )
     dataset["PixelData"].is_undefined_length = True
-    return written(dataset)
+    return write_dicom(dataset)
 
 
 def test_a_stream_that_pydicoms_decoders_do_not_know_goes_to_imagecodecs(grey):
@@ -356,26 +358,26 @@ def test_a_stream_that_pydicoms_decoders_do_not_know_goes_to_imagecodecs(grey):
     dataset = chest(grey, syntax=HTJ2KLossless)
     dataset["PixelData"] = pydicom.DataElement("PixelData", "OB", encapsulate([stream]))
     dataset["PixelData"].is_undefined_length = True
-    np.testing.assert_array_equal(read(written(dataset)).pixels, grey)
+    np.testing.assert_array_equal(read(write_dicom(dataset)).pixels, grey)
 
 
 def test_a_video_is_named(grey):
     with pytest.raises(
         UnreadableImage, match=r"compressed as MPEG2.*cannot be read here; export it"
     ):
-        read(encapsulated(MPEG2MPML, grey))
+        read(encapsulate_nonsense(MPEG2MPML, grey))
 
 
 def test_a_stream_no_decoder_can_read_is_damaged(grey):
     with pytest.raises(UnreadableImage, match="damaged"):
-        read(encapsulated(JPEGBaseline8Bit, grey))
+        read(encapsulate_nonsense(JPEGBaseline8Bit, grey))
 
 
 # --- what is refused
 def test_several_frames_are_refused(grey):
     with pytest.raises(UnreadableImage, match="holds 2 frames, and one X-ray is expected"):
-        read(written(chest(grey, NumberOfFrames=2, PixelData=np.stack([grey, grey]).tobytes())))
-    np.testing.assert_array_equal(read(written(chest(grey, NumberOfFrames=1))).pixels, grey)
+        read(write_dicom(chest(grey, NumberOfFrames=2, PixelData=np.stack([grey, grey]).tobytes())))
+    np.testing.assert_array_equal(read(write_dicom(chest(grey, NumberOfFrames=1))).pixels, grey)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_a_dicom_without_a_picture_is_named(file, kind):
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_damaged(share):
-    content = written(chest(np.arange(HEIGHT * WIDTH, dtype="<u2").reshape(HEIGHT, WIDTH)))
+    content = write_dicom(chest(np.arange(HEIGHT * WIDTH, dtype="<u2").reshape(HEIGHT, WIDTH)))
     with pytest.raises(
         UnreadableImage, match=r"upload is (damaged|a DICOM file without a picture)"
     ):
@@ -416,13 +418,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(grey, monkeypatch):
         lambda *_, **__: pytest.fail("a pixel was decoded before the size was checked"),
     )
     with pytest.raises(UnreadableImage, match="too many pixels"):
-        read(written(chest(grey, Rows=30000, Columns=30000)))
+        read(write_dicom(chest(grey, Rows=30000, Columns=30000)))
 
 
 def test_a_deflated_bomb_is_not_inflated(grey, monkeypatch):
     monkeypatch.setattr(dicom_header, "MAX_INFLATED", 1_000_000)
     dataset = chest(grey, syntax=DeflatedExplicitVRLittleEndian)
-    head = written(dataset)
+    head = write_dicom(dataset)
     start = 144 + int.from_bytes(head[140:144], "little")
     deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(20_000_000)) + deflater.flush()
@@ -436,12 +438,12 @@ def test_a_deflated_bomb_is_not_inflated(grey, monkeypatch):
 
 def test_small_pictures_are_refused():
     with pytest.raises(UnreadableImage, match="too small to read, 20x20"):
-        read(written(chest(np.zeros((20, 20), np.uint8))))
+        read(write_dicom(chest(np.zeros((20, 20), np.uint8))))
 
 
 # --- what it is, and what it says of itself
 def test_the_suffix_is_not_trusted(grey, tmp_path):
-    (tmp_path / "x.jpeg").write_bytes(written(chest(grey)))
+    (tmp_path / "x.jpeg").write_bytes(write_dicom(chest(grey)))
     np.testing.assert_array_equal(read(tmp_path / "x.jpeg").pixels, grey)
     assert header_size(tmp_path / "x.jpeg") == (HEIGHT, WIDTH)
     Image.fromarray(grey).save(tmp_path / "x.png")
@@ -452,7 +454,7 @@ def test_the_suffix_is_not_trusted(grey, tmp_path):
 
 
 def test_a_preamble_that_poses_as_a_tiff(grey):
-    content = written(chest(grey))
+    content = write_dicom(chest(grey))
     np.testing.assert_array_equal(read(b"II*\x00" + content[4:]).pixels, grey)
 
 
@@ -472,7 +474,7 @@ def test_suffixes_for_a_file_dialogue():
 
 
 def test_facts_for_the_input_check(grey):
-    facts = read(written(chest(grey))).facts
+    facts = read(write_dicom(chest(grey))).facts
     assert (facts.format, facts.mode, facts.frames, facts.coloured) == (
         "DICOM",
         "MONOCHROME2",
@@ -482,7 +484,7 @@ def test_facts_for_the_input_check(grey):
     assert (facts.modality, facts.body_part, facts.view) == ("DX", "CHEST", "PA")
     bare = chest(grey)
     del bare.Modality, bare.BodyPartExamined, bare.ViewPosition
-    facts = read(written(bare)).facts
+    facts = read(write_dicom(bare)).facts
     assert (facts.modality, facts.body_part, facts.view) == (None, None, None)
 
 
@@ -500,7 +502,7 @@ def test_a_lateral_view_by_its_code(meaning, view, grey):
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "399067008", "SCT", meaning
     dataset = chest(grey, ViewCodeSequence=Sequence([code]))
     del dataset.ViewPosition
-    assert read(written(dataset)).facts.view == view
+    assert read(write_dicom(dataset)).facts.view == view
 
 
 def test_nothing_of_the_patient_leaves_the_reader(grey, caplog, recwarn):
@@ -510,7 +512,7 @@ def test_nothing_of_the_patient_leaves_the_reader(grey, caplog, recwarn):
         "BodyPartExamined", "CS", "Doe^Jane, chest", validation_mode=pydicom.config.IGNORE
     )
     with caplog.at_level(logging.DEBUG):
-        picture = read(written(dataset))
+        picture = read(write_dicom(dataset))
     told = " ".join(
         [
             str(dataclasses.asdict(picture.facts)),
@@ -525,7 +527,7 @@ def test_nothing_of_the_patient_leaves_the_reader(grey, caplog, recwarn):
 
 
 def test_what_is_not_needed_is_not_even_parsed(grey):
-    parsed = dicom_header.parse(written(chest(grey)), "x")
+    parsed = dicom_header.parse(write_dicom(chest(grey)), "x")
     assert "Rows" in parsed
     for keyword in (
         "PatientName",

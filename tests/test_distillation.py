@@ -45,7 +45,9 @@ def test_each_view_is_answered_for_by_the_teacher(pool_folder, models_folder, ti
     teacher = PneumoniaClassifier.from_pretrained(models_folder / "baseline")
     for view in range(3):
         assert pool.views[view].shape == (len(fitted), *SIZE)
-        expected = teacher.network(distillation._resized(pool.views[view], teacher.spec.input_size))
+        expected = teacher.network(
+            distillation._resize_views(pool.views[view], teacher.spec.input_size)
+        )
         np.testing.assert_allclose(pool.answers[view], expected, atol=1e-5)
 
 

@@ -46,7 +46,7 @@ def run(
     )
 
 
-def told(ended: subprocess.CompletedProcess[str]) -> str:
+def read_complaint(ended: subprocess.CompletedProcess[str]) -> str:
     """The one sentence that a failed command said last; nothing of it is a traceback."""
     assert ended.returncode not in (0, -signal.SIGKILL), ended.stdout
     assert "Traceback" not in ended.stderr, ended.stderr[-3000:]
@@ -95,7 +95,7 @@ def test_a_full_disk_ends_a_score_in_a_sentence_and_keeps_what_is_done(
 ):
     model, out = str(models_folder / "baseline"), tmp_path / "out.csv"
     score = ("pneumonia", "score", str(pictures), "--model", model, "--out", out)
-    said = told(run(*score, setup=FULL.format(12_000)))
+    said = read_complaint(run(*score, setup=FULL.format(12_000)))
     assert "out.csv" in said and "cannot be written" in said
     assert not out.exists()
     assert run(*score).returncode == 0
@@ -106,7 +106,7 @@ def test_a_full_disk_ends_a_score_in_a_sentence_and_keeps_what_is_done(
 def test_a_full_disk_ends_training_in_a_sentence(tiny_scan, tmp_path, size):
     fit = ("train", "fit", "baseline", "--recipe", "original", "--epochs", "1")
     folders = ("--data", tiny_scan.root, "--out", tmp_path / "run")
-    said = told(run(*fit, *folders, setup=FULL.format(size)))
+    said = read_complaint(run(*fit, *folders, setup=FULL.format(size)))
     assert "disk" in said.lower() or "written" in said.lower() or "too large" in said.lower(), said
     # Whatever was kept is whole: with room again the run is made anew or goes on.
     again = run(*fit, *folders, "--resume")
@@ -159,7 +159,7 @@ def sealed(models_folder, tmp_path) -> Path:
     return folder
 
 
-def flipped(content: bytes, at: float) -> bytes:
+def flip_bit(content: bytes, at: float) -> bytes:
     place = min(int(len(content) * at), len(content) - 1)
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
@@ -167,7 +167,7 @@ def flipped(content: bytes, at: float) -> bytes:
 @pytest.mark.parametrize(
     "rotten",
     [
-        *(lambda content, at=at: flipped(content, at) for at in (0, 0.25, 0.5, 0.75, 1)),
+        *(lambda content, at=at: flip_bit(content, at) for at in (0, 0.25, 0.5, 0.75, 1)),
         lambda content: content[: len(content) // 2],
         lambda content: content + b"\0",
         lambda content: content.replace(b"\n", b"\r\n") + b" ",

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle, evidence
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.model_spec import Metrics, OperatingPoint
 from train.__main__ import main
@@ -106,10 +106,10 @@ def test_the_contract_recomputes_from_the_answers_beside_it(best: Path, tiny_sca
     assert names == [item.relative for item in items_of(tiny_scan, "held-out")]
     assert list(raw) == ["clean", *CORRUPTIONS]
     spec = bundle.read_model_spec(best / "bundle")
-    assert evaluate.placed(best / "bundle", evaluate.identical(tiny_scan)) == spec
+    assert evaluate.recalibrate_spec(best / "bundle", evaluate.identical(tiny_scan)) == spec
     # The clean answers, calibrated, are those of the validation table.
     _, _, probabilities = evidence.read_predictions(best / "bundle" / "predictions_validation.csv")
-    assert np.allclose(calibrated(raw["clean"], spec.temperature), probabilities, atol=1e-6)
+    assert np.allclose(apply_temperature(raw["clean"], spec.temperature), probabilities, atol=1e-6)
 
 
 def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
@@ -279,7 +279,7 @@ def test_the_published_spec_recomputes_from_the_published_answers(variant: str) 
         )
         return
     facts = json.loads((assets / "results" / "data.json").read_text())
-    assert evaluate.placed(folder, facts["duplicates"]["groups"]) == spec
+    assert evaluate.recalibrate_spec(folder, facts["duplicates"]["groups"]) == spec
 
 
 @pytest.mark.data

@@ -105,7 +105,7 @@ def test_a_table_that_is_none_is_named(tmp_path: Path, text: str) -> None:
         evidence.read_predictions(tmp_path / "none.csv")
 
 
-def measured(folder: Path, spec: ModelSpec, metrics: Metrics) -> Path:
+def write_measured(folder: Path, spec: ModelSpec, metrics: Metrics) -> Path:
     folder.mkdir(parents=True)
     (folder / bundle.MODEL_SPEC).write_text(spec.to_json())
     bundle.write_metrics(folder, {"test": metrics}, spec)
@@ -130,7 +130,7 @@ def test_further_runs_come_in_the_catalogues_order_and_bettered_rounds_are_count
         "f": on_duty[0],
     }
     for name, spec in further.items():
-        measured(tmp_path / name, spec, make_metrics("test"))
+        write_measured(tmp_path / name, spec, make_metrics("test"))
     found = evidence.read_further(tmp_path, on_duty)
     assert [(result.folder.name, result.earlier, result.foremost) for result in found] == [
         ("d", False, True),

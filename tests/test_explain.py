@@ -112,7 +112,7 @@ def test_order_is_by_the_mean_over_pictures_and_keeps_equals_in_place():
 
 def test_each_map_is_normalised_on_its_own_and_a_constant_one_is_zero(classifier, picture):
     maps = explain.activations(classifier, [picture, Radiograph(PIXELS * 10, "brighter")], "linear")
-    shades = explain.normalised(maps)
+    shades = explain.normalise(maps)
     for one in shades:
         np.testing.assert_allclose(one[..., 0], [[0, 0.25], [0.75, 1]])
         np.testing.assert_allclose(one[..., 1], [[1, 0.75], [0.25, 0]])
@@ -132,7 +132,7 @@ def test_no_picture_and_no_maps_are_refused(classifier):
     with pytest.raises(ValueError, match="one picture or more"):
         explain.activations(classifier, [], "linear")
     with pytest.raises(ValueError, match=r"\(N, h, w, C\), got \(3, 3\)"):
-        explain.normalised(np.zeros((3, 3)))
+        explain.normalise(np.zeros((3, 3)))
 
 
 def test_a_cut_network_is_made_once_and_goes_with_its_classifier(classifier, picture):

@@ -512,12 +512,12 @@ def test_files_are_put_in_place_whole(tmp_path):
     file = tmp_path / "x.json"
     file.write_text("old")
 
-    def torn(path: Path) -> None:
+    def write_half(path: Path) -> None:
         path.write_text("hal")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, torn)
+        write_atomically(file, write_half)
     assert file.read_text() == "old"
     write_atomically(file, lambda path: path.write_text(json.dumps([1])))
     assert json.loads(file.read_text()) == [1]

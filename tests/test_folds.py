@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.data.chest_xray import DataError, scan
-from train.data.folds import FITTED, HELD_OUT, groups_of, items_of, joined
+from train.data.folds import FITTED, HELD_OUT, groups_of, items_of, number_groups
 
 
 def test_the_two_sides_are_the_train_folder(tiny_scan):
@@ -51,10 +51,10 @@ def test_a_folder_of_too_few_patients_is_refused(own_dataset):
 
 def test_images_are_joined_through_however_many_links():
     # The second and third share a file, the third and fourth a patient; numbers follow the order.
-    assert joined([("x", 3), ("p", 1), ("q", 1), ("q", 2)]).tolist() == [0, 1, 1, 1]
-    assert joined([("p",), ("q",), ("p",)]).tolist() == [0, 1, 0]
-    assert joined([(), ()]).tolist() == [0, 1]
-    assert joined([]).tolist() == []
+    assert number_groups([("x", 3), ("p", 1), ("q", 1), ("q", 2)]).tolist() == [0, 1, 1, 1]
+    assert number_groups([("p",), ("q",), ("p",)]).tolist() == [0, 1, 0]
+    assert number_groups([(), ()]).tolist() == [0, 1]
+    assert number_groups([]).tolist() == []
 
 
 def test_on_the_real_data_no_patient_stands_on_both_sides(cxr_root):

@@ -33,13 +33,13 @@ def test_answers_as_the_network_does_op_by_op_whatever_the_batch(network):
 
 def test_is_traced_once_whatever_is_asked_by_however_many(monkeypatch):
     traced = []
-    compiled = forward.compiled
+    compiled = forward.compile_function
 
-    def counted(function, given):
+    def count_traces(function, given):
         traced.append(given)
         return compiled(function, given)
 
-    monkeypatch.setattr(forward, "compiled", counted)
+    monkeypatch.setattr(forward, "compile_function", count_traces)
     network = forward.Network(CATALOGUE["baseline"].build((64, 64)))
     grey = _grey(6, (64, 64))
     with ThreadPoolExecutor(8) as pool:

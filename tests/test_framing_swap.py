@@ -66,7 +66,7 @@ def test_figures_by_hand():
     plain = np.array([0.0, 1.0, 2.0, 3.0])
     # Swapped, one of the two healthy passes one of the ill, then both pass all of them.
     swapped = np.array([[0.0, 2.5], [4.0, 4.0]])
-    found = framing_swap.judged("one", labels, np.arange(4), plain, swapped)
+    found = framing_swap.judge_scores("one", labels, np.arange(4), plain, swapped)
     assert found.auc.value == 1.0 and found.specificity.value == 1.0
     assert found.swapped_auc.value == pytest.approx((0.75 + 0) / 2)
     assert found.swapped_specificity.value == pytest.approx((0.5 + 0) / 2)

@@ -94,7 +94,7 @@ def form(content, name="a.jpeg"):
 FORM = HERE | {"content-type": "multipart/form-data; boundary=x"}
 
 
-def joined(session="s", **more):
+def build_join(session="s", **more):
     return json.dumps({"data": [], "session_hash": session, **more}).encode()
 
 
@@ -103,7 +103,7 @@ def test_equal_uploads_lie_apart_and_can_be_read(ask, kept):
     paths.append(json.loads(ask("POST", "/gradio_api/upload", form(b"same"), FORM)[1])[0])
     assert paths[0] != paths[1]
     for path in paths:
-        with uploads.held({"path": path}) as file:
+        with uploads.hold_upload({"path": path}) as file:
             assert (file.name, file.read_bytes()) == ("a.jpeg", b"same")
 
 
@@ -153,13 +153,13 @@ def test_what_the_page_has_no_use_for_is_closed(ask, behind, path):
 def test_a_session_is_its_first_users_alone(ask, behind):
     cookie = ask("GET", "/")[2][b"set-cookie"].decode().split(";")[0]
     mine = HERE | {"cookie": cookie}
-    assert ask("POST", "/gradio_api/queue/join", joined(), mine)[0] == 200
+    assert ask("POST", "/gradio_api/queue/join", build_join(), mine)[0] == 200
     assert ask("GET", "/gradio_api/queue/data", headers=mine, query="session_hash=s")[0] == 200
     other = HERE | {"cookie": "visitor=" + "0" * 32}
     seen = len(behind.asked)
     for headers in (HERE, other):
         for path in ("/queue/join", "/cancel", "/run/predict", "/call/predict", "/reset"):
-            assert ask("POST", f"/gradio_api{path}", joined(), headers)[0] == 404
+            assert ask("POST", f"/gradio_api{path}", build_join(), headers)[0] == 404
         for path in ("/heartbeat/s", "/call/predict/s", "/call/v2/predict/s"):
             assert ask("GET", f"/gradio_api{path}", headers=headers)[0] == 404
         assert (
@@ -175,9 +175,9 @@ def test_whoever_has_the_page_open_is_here(ask, behind):
 
 
 def test_programs_without_cookies_are_told_apart_by_their_address(ask):
-    assert ask("POST", "/gradio_api/queue/join", joined())[0] == 200
-    assert ask("POST", "/gradio_api/queue/join", joined())[0] == 200
-    assert ask("POST", "/gradio_api/queue/join", joined(), client="5.6.7.8")[0] == 404
+    assert ask("POST", "/gradio_api/queue/join", build_join())[0] == 200
+    assert ask("POST", "/gradio_api/queue/join", build_join())[0] == 200
+    assert ask("POST", "/gradio_api/queue/join", build_join(), client="5.6.7.8")[0] == 404
 
 
 def test_the_line_has_an_end_for_all_and_for_each(ask, behind, kept):
@@ -224,7 +224,7 @@ def test_foreign_hosts_do_not_reach_the_mcp_server(ask, host, status):
 
 def test_a_failure_is_a_sentence_and_names_nothing(ask, behind, caplog):
     behind.status = 0
-    status, said, _ = ask("POST", "/gradio_api/queue/join", joined())
+    status, said, _ = ask("POST", "/gradio_api/queue/join", build_join())
     assert status == 404 and json.loads(said)["detail"].endswith(".")
     assert "private" not in said and "private" not in caplog.text
 

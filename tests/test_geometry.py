@@ -27,7 +27,7 @@ def matrix(size: tuple[int, int], **changes: float) -> np.ndarray:
     )
 
 
-def warped(image: np.ndarray, **changes: float) -> np.ndarray:
+def warp_image(image: np.ndarray, **changes: float) -> np.ndarray:
     return warp(image[np.newaxis], matrix(image.shape, **changes))[0]
 
 
@@ -37,33 +37,35 @@ COUNTED = np.arange(25, dtype=np.float32).reshape(5, 5)
 # --- by hand
 def test_no_change_is_the_identity():
     np.testing.assert_allclose(matrix((5, 7))[0], np.eye(3), atol=1e-12)
-    np.testing.assert_array_equal(warped(COUNTED), COUNTED)
+    np.testing.assert_array_equal(warp_image(COUNTED), COUNTED)
 
 
 def test_a_quarter_turn():
     # Output (x, y) is taken from (c - (y - c), c + (x - c)): the top left corner comes from the top
     # right one, so the content turns left.
-    turned = warped(COUNTED, rotation=np.pi / 2)
+    turned = warp_image(COUNTED, rotation=np.pi / 2)
     np.testing.assert_allclose(turned, np.rot90(COUNTED), atol=1e-4)
     assert turned[0, 0] == pytest.approx(4, abs=1e-4)
 
 
 def test_a_shift_by_one_pixel_repeats_the_edge():
-    left = warped(COUNTED, shift_x=1.0)
+    left = warp_image(COUNTED, shift_x=1.0)
     np.testing.assert_array_equal(left[:, :4], COUNTED[:, 1:])
     np.testing.assert_array_equal(left[:, 4], COUNTED[:, 4])
-    up = warped(COUNTED, shift_y=1.0)
+    up = warp_image(COUNTED, shift_y=1.0)
     np.testing.assert_array_equal(up[:4], COUNTED[1:])
     np.testing.assert_array_equal(up[4], COUNTED[4])
 
 
 def test_half_a_pixel_is_the_mean_of_two():
-    np.testing.assert_allclose(warped(COUNTED, shift_x=0.5)[0, :4], [0.5, 1.5, 2.5, 3.5], atol=1e-5)
+    np.testing.assert_allclose(
+        warp_image(COUNTED, shift_x=0.5)[0, :4], [0.5, 1.5, 2.5, 3.5], atol=1e-5
+    )
 
 
 def test_zoom_below_1_magnifies_about_the_centre():
     # x = 0 lies 2 left of the centre; half of that is 1 left: column 1.
-    zoomed = warped(COUNTED, zoom_x=0.5)
+    zoomed = warp_image(COUNTED, zoom_x=0.5)
     np.testing.assert_allclose(zoomed[0], [1, 1.5, 2, 2.5, 3], atol=1e-5)
 
 
@@ -150,7 +152,7 @@ def test_the_same_draw_gives_the_generators_image(changes, drawn_radiograph):
         order=1,
     )[..., 0]
     assert np.abs(keras_image - image).max() > 50, "the change must be one that can be seen"
-    assert np.abs(warped(image, **radians) - keras_image).max() < 0.01
+    assert np.abs(warp_image(image, **radians) - keras_image).max() < 0.01
 
 
 # --- the distribution

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from pneumonia import corruptions, input_check, radiograph
-from pneumonia.input_check import InputCheck, Reason, equalised, examine
+from pneumonia.input_check import InputCheck, Reason, equalise, examine
 from pneumonia.radiograph import Facts, Radiograph, UnreadableImage, read
 from tools.input_check import drawings, pictures
 from tools.input_check import fit as fitting
@@ -193,14 +193,14 @@ def test_equal_pixels_share_their_middle_rank():
     copy = np.zeros((224, 224), np.uint8)
     copy[112:] = 9
     # Half has rank 256 of 1024, half 768: mean 512, deviation 256, so -1 and 1.
-    np.testing.assert_allclose(equalised(copy), np.repeat([-1.0, 1.0], 512))
-    assert not equalised(np.full((224, 224), 7, np.uint8)).any()
+    np.testing.assert_allclose(equalise(copy), np.repeat([-1.0, 1.0], 512))
+    assert not equalise(np.full((224, 224), 7, np.uint8)).any()
 
 
 def test_equalised_does_not_see_the_exposure(chests):
     copy = radiograph.resize(chests[2], (32, 32)).repeat(7, axis=0).repeat(7, axis=1)
     darker = (copy.astype(np.float64) * 0.6 + 30).astype(np.uint8)
-    assert np.corrcoef(equalised(copy), equalised(darker))[0, 1] > 0.999
+    assert np.corrcoef(equalise(copy), equalise(darker))[0, 1] > 0.999
 
 
 def test_measurements_of_anything_are_finite():
@@ -234,7 +234,7 @@ def test_the_average_chest_is_dark_where_lungs_are():
 # --- fitting
 def test_an_input_check_fitted_on_drawings_tells_them_apart(drawn_radiograph, monkeypatch):
     copies = np.stack([drawn_radiograph(seed, seed % 2, (224, 224)) for seed in range(40)])
-    wrong = [*pictures.drawn(54, 1)]
+    wrong = [*pictures.draw_pictures(54, 1)]
     fitted = fitting.fit(copies, wrong)
     monkeypatch.setattr(
         input_check,
@@ -242,7 +242,10 @@ def test_an_input_check_fitted_on_drawings_tells_them_apart(drawn_radiograph, mo
         lambda: {name: values.astype(np.float64) for name, values in fitted.items()},
     )
     others = np.stack(
-        [radiograph.resize(picture.radiograph, (224, 224)) for picture in pictures.drawn(54, 2)]
+        [
+            radiograph.resize(picture.radiograph, (224, 224))
+            for picture in pictures.draw_pictures(54, 2)
+        ]
     )
     assert (
         input_check.scores(
@@ -271,7 +274,7 @@ def test_spoiled_x_rays_by_hand():
             np.zeros((224, 224), np.uint8),
         ]
     )
-    spoiled = fitting.spoiled(copies)
+    spoiled = fitting.spoil_copies(copies)
     assert spoiled["inverted"][1].min() == 255
     assert spoiled["turned"][0][0, 0] == copies[0][0, -1]
     assert spoiled["pair"][0].shape == (224, 448)
@@ -325,7 +328,7 @@ def test_films_are_computed_from_volumes(tmp_path):
         " (0,0,4)\n\n"
     )
     (tmp_path / "lung_image.nrrd").write_bytes(head.encode() + gzip.compress(volume.tobytes()))
-    films = {picture.kind: picture.radiograph for picture in pictures.projected(tmp_path)}
+    films = {picture.kind: picture.radiograph for picture in pictures.project_volumes(tmp_path)}
     # 2 mm a pixel and 4 mm a slice make 128 x 240 millimetres; the upper half of the film is the
     # upper half of the volume.
     assert films["frontal"].size == films["lateral"].size == (240, 128)
@@ -351,7 +354,7 @@ def test_a_skull_is_another_part(tmp_path):
             member = tarfile.TarInfo(f"folder/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    assert [picture.kind for picture in pictures.projected(tmp_path)][:2] == [
+    assert [picture.kind for picture in pictures.project_volumes(tmp_path)][:2] == [
         "other part",
         "other part",
     ]
@@ -359,7 +362,7 @@ def test_a_skull_is_another_part(tmp_path):
 
 def test_pictures_of_packages_are_found_and_no_package_is_on_both_sides():
     assert not set(pictures.FITTED) & set(pictures.HELD_BACK)
-    found = list(pictures.found(("sklearn", "a_package_that_is_not_installed")))
+    found = list(pictures.find_pictures(("sklearn", "a_package_that_is_not_installed")))
     assert [(picture.kind, picture.source) for picture in found] == [("photograph", "sklearn")] * 2
     assert all(picture.radiograph.facts.coloured > input_check.MAX_COLOURED for picture in found)
 

@@ -129,12 +129,12 @@ class TestGeometry:
         y, x = np.mgrid[0:96, 0:96] / 95
         picture = (np.sin(3 * x) + y)[np.newaxis].astype(np.float32)
         framed = lungs.sample(picture, pose, 64)[0]
-        back = lungs.drawn(framed, pose, 96)
+        back = lungs.draw_map(framed, pose, 96)
         assert np.abs(back - picture[0])[40:56, 40:56].max() < 0.02
 
     def test_a_step_and_its_measure_undo_each_other(self) -> None:
         one, other = np.array([0.5, 0.5, -0.8, -0.9, 0.0]), np.array([0.56, 0.4, -0.7, -1.1, 0.2])
-        assert lungs.moved(one, lungs.step_between(one, other)) == pytest.approx(other)
+        assert lungs.move_pose(one, lungs.step_between(one, other)) == pytest.approx(other)
         # A shift of 0.06 is a tenth of a half-width of 0.6.
         assert lungs.step_between(
             np.array([0.5, 0.5, np.log(0.6), 0, 0]), np.array([0.56, 0.5, 0, 0, 0])

@@ -15,14 +15,14 @@ LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0])
 PROBABILITIES = np.array([0.9, 0.8, 0.6, 0.4, 0.7, 0.3, 0.2, 0.1])
 
 
-def measured(**changes: object) -> Metrics:
+def measure(**changes: object) -> Metrics:
     return metrics.measure(
         LABELS, PROBABILITIES, **{"threshold": 0.5, "split": "test", "resamples": 200, **changes}
     )  # type: ignore[arg-type]
 
 
 def test_counts_and_rates() -> None:
-    result = measured()
+    result = measure()
     assert result.counts == {
         "true_positive": 3,
         "false_negative": 1,
@@ -36,25 +36,25 @@ def test_counts_and_rates() -> None:
 
 
 def test_the_threshold_itself_counts_as_pneumonia() -> None:
-    assert measured(threshold=0.4).counts["false_negative"] == 0
-    assert measured(threshold=np.nextafter(0.4, 1)).counts["false_negative"] == 1
+    assert measure(threshold=0.4).counts["false_negative"] == 0
+    assert measure(threshold=np.nextafter(0.4, 1)).counts["false_negative"] == 1
 
 
 def test_auc_is_the_share_of_ordered_pairs() -> None:
     # 16 pairs; 0.7 beats 0.6 and 0.4, so 14 are in order.
-    assert measured().figures["auc"].value == pytest.approx(14 / 16)
+    assert measure().figures["auc"].value == pytest.approx(14 / 16)
 
 
 def test_average_precision_by_hand() -> None:
     # In falling order: hit, hit, miss (0.7), hit, hit (0.4). Precision at each hit: 1, 1, 3/4, 4/5;
     # each is a quarter of the recall.
-    assert measured().figures["average_precision"].value == pytest.approx(
+    assert measure().figures["average_precision"].value == pytest.approx(
         (1 + 1 + 3 / 4 + 4 / 5) / 4
     )
 
 
 def test_brier_by_hand() -> None:
-    assert measured().figures["brier"].value == pytest.approx(
+    assert measure().figures["brier"].value == pytest.approx(
         (0.1**2 + 0.2**2 + 0.4**2 + 0.6**2 + 0.7**2 + 0.3**2 + 0.2**2 + 0.1**2) / 8
     )
 
@@ -94,7 +94,7 @@ def test_wilson_against_the_textbook() -> None:
 
 
 def test_every_interval_holds_its_value_and_repeats() -> None:
-    first, second = measured(), measured()
+    first, second = measure(), measure()
     assert first == second
     assert len(first.figures) == 9
     for figure in first.figures.values():
@@ -102,7 +102,7 @@ def test_every_interval_holds_its_value_and_repeats() -> None:
 
 
 def test_the_bootstrap_narrows_with_more_images() -> None:
-    few = measured().figures["auc"]
+    few = measure().figures["auc"]
     many = metrics.measure(
         np.tile(LABELS, 50), np.tile(PROBABILITIES, 50), 0.5, "test", resamples=200
     ).figures["auc"]
@@ -132,7 +132,7 @@ def test_refuses_what_it_cannot_measure(labels: list[int], probabilities: list[f
 
 
 def test_without_resamples_the_rates_alone_are_measured() -> None:
-    assert set(measured(resamples=0).figures) == {"accuracy", "recall", "specificity", "precision"}
+    assert set(measure(resamples=0).figures) == {"accuracy", "recall", "specificity", "precision"}
 
 
 def test_a_paired_difference_by_hand() -> None:

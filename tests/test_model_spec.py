@@ -25,7 +25,7 @@ def spec(make_spec) -> ModelSpec:
     return make_spec("baseline", (100, 90), temperature=1.5)
 
 
-def changed(spec: ModelSpec, **changes) -> str:
+def change_spec(spec: ModelSpec, **changes) -> str:
     return json.dumps(json.loads(spec.to_json()) | changes)
 
 
@@ -75,11 +75,11 @@ def test_each_other_field_is_needed(spec, name):
 
 
 def test_unknown_fields_are_passed_over(spec):
-    assert ModelSpec.from_json(changed(spec, colour="blue")) == spec
+    assert ModelSpec.from_json(change_spec(spec, colour="blue")) == spec
     points = json.loads(spec.to_json())["operating_points"]
     assert (
         ModelSpec.from_json(
-            changed(spec, operating_points=[point | {"colour": "blue"} for point in points])
+            change_spec(spec, operating_points=[point | {"colour": "blue"} for point in points])
         )
         == spec
     )
@@ -145,7 +145,7 @@ def test_unknown_fields_are_passed_over(spec):
 )
 def test_a_wrong_value_is_named(spec, changes, message):
     with pytest.raises(ModelSpecError, match=message):
-        ModelSpec.from_json(changed(spec, **changes))
+        ModelSpec.from_json(change_spec(spec, **changes))
 
 
 @pytest.mark.parametrize(

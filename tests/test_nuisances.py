@@ -62,7 +62,7 @@ def test_without_anything_to_tell_all_weigh_about_the_same(told):
 
 def test_an_epoch_keeps_to_the_weights():
     found = np.array([0.5, 2.0, 1.0, 0.25, 1.25, 1.0])
-    order = nuisances.drawn(found, np.random.default_rng(3))
+    order = nuisances.draw_positions(found, np.random.default_rng(3))
     assert len(order) == 6
     counts = np.bincount(order, minlength=6)
     assert all(
@@ -72,24 +72,24 @@ def test_an_epoch_keeps_to_the_weights():
     # Over many epochs each comes as often as it weighs.
     many = np.mean(
         [
-            np.bincount(nuisances.drawn(found, np.random.default_rng(seed)), minlength=6)
+            np.bincount(nuisances.draw_positions(found, np.random.default_rng(seed)), minlength=6)
             for seed in range(2000)
         ],
         axis=0,
     )
     np.testing.assert_allclose(many, found, atol=0.05)
-    assert nuisances.drawn(found, np.random.default_rng(3)).tolist() == order.tolist()
+    assert nuisances.draw_positions(found, np.random.default_rng(3)).tolist() == order.tolist()
 
 
 def test_an_audit_names_the_class_that_has_more(told):
     images, labels, _ = told
-    found = nuisances.audited(images, labels)
+    found = nuisances.audit_images(images, labels)
     one = found["single"]["fine detail"]
     assert one["medians"]["NORMAL"] > one["medians"]["PNEUMONIA"] and one["auc"] < 0.2
     everything = np.hstack([nuisances.nuisances(images), framing.lung_frames(images)])
     assert found["together"] == pytest.approx(
-        roc_auc_score(labels, nuisances.told(everything, labels)), abs=1e-3
+        roc_auc_score(labels, nuisances.cross_predict(everything, labels)), abs=1e-3
     )
     assert [*found["single"]] == [*nuisances.NUISANCES, *framing.FRAMING]
     with pytest.raises(ValueError, match="needs as many images of each class, got 2"):
-        nuisances.told(nuisances.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))
+        nuisances.cross_predict(nuisances.nuisances(images[:6]), np.array([0, 0, 1, 1, 1, 1]))

@@ -33,7 +33,7 @@ EXTRAS = {
 }
 
 
-def imported(folder: str) -> Iterator[tuple[str, bool]]:
+def find_imports(folder: str) -> Iterator[tuple[str, bool]]:
     """The modules that are imported, each with whether a file needs it to be imported itself."""
     files = [CHECKOUT / "app.py"] if folder == "app" else (CHECKOUT / folder).rglob("*.py")
     for file in files:
@@ -65,7 +65,7 @@ def test_whatever_is_imported_is_declared(folder: str, extras: tuple[str, ...]) 
     anywhere = REQUIRED.union(*EXTRAS.values())
     undeclared = {
         module
-        for module, top in imported(folder)
+        for module, top in find_imports(folder)
         if module not in sys.stdlib_module_names
         and module not in OWN
         and not {normal(name) for name in known.get(module, [module])}

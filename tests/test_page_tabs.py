@@ -34,7 +34,7 @@ def shown(drawn_radiograph):
     return Shown(Radiograph(drawn_radiograph(4, 1), "my chest <1>.png"))
 
 
-def probed(values: dict[str, float]) -> list[probes.Probed]:
+def make_results(values: dict[str, float]) -> list[probes.Probed]:
     """Results with these probabilities by the probe's name, the untouched one's 0.9."""
     picture = Radiograph(np.zeros((224, 224), np.uint8), "x")
     untouched = probes.Probe(probes.ORIGINAL, "as it is", "", lambda given: given)
@@ -50,7 +50,7 @@ def probed(values: dict[str, float]) -> list[probes.Probed]:
 
 # --- predict, and the bench
 def test_predict_answers_first_and_draws_afterwards(models, shown):
-    first, second = predict.answered(models, shown, "baseline", "default")
+    first, second = predict.answer_picture(models, shown, "baseline", "default")
     assert said.DRAWING in first and "class='film" not in first
     assert second.count("class='film") == 2 and said.DRAWING not in second
     words = [
@@ -62,18 +62,18 @@ def test_predict_answers_first_and_draws_afterwards(models, shown):
 
 
 def test_predict_says_why_it_does_not_answer(models, shown):
-    (gone,) = predict.answered(models, None, "baseline", "default")
+    (gone,) = predict.answer_picture(models, None, "baseline", "default")
     assert shared_words.GONE in gone
-    (broken,) = predict.answered(models, "It is damaged.", "baseline", "default")
+    (broken,) = predict.answer_picture(models, "It is damaged.", "baseline", "default")
     assert "It is damaged." in broken and "class='verdict" not in broken
     refused = Shown(shown.picture, reasons=("It is in colour.",))
-    (text,) = predict.answered(models, refused, "baseline", "default")
+    (text,) = predict.answer_picture(models, refused, "baseline", "default")
     assert "<li>It is in colour.</li>" in text and "class='probability'" not in text
 
 
 def test_a_forced_answer_carries_its_warning_first_and_no_figure_of_its_worth(models, shown):
     forced = Shown(shown.picture, reasons=("It is in colour.",), forced=True)
-    text = list(predict.answered(models, forced, "baseline", "default"))[-1]
+    text = list(predict.answer_picture(models, forced, "baseline", "default"))[-1]
     assert text.index(said.FORCED) < text.index("class='verdict ")
     page = report.page(answers.read(models, "baseline", forced))
     assert page.index(said.FORCED) < page.index("class='verdict ")
@@ -109,7 +109,7 @@ def test_a_follower_runs_once_for_the_same_values_and_never_for_what_has_not_com
 def test_models_answer_one_after_the_other_in_one_row_and_their_agreement_stands_on_top(
     models, shown
 ):
-    steps = list(compare.compared(models, shown, "default"))
+    steps = list(compare.compare_models(models, shown, "default"))
     assert [text.count("class='probability'") for text in steps] == [0, 1, 2, 3, 3]
     assert all(text.count("<article") == 3 for text in steps)
     called = {models.title(name): answers.read(models, name, shown).called for name in models.names}
@@ -125,7 +125,9 @@ def test_models_answer_one_after_the_other_in_one_row_and_their_agreement_stands
 
 def test_compare_asks_nobody_about_a_refused_picture(models, shown, monkeypatch):
     monkeypatch.setattr(answers, "read", lambda *_: pytest.fail("a refused picture was read"))
-    (step,) = compare.compared(models, Shown(shown.picture, reasons=("It is a cat.",)), "default")
+    (step,) = compare.compare_models(
+        models, Shown(shown.picture, reasons=("It is a cat.",)), "default"
+    )
     assert "It is a cat." in step and "class='probability'" not in step
 
 
@@ -156,7 +158,7 @@ def test_agreement_in_words(called, said):
 # ---
 def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
     text = robustness.chart(
-        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.41}), 0.4, 0.5
+        make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, "blur": 0.41}), 0.4, 0.5
     )
     assert text.count("<tr class='") - text.count("<tr class='kind'>") == 4
     assert text.count("class='mark' style='left:40.00%'") == 4
@@ -176,7 +178,7 @@ def test_the_chart_is_a_table_of_every_probe_with_the_threshold_in_each_row():
 @pytest.mark.parametrize("hidden", ["PNEUMONIA", "UNCERTAIN", "NORMAL"])
 def test_the_sentence_leads_with_what_hiding_the_lungs_does(untouched, hidden):
     at = {"PNEUMONIA": 0.9, "UNCERTAIN": 0.41, "NORMAL": 0.05}
-    results = probed({probes.LUNGS_HIDDEN: at[hidden], "blur": 0.42})
+    results = make_results({probes.LUNGS_HIDDEN: at[hidden], "blur": 0.42})
     results[0] = dataclasses.replace(results[0], probability=at[untouched])
     text = robustness.sentence(results, 0.4, 0.5)
     assert text.startswith(f"{verdicts.percent(at[untouched])} → {verdicts.percent(at[hidden])} ")
@@ -188,21 +190,21 @@ def test_the_sentence_leads_with_what_hiding_the_lungs_does(untouched, hidden):
 
 def test_the_sentence_counts_what_leaves_the_lungs_in_sight_and_no_inverted_picture():
     steady = robustness.sentence(
-        probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, probes.INVERTED: 0.0}), 0.4
+        make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95, probes.INVERTED: 0.0}), 0.4
     )
     assert robustness_words.STEADY.format(before="PNEUMONIA", count=1) in steady
-    turning = robustness.sentence(probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
+    turning = robustness.sentence(make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
     assert "brighter (NORMAL, 20.0%)" in turning
     with pytest.raises(ValueError, match="untouched"):
-        robustness.sentence(probed({"brighter": 0.2})[1:], 0.4)
+        robustness.sentence(make_results({"brighter": 0.2})[1:], 0.4)
 
 
 def test_probes_run_on_the_visitors_own_picture_at_the_chosen_setting(models, shown):
-    patches, chart = robustness.moved(models, shown, "baseline", "recall-0.98")
+    patches, chart = robustness.probe_picture(models, shown, "baseline", "recall-0.98")
     assert patches == "" and chart.count("class='shot'") == len(probes.PROBES) + 1
     assert chart.count("left:20.00%") == len(probes.PROBES) + 1
     refused = Shown(shown.picture, reasons=("It is a cat.",))
-    _, text = robustness.moved(models, refused, "baseline", "default")
+    _, text = robustness.probe_picture(models, refused, "baseline", "default")
     assert "It is a cat." in text and "class='probes'" not in text
 
 
@@ -234,7 +236,7 @@ def test_patches_of_no_effect_are_pale_and_said_to_be():
 
 def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
     (explain,) = robustness.endpoints(models)
-    monkeypatch.setattr(robustness, "received", lambda _: shown)
+    monkeypatch.setattr(robustness, "receive_upload", lambda _: shown)
     found = explain({}, "augmented")
     assert set(found) == set(robustness.Explanation.__annotations__)
     assert np.shape(found["cells"]) == (found["height"], found["width"]) == (8, 8)
@@ -251,7 +253,7 @@ def test_explain_is_plain_data_that_adds_up(models, shown, monkeypatch):
 # ---
 def test_the_report_holds_everything_and_asks_for_nothing(models, shown):
     reading = answers.with_heat(models, "baseline", answers.read(models, "baseline", shown))
-    moved = probed({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
+    moved = make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.95})
     text = report.page(reading, moved, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     spec = models["baseline"].spec
     for part in (

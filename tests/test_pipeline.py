@@ -17,7 +17,7 @@ from train import pipeline
 from train.__main__ import _parser, main
 
 
-def planned(*options: str) -> list[pipeline.Step]:
+def plan_steps(*options: str) -> list[pipeline.Step]:
     return pipeline.steps(_parser().parse_args(["pipeline", *options]))
 
 
@@ -35,7 +35,7 @@ def place(names: list[str], start: str) -> int:
     ],
 )
 def test_each_step_is_a_command_that_may_be_typed(options: tuple[str, ...]) -> None:
-    found = planned(*options)
+    found = plan_steps(*options)
     for step in found:
         _parser().parse_args([*step.command, *(["--data", "x"] if step.reads_data else [])])
     names = [step.name for step in found]
@@ -51,7 +51,7 @@ def test_each_step_is_a_command_that_may_be_typed(options: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("teachers", [0, 3])
 def test_what_a_step_reads_was_made_by_one_before(teachers: int) -> None:
-    names = [step.name for step in planned("--teachers", str(teachers))]
+    names = [step.name for step in plan_steps("--teachers", str(teachers))]
     assert len([name for name in names if "xception --recipe first" in name]) == max(1, teachers)
     made: set[str] = set()
     for words in map(str.split, names):
@@ -67,7 +67,7 @@ def test_what_a_step_reads_was_made_by_one_before(teachers: int) -> None:
             assert words[1] in made
     last = [name for name in names if name.startswith("distil")][-1]
     assert ("--reframed" in last) == bool(teachers)
-    assert not any(step.name.startswith("distil") for step in planned("--recipe", "original"))
+    assert not any(step.name.startswith("distil") for step in plan_steps("--recipe", "original"))
 
 
 def test_what_fails_stops_the_pipeline_and_what_is_done_is_not_done_again(
@@ -138,10 +138,10 @@ def test_a_wrong_option_is_named(command, said, capsys) -> None:
 
 
 def test_a_fault_of_the_program_is_not_told_as_one_of_the_user(monkeypatch, tiny_scan) -> None:
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyError("a fault")
 
-    monkeypatch.setattr("train.data.audit.audit", broken)
+    monkeypatch.setattr("train.data.audit.audit", fail)
     with pytest.raises(KeyError):
         main(["data", "--data", str(tiny_scan.root)])
 

@@ -145,7 +145,7 @@ class TestAlterations:
         self, drawn_radiograph: Callable[..., np.ndarray]
     ) -> None:
         pixels = drawn_radiograph(1, 1)
-        assert np.array_equal(probes.inverted(probes.inverted(pixels)), pixels)
+        assert np.array_equal(probes.invert(probes.invert(pixels)), pixels)
 
     def test_a_restored_aspect_is_a_band_of_5_to_7(self) -> None:
         framed = probes.aspect_restored(flat(200))
@@ -303,5 +303,5 @@ def test_a_grown_mask_is_what_the_filter_of_pillow_gives(reach: int) -> None:
     mask = np.random.default_rng(reach).random((60, 45)) > 0.98
     image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
     expected = np.asarray(image.filter(ImageFilter.MaxFilter(2 * reach + 1))) > 0
-    grown = probes._grown(probes._grown(mask, reach, 0), reach, 1)
+    grown = probes._grow_mask(probes._grow_mask(mask, reach, 0), reach, 1)
     np.testing.assert_array_equal(grown, expected)

@@ -18,7 +18,7 @@ def test_a_tally_counted_by_hand():
 
 
 def test_a_game_shows_every_x_ray_once_in_an_order_that_changes():
-    games = [Game.shuffled() for _ in range(20)]
+    games = [Game.start() for _ in range(20)]
     assert all(len(game.order) == 6 and set(game.order) == set(FILES) for game in games)
     # Both classes alike, and none whose answer stands on another tab.
     assert sorted(example(file).truth for file in FILES) == ["NORMAL"] * 3 + ["PNEUMONIA"] * 3
@@ -35,7 +35,7 @@ def test_a_decision_is_kept_with_what_every_model_says(models_folder):
         Game(FILES),
     )
     assert not game.decided
-    game = quiz.decided(models, game, "PNEUMONIA")
+    game = quiz.play_turn(models, game, "PNEUMONIA")
     assert game.decided and game.mine == ("PNEUMONIA",) and game.truths == ["NORMAL"]
     assert list(game.theirs[0]) == ["baseline", "augmented", "xception"]
     assert game.theirs[0]["baseline"].prediction.probability == pytest.approx(
@@ -49,7 +49,7 @@ def test_a_model_that_cannot_be_loaded_does_not_end_the_game(models_folder, tmp_
     with (tmp_path / "baseline" / "model.weights.h5").open("ab") as file:
         file.write(b"x")
     models = Models(tmp_path)
-    game = quiz.decided(models, Game(FILES), "NORMAL")
+    game = quiz.play_turn(models, Game(FILES), "NORMAL")
     assert list(game.theirs[0]) == ["augmented"]
     # The damaged model is left out, and the page says so; the game goes on with the other.
     assert list(models.names) == ["augmented"]
@@ -69,4 +69,4 @@ def test_nothing_says_which_class_it_is_before_the_decision(models_folder):
         assert not re.search(r"normal|pneumonia|person|bacteria|virus|IM-", shown, re.IGNORECASE), (
             shown
         )
-        assert example(file).truth in quiz._reveal(models, quiz.decided(models, game, "NORMAL"))
+        assert example(file).truth in quiz._reveal(models, quiz.play_turn(models, game, "NORMAL"))

@@ -20,7 +20,7 @@ from pneumonia.radiograph import Radiograph, UnreadableImage, header_size, read,
 HEIGHT, WIDTH = 40, 64
 
 
-def encoded(image: Image.Image, file_format: str, **options) -> bytes:
+def encode(image: Image.Image, file_format: str, **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, file_format, **options)
     return stream.getvalue()
@@ -48,7 +48,7 @@ def grey(drawn_radiograph) -> np.ndarray:
 )
 def test_a_lossless_8_bit_file_keeps_its_values(grey, file_format, options):
     pixels = read(
-        encoded(
+        encode(
             Image.fromarray(grey).convert("RGB" if file_format == "WEBP" else "L"),
             file_format,
             **options,
@@ -61,7 +61,7 @@ def test_a_lossless_8_bit_file_keeps_its_values(grey, file_format, options):
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_jpeg_in_grey_and_in_colour_is_the_same_picture(grey, mode, options):
     pixels = read(
-        encoded(Image.fromarray(grey).convert(mode), "JPEG", quality=100, subsampling=0, **options)
+        encode(Image.fromarray(grey).convert(mode), "JPEG", quality=100, subsampling=0, **options)
     ).pixels
     assert np.abs(pixels.astype(int) - grey).max() <= 3
 
@@ -70,7 +70,7 @@ def test_cmyk_jpeg_is_not_inverted():
     # Black ink at 100 of 255 leaves 155 of white.
     assert (
         abs(
-            int(read(encoded(uniform("CMYK", (0, 0, 0, 100)), "JPEG", quality=95)).pixels.mean())
+            int(read(encode(uniform("CMYK", (0, 0, 0, 100)), "JPEG", quality=95)).pixels.mean())
             - 155
         )
         <= 2
@@ -82,19 +82,19 @@ def test_cmyk_jpeg_is_not_inverted():
     [((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((255, 255, 255), 255)],
 )
 def test_colour_becomes_luma(colour, luma):
-    assert set(read(encoded(uniform("RGB", colour), "PNG")).pixels.ravel()) == {luma}
+    assert set(read(encode(uniform("RGB", colour), "PNG")).pixels.ravel()) == {luma}
 
 
 def test_a_palette_is_looked_up():
     image = uniform("P", 1)
     image.putpalette([10, 10, 10, 200, 200, 200])
-    assert set(read(encoded(image, "PNG")).pixels.ravel()) == {200}
+    assert set(read(encode(image, "PNG")).pixels.ravel()) == {200}
 
 
 def test_a_transparent_palette_entry_is_black():
     image = Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8), "P")
     image.putpalette([100, 100, 100, 200, 200, 200])
-    pixels = read(encoded(image, "PNG", transparency=1)).pixels
+    pixels = read(encode(image, "PNG", transparency=1)).pixels
     np.testing.assert_array_equal(pixels, np.where(np.eye(HEIGHT, WIDTH), 0, 100))
 
 
@@ -111,7 +111,7 @@ def test_a_transparent_palette_entry_is_black():
 def test_transparency_is_laid_over_black(mode, colour, expected):
     image = uniform(mode, colour)
     image.paste((90,) * (len(colour) - 1) + (255,), (0, 0, WIDTH, 1))
-    pixels = read(encoded(image, "PNG")).pixels
+    pixels = read(encode(image, "PNG")).pixels
     assert set(pixels[0]) == {90}
     assert set(pixels[1:].ravel()) == {expected}
 
@@ -122,14 +122,14 @@ def test_an_alpha_that_hides_the_whole_picture_was_never_filled_in(mode, alpha, 
     image = Image.fromarray(grey).convert(mode)
     image.putalpha(alpha)
     for file_format in ("PNG", "TIFF"):
-        np.testing.assert_array_equal(read(encoded(image, file_format)).pixels, grey)
+        np.testing.assert_array_equal(read(encode(image, file_format)).pixels, grey)
 
 
 def test_one_bit_is_black_and_white():
     bits = np.zeros((HEIGHT, WIDTH), bool)
     bits[:, WIDTH // 2 :] = True
     np.testing.assert_array_equal(
-        read(encoded(Image.fromarray(bits), "PNG")).pixels, np.where(bits, 255, 0)
+        read(encode(Image.fromarray(bits), "PNG")).pixels, np.where(bits, 255, 0)
     )
 
 
@@ -144,13 +144,13 @@ def ramp(low: float, middle: float, high: float, dtype: str) -> np.ndarray:
     [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4"), ("TIFF", "<f4")],
 )
 def test_more_than_8_bits_are_stretched_from_their_own_range(file_format, dtype):
-    pixels = read(encoded(Image.fromarray(ramp(1000, 2000, 5000, dtype)), file_format)).pixels
+    pixels = read(encode(Image.fromarray(ramp(1000, 2000, 5000, dtype)), file_format)).pixels
     # (2000 - 1000) * 255 / (5000 - 1000) = 63.75
     assert (pixels[0, 0], pixels[5, 5], pixels[-1, -1]) == (0, 64, 255)
 
 
 def test_a_float_tiff_may_be_negative():
-    pixels = read(encoded(Image.fromarray(ramp(-1.0, -0.5, 1.0, "<f4")), "TIFF")).pixels
+    pixels = read(encode(Image.fromarray(ramp(-1.0, -0.5, 1.0, "<f4")), "TIFF")).pixels
     assert (pixels[0, 0], pixels[5, 5], pixels[-1, -1]) == (0, 64, 255)
 
 
@@ -218,14 +218,14 @@ def test_path_bytes_image_and_array_give_the_same_pixels(grey, tmp_path):
 
 def test_what_a_file_says_of_itself_is_kept(grey):
     image = Image.fromarray(grey)
-    facts = [read(encoded(image, file_format)).facts for file_format in radiograph.FORMATS]
+    facts = [read(encode(image, file_format)).facts for file_format in radiograph.FORMATS]
     assert [fact.format for fact in facts] == list(radiograph.FORMATS)
     assert {fact.mode for fact in facts if fact.format != "WEBP"} == {"L"}
     assert {
         (fact.frames, fact.coloured, fact.modality, fact.body_part, fact.view) for fact in facts
     } == {(1, 0.0, None, None, None)}
     assert read(grey).facts == read(image).facts == radiograph.Facts()
-    assert read(encoded(uniform("CMYK", (0, 0, 0, 9)), "JPEG")).facts.mode == "CMYK"
+    assert read(encode(uniform("CMYK", (0, 0, 0, 9)), "JPEG")).facts.mode == "CMYK"
     assert read(np.ones((HEIGHT, WIDTH), np.uint16)).facts.mode == "uint16"
     assert Radiograph(grey, "x").facts == radiograph.Facts()
 
@@ -238,7 +238,7 @@ def test_of_several_pages_the_first_is_read(grey):
         ("PNG", {}),
         ("WEBP", {"lossless": True}),
     ):
-        content = encoded(
+        content = encode(
             first.convert("RGB"),
             file_format,
             save_all=True,
@@ -252,14 +252,14 @@ def test_of_several_pages_the_first_is_read(grey):
 
 def test_deep_pages_of_a_tiff_keep_their_depth():
     deep = Image.fromarray(ramp(1000, 2000, 5000, "<u2"))
-    picture = read(encoded(deep, "TIFF", save_all=True, append_images=[deep]))
+    picture = read(encode(deep, "TIFF", save_all=True, append_images=[deep]))
     assert (picture.pixels[0, 0], picture.pixels[5, 5], picture.pixels[-1, -1]) == (0, 64, 255)
     assert picture.facts.frames == 2
 
 
 def test_an_adobe_cmyk_jpeg_is_stored_inverted_and_read_upright():
     # Adobe writes 255 - ink and marks the file; no ink is white, whatever the byte in the file.
-    content = encoded(uniform("CMYK", (0, 0, 0, 0)), "JPEG", quality=100)
+    content = encode(uniform("CMYK", (0, 0, 0, 0)), "JPEG", quality=100)
     assert b"Adobe" in content
     assert read(content).pixels.min() >= 253
 
@@ -282,7 +282,7 @@ def test_the_share_of_colour_by_hand():
     colours[: HEIGHT // 2, : WIDTH // 2] = [255, 0, 0]
     assert read(colours).facts.coloured == 0.25
     assert read(Image.fromarray(colours)).facts.coloured == 0.25
-    assert read(encoded(Image.fromarray(colours), "PNG")).facts.coloured == 0.25
+    assert read(encode(Image.fromarray(colours), "PNG")).facts.coloured == 0.25
     # A float array is stretched over all its channels at once: 0 to 255 here already.
     assert read(colours.astype(np.float64)).facts.coloured == 0.25
 
@@ -373,7 +373,7 @@ def png_header(width: int, height: int) -> bytes:
         (b"", "upload is empty"),
         (b"just some text, no picture at all", "upload is no picture"),
         (b"\x89PNG\r\n\x1a\n", "upload is"),
-        (encoded(uniform("L", 9), "GIF"), "upload is a GIF.*export the X-ray as JPEG or PNG"),
+        (encode(uniform("L", 9), "GIF"), "upload is a GIF.*export the X-ray as JPEG or PNG"),
         (b"%PDF-1.7 and so on", "upload is a PDF.*save the X-ray in it as JPEG or PNG"),
     ],
     ids=["empty", "text", "only a signature", "gif", "pdf"],
@@ -385,13 +385,13 @@ def test_bytes_of_no_picture(content, message):
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_a_truncated_file_is_damaged(grey, file_format):
-    content = encoded(Image.fromarray(grey), file_format)
+    content = encode(Image.fromarray(grey), file_format)
     with pytest.raises(UnreadableImage, match=r"upload is (damaged|no picture)"):
         read(content[: len(content) * 2 // 3])
 
 
 def test_a_truncated_file_opened_lazily_by_the_caller_is_damaged_too(grey):
-    content = encoded(Image.fromarray(grey), "JPEG")
+    content = encode(Image.fromarray(grey), "JPEG")
     opened = Image.open(io.BytesIO(content[: len(content) * 2 // 3]))
     with pytest.raises(UnreadableImage, match="image is damaged"):
         read(opened)
@@ -403,10 +403,10 @@ def test_a_bomb_is_refused_by_its_header(width, height, monkeypatch, tmp_path):
     content = png_header(width, height)
     assert len(content) < 2000
 
-    def decoded(self):
+    def fail(self):
         pytest.fail("a pixel was decoded before the size was checked")
 
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", decoded)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
     with pytest.raises(UnreadableImage, match="too many pixels"):
         read(content)
     (tmp_path / "bomb.png").write_bytes(content)
@@ -425,7 +425,7 @@ def test_small_pictures_are_refused_from_31_pixels_down(grey):
     with pytest.raises(UnreadableImage, match="too small to read, 500x31"):
         read(np.zeros((31, 500), np.uint8))
     with pytest.raises(UnreadableImage, match="too small"):
-        read(encoded(Image.new("L", (1, 1)), "PNG"))
+        read(encode(Image.new("L", (1, 1)), "PNG"))
 
 
 @pytest.mark.parametrize("source", [None, 5, 2.5, {"a": 1}, [1, 2], object()])
@@ -458,7 +458,7 @@ def test_pixels_that_are_no_numbers_are_refused(bad):
     with pytest.raises(UnreadableImage, match="not finite"):
         read(values)
     with pytest.raises(UnreadableImage, match="upload has pixels that are not finite"):
-        read(encoded(Image.fromarray(values.astype(np.float32)), "TIFF"))
+        read(encode(Image.fromarray(values.astype(np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("dtype", [complex, object, "U3", "datetime64[s]"])
@@ -482,7 +482,7 @@ def test_a_radiograph_takes_nothing_but_grey_bytes():
 
 
 # --- to the size of a network
-def textured(height: int, width: int) -> np.ndarray:
+def draw_texture(height: int, width: int) -> np.ndarray:
     # A chest with ribs: fine stripes are what a resize without antialiasing turns into others.
     y, x = np.mgrid[0:height, 0:width] / np.array([height, width]).reshape(2, 1, 1)
     return (120 + 60 * np.sin(9 * x + 4 * y) + 50 * np.sin(2 * np.pi * 170 * x)).astype(np.uint8)
@@ -490,7 +490,7 @@ def textured(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(100, 100), (128, 128), (224, 224)])
 def test_an_original_and_its_published_copy_give_the_same_input(size, tmp_path):
-    pixels = textured(1200, 1600)
+    pixels = draw_texture(1200, 1600)
     # Made as the files of the train folder were: squeezed, then encoded as JPEG of Pillow's usual
     # quality.
     Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR).save(
@@ -534,7 +534,7 @@ def test_resize_stretches_and_keeps_the_range():
 
 
 def test_a_picture_of_the_copies_size_is_left_alone():
-    pixels = textured(224, 224)
+    pixels = draw_texture(224, 224)
     np.testing.assert_array_equal(resize(Radiograph(pixels, "x"), (224, 224)), pixels)
 
 

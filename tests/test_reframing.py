@@ -77,9 +77,9 @@ def test_what_a_picture_loses_is_filled_alike():
 
 
 def test_half_of_the_teachers_see_the_mirror_image_by_turns():
-    sides = distillation.mirrored(4, 0, 0, 6)
+    sides = distillation.assign_mirrors(4, 0, 0, 6)
     assert (sides.sum(axis=1) == 2).all() and (sides[0] != sides[1]).all()
-    assert not distillation.mirrored(1, 3, 5, 6).any()
+    assert not distillation.assign_mirrors(1, 3, 5, 6).any()
 
 
 def test_kept_answers_are_of_the_very_images(tiny_scan, tmp_path):

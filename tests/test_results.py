@@ -84,13 +84,13 @@ def test_only_models_with_a_table_of_predictions_have_a_curve(models):
 
 
 def test_the_table_has_every_model_at_the_chosen_setting_and_the_notebooks_claims(models):
-    text = results.compared(models)
+    text = results.render_models(models)
     for title in ("Baseline CNN", "Augmented CNN", "Xception"):
         assert text.count(f">{title} (") == 1
     assert all(f">{claim}<" in text for claim in ("72%", "85%", "75%"))
     # The baseline's table of predictions is counted anew; of the others only what was measured.
     assert "1 of 2<br>" in text and text.count("10 of 100<br>") == text.count("10 of 50<br>") == 2
-    strict = results.compared(models, "recall-0.98")
+    strict = results.render_models(models, "recall-0.98")
     assert "0 of 2<br>" in strict and strict.count("not measured") == 6
 
 
@@ -126,13 +126,13 @@ def test_stress_is_shown_of_the_weights_that_were_measured_and_of_no_others(mode
 
 
 def test_what_others_published_is_read_from_its_table():
-    text = results.published(ASSETS / "results")
+    text = results.render_published(ASSETS / "results")
     assert (
         "Kermany" in text
         and "not reported" in text
         and "<a href='https://doi.org/10.1016/j.cell.2018.02.010'" in text
     )
-    assert results.published(ASSETS / "results" / "none") == ""
+    assert results.render_published(ASSETS / "results" / "none") == ""
 
 
 def test_the_original_recipes_stand_behind_a_disclosure_in_the_catalogues_order(

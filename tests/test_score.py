@@ -76,14 +76,14 @@ def test_one_row_a_file_in_their_order_and_as_predict_answers(classifier, archiv
 
 
 def test_folder_list_and_archive_give_the_same_rows(classifier, archive, tmp_path):
-    names = [source.name for source in score.found(archive)]
+    names = [source.name for source in score.find_sources(archive)]
     (archive / "all.txt").write_text("\n".join([*names, "missing.png"]) + "\n")
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
         for name in names:
             packed.write(archive / name, name)
         packed.writestr("__MACOSX/0.png", b"")
     listed, packed_rows = (
-        list(score.rows(classifier, score.found(where), workers=0))
+        list(score.rows(classifier, score.find_sources(where), workers=0))
         for where in (archive / "all.txt", tmp_path / "all.zip")
     )
     assert [row.file for row in packed_rows] == names
@@ -100,12 +100,12 @@ def test_a_kill_loses_one_chunk_at_most(classifier, archive, tmp_path, monkeypat
     whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
     score.write(classifier, archive, whole, workers=0)
 
-    def killed(now):
+    def interrupt(now):
         if now.done == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score.write(classifier, archive, out, workers=0, progress=killed)
+        score.write(classifier, archive, out, workers=0, progress=interrupt)
     assert not out.exists()
     part = tmp_path / "out.csv.part"
     # A kill in the middle of a line.
@@ -138,7 +138,7 @@ def test_a_file_that_brings_its_decoder_down_costs_its_own_row(archive, monkeypa
         return exchange(worker, content, name)
 
     monkeypatch.setattr(decoding._Worker, "_exchange", deadly)
-    done = list(score.prepared(score.found(archive), workers=2, ahead=3))
+    done = list(score.prepare_all(score.find_sources(archive), workers=2, ahead=3))
     assert [one.file for one in done] == [name.lstrip("'") for name in NAMES]
     gave_up = [one.file for one in done if "its decoder gave up" in one.problem]
     assert gave_up == ["b/7.png"]
@@ -149,7 +149,7 @@ def test_memory_holds_no_more_than_is_asked_for(archive, monkeypatch, classifier
     begun = []
     prepare = score.prepare
     monkeypatch.setattr(score, "prepare", lambda source: begun.append(source) or prepare(source))
-    answers = score.rows(classifier, score.found(archive), workers=0, chunk=2)
+    answers = score.rows(classifier, score.find_sources(archive), workers=0, chunk=2)
     next(answers)
     assert len(begun) == 2
 
@@ -163,7 +163,7 @@ def test_an_archive_that_cannot_be_bounded_or_lies_is_told_so(classifier, archiv
     content = bytearray(packed.read_bytes())
     content[content.index(b"IDAT") + 9] ^= 255
     packed.write_bytes(content)
-    first, second, third = score.rows(classifier, score.found(packed), workers=0)
+    first, second, third = score.rows(classifier, score.find_sources(packed), workers=0)
     assert "damaged inside the archive" in first.problem
     assert second.prediction is not None and second.cells()["file"] == "a=b.png"
     assert "zip it anew" in third.problem
@@ -184,7 +184,7 @@ def test_says_what_is_wrong_with_the_question(classifier, archive, tmp_path):
         score.write(classifier, archive, tmp_path / "out.xlsx")
     for where in (tmp_path / "nowhere", archive / "0.png"):
         with pytest.raises(ScoreError, match=r"is no folder, no zip archive and no list|cannot be"):
-            list(score.found(where))
+            list(score.find_sources(where))
 
 
 def test_the_page_hands_over_what_it_decoded_itself(classifier, drawn_radiograph):
@@ -193,7 +193,7 @@ def test_the_page_hands_over_what_it_decoded_itself(classifier, drawn_radiograph
         score.Prepared("a", picture.copy, ("no chest",)),
         score.Prepared("b", None, (), "It is empty."),
     ]
-    first, second = score.answered(classifier, ready)
+    first, second = score.answer_files(classifier, ready)
     assert first.prediction.warnings == ("no chest",) and first.prediction.name == "a"
     assert first.prediction.probability == pytest.approx(
         classifier.predict(picture, on_invalid="ignore").probability, abs=1e-6

@@ -25,7 +25,7 @@ def put(kept, content=b"x"):
     (place / "sha").mkdir()
     file = place / "sha" / "a.jpeg"
     file.write_bytes(content)
-    kept.arrived(place)
+    kept.mark_arrived(place)
     return file
 
 
@@ -43,32 +43,35 @@ def program(file):
 def test_a_program_may_ask_again_and_then_it_goes(kept):
     file = put(kept)
     for _ in range(2):
-        kept.asked(json.dumps({"data": [program(file)]}).encode())
-        with uploads.held(program(file)) as found:
+        kept.note_request(json.dumps({"data": [program(file)]}).encode())
+        with uploads.hold_upload(program(file)) as found:
             assert found.read_bytes() == b"x"
-        uploads.answered(program(file))
+        uploads.end_request(program(file))
         assert file.exists()
     later(kept, uploads.GRACE + 1)
     assert not file.exists() and not file.parent.parent.exists()
-    with pytest.raises(NoUpload, match="no longer on the server"), uploads.held(program(file)):
+    with (
+        pytest.raises(NoUpload, match="no longer on the server"),
+        uploads.hold_upload(program(file)),
+    ):
         pass
 
 
 def test_what_another_request_waits_for_stays(kept):
     file = put(kept)
     for _ in range(2):
-        kept.asked(json.dumps({"data": [program(file)]}).encode())
-    uploads.answered(program(file))
+        kept.note_request(json.dumps({"data": [program(file)]}).encode())
+    uploads.end_request(program(file))
     later(kept, uploads.GRACE + 1)
     assert file.exists()
-    uploads.answered(program(file))
+    uploads.end_request(program(file))
     later(kept, uploads.GRACE + 1)
     assert not file.exists()
 
 
 def test_nothing_goes_while_it_is_read(kept):
     file = put(kept)
-    with uploads.held(program(file)):
+    with uploads.hold_upload(program(file)):
         later(kept, uploads.WAIT + 1)
         assert file.read_bytes() == b"x"
     kept.sweep()
@@ -77,22 +80,22 @@ def test_nothing_goes_while_it_is_read(kept):
 
 def test_the_pages_own_goes_at_once(kept):
     file = put(kept)
-    with uploads.held(str(file)):
+    with uploads.hold_upload(str(file)):
         pass
     assert not file.exists()
 
 
 def test_equal_uploads_are_two(kept):
     one, other = put(kept), put(kept)
-    with uploads.held(str(one)):
+    with uploads.hold_upload(str(one)):
         pass
     assert not one.exists() and other.read_bytes() == b"x"
 
 
 def test_what_nobody_asked_for_or_was_refused_goes_too(kept):
     forgotten, rejected = put(kept), put(kept)
-    named = kept.asked(json.dumps({"data": [program(rejected)]}).encode())
-    kept.refused(named)
+    named = kept.note_request(json.dumps({"data": [program(rejected)]}).encode())
+    kept.drop_request(named)
     later(kept, uploads.GRACE + 1)
     assert forgotten.exists() and not rejected.exists()
     later(kept, uploads.WAIT)
@@ -116,7 +119,7 @@ def test_what_gradio_writes_beside_them_goes(kept, monkeypatch):
 )
 def test_only_uploads_are_read(kept, path):
     for upload in ({"path": path}, path):
-        with pytest.raises(NoUpload), uploads.held(upload):
+        with pytest.raises(NoUpload), uploads.hold_upload(upload):
             pass
 
 
@@ -126,7 +129,7 @@ def test_a_link_or_a_folder_is_no_upload(kept, tmp_path):
     file.unlink()
     file.symlink_to(tmp_path / "secret")
     for path in (file, file.parent, file.parent.parent, kept.folder, kept.folder / "in-use"):
-        with pytest.raises((NoUpload, ValueError)), uploads.held({"path": str(path)}):
+        with pytest.raises((NoUpload, ValueError)), uploads.hold_upload({"path": str(path)}):
             pass
 
 

@@ -99,7 +99,7 @@ def half_lit() -> Radiograph:
 
 
 def test_the_answer_is_the_mean_logit_over_the_temperature(classifier):
-    prepared = classifier.prepared([half_lit()])
+    prepared = classifier.prepare([half_lit()])
     # Mirror images: .2 and .8, whose logits cancel.
     assert classifier.raw(prepared) == pytest.approx([0.5], abs=5e-3)
     assert classifier.raw(prepared, ("plain",)) == pytest.approx([0.2], abs=5e-3)

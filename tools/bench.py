@@ -96,8 +96,8 @@ def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     """
     variant = classifier.spec.variant
     figures = []
-    for kind, content in (("original", EXAMPLES[0]), ("224 px", _published())):
-        shown = classifier.resized([radiograph.read(content)])
+    for kind, content in (("original", EXAMPLES[0]), ("224 px", _encode_published())):
+        shown = classifier.resize([radiograph.read(content)])
         found = medians(
             {
                 "predict": partial(classifier.predict, content),
@@ -125,7 +125,7 @@ def questions(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     """Heat map, robustness and occlusion beside the arithmetic they need."""
     variant, network = classifier.spec.variant, classifier.network
     picture = radiograph.read(EXAMPLES[-1])
-    shown = classifier.resized([picture])
+    shown = classifier.resize([picture])
     altered = np.repeat(shown, len(probes.PROBES) + 1, axis=0)
     patches = len(probes.patch_corners()) + 1
     covered = np.repeat(shown, patches, axis=0)
@@ -162,7 +162,7 @@ def archive(classifier: PneumoniaClassifier, files: int) -> Figure:
         for number in range(files):
             shutil.copyfile(EXAMPLES[number % len(EXAMPLES)], place / f"{number:05d}.jpeg")
         shown = np.repeat(
-            classifier.resized([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
+            classifier.resize([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
         )
         alone = medians({"pass": lambda: classifier.network(shown)}, 3)["pass"] / 1000 / len(shown)
         told = [(0, time.perf_counter())]
@@ -204,7 +204,7 @@ def rival(classifier: PneumoniaClassifier, wheel: Path, times: int) -> list[Figu
     found = medians(
         {"theirs": answer, "ours": partial(classifier.predict, EXAMPLES[0], views=1)}, times
     )
-    batch = np.repeat(classifier.resized([radiograph.read(EXAMPLES[0])]), score.CHUNK, axis=0)
+    batch = np.repeat(classifier.resize([radiograph.read(EXAMPLES[0])]), score.CHUNK, axis=0)
     rate = len(batch) / medians({"pass": lambda: classifier.network(batch)}, 3)["pass"] * 1000
     return [
         Figure(
@@ -242,19 +242,19 @@ _MEMORY = """
 import sys
 from pathlib import Path
 from pneumonia import PneumoniaClassifier
-def held():
+def read_memory():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(sys.argv[1]))
 models = [PneumoniaClassifier.from_pretrained(name) for name in sys.argv[3].split(",")]
 files = sys.argv[4:]
 for number in range(int(sys.argv[2])):
     models[number % len(models)].predict(files[number % len(files)])
-print(held())
+print(read_memory())
 models[-1].predict((files * 128)[:128])
-print(held())
+print(read_memory())
 for number in range(4 * int(sys.argv[2])):
     models[number % len(models)].predict(files[number % len(files)])
-print(held())
+print(read_memory())
 """
 
 
@@ -352,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _published() -> bytes:
+def _encode_published() -> bytes:
     """The example as the data set was published: squeezed to 224 pixels, JPEG of quality 75."""
     stream = io.BytesIO()
     squeezed = radiograph.read(EXAMPLES[0]).to_pil().resize((224, 224))

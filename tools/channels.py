@@ -31,7 +31,7 @@ def auc(ill: np.ndarray, healthy: np.ndarray) -> float:
     return float((pairs > 0).mean() + (pairs == 0).mean() / 2)
 
 
-def chosen(folder: Path, data: Path) -> tuple[list[Path], np.ndarray]:
+def choose_files(folder: Path, data: Path) -> tuple[list[Path], np.ndarray]:
     """Files and labels of the held-out X-rays."""
     names, labels, _ = read_predictions(folder / "predictions_validation.csv")
     picked = np.concatenate(
@@ -43,7 +43,7 @@ def chosen(folder: Path, data: Path) -> tuple[list[Path], np.ndarray]:
     return [data / names[place] for place in picked], labels[picked]
 
 
-def measured(
+def measure_layer(
     classifier: PneumoniaClassifier, files: list[Path], labels: np.ndarray, layer: str
 ) -> dict[str, Any]:
     """What one layer's channels are like over all files."""
@@ -91,14 +91,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the chest_xray folder")
     data = parser.parse_args().data
     classifier = PneumoniaClassifier.from_pretrained(MODEL)
-    files, labels = chosen(MODEL, data)
+    files, labels = choose_files(MODEL, data)
     layers = [name for name in classifier.spec.gallery_layers if name.startswith("conv")]
     written = {
         "variant": classifier.spec.variant,
         "weights_sha256": classifier.spec.weights_sha256,
         "images": {"NORMAL": int((labels == 0).sum()), "PNEUMONIA": int((labels == 1).sum())},
         "like": channels.LIKE,
-        "layers": [measured(classifier, files, labels, layer) for layer in layers],
+        "layers": [measure_layer(classifier, files, labels, layer) for layer in layers],
     }
     OUT.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     print(f"Written: {OUT}")

@@ -95,7 +95,7 @@ def islands(pixels: np.ndarray) -> np.ndarray | None:
         1.2,
     )
     body = ~ndimage.binary_dilation(
-        _joined_to_frame(grey < max(30, 0.22 * np.percentile(grey, 99))), iterations=2
+        _mask_touching_frame(grey < max(30, 0.22 * np.percentile(grey, 99))), iterations=2
     )
     weight = body.astype(np.float32)
     around = ndimage.gaussian_filter(grey * weight, 14) / np.maximum(
@@ -168,7 +168,7 @@ def learn(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Shape:
         weights.append(stage)
         current = np.array(
             [
-                lungs.moved(pose, row @ stage[:, :5])
+                lungs.move_pose(pose, row @ stage[:, :5])
                 for pose, row in zip(current, features, strict=True)
             ]
         )
@@ -210,8 +210,8 @@ def report(
         facts["classes"][name] = {
             "images": len(chosen),
             "average_outline_used": int((~found[labels == label]).sum()),
-            "share_of_picture": _spread([mask.mean() for mask in chosen]),
-            "left_over_right": _spread([_left_over_right(mask) for mask in chosen]),
+            "share_of_picture": _summarise([mask.mean() for mask in chosen]),
+            "left_over_right": _summarise([_left_over_right(mask) for mask in chosen]),
         }
     plain, whitened = [], []
     for image, mask in zip(
@@ -224,16 +224,16 @@ def report(
                 Image.fromarray(island).resize(mask.shape[::-1], Image.Resampling.NEAREST)
             )
             plain.append(dice(mask, large))
-            whitened.append(dice(lungs.lung_mask(_whitened(image, island, rng)), large))
+            whitened.append(dice(lungs.lung_mask(_whiten(image, island, rng)), large))
     facts["dice_with_dark_islands"] = {
         "of": "healthy X-rays whose lungs a threshold finds",
         "images": len(plain),
-        "as_they_are": _spread(plain),
+        "as_they_are": _summarise(plain),
     }
-    facts["dice_with_dark_islands"]["lungs_whitened"] = _spread(whitened)
+    facts["dice_with_dark_islands"]["lungs_whitened"] = _summarise(whitened)
     steady = np.linspace(0, len(images) - 1, min(60, len(images))).astype(int)
     facts["dice_with_own_mask"] = {
-        name: _spread(
+        name: _summarise(
             [dice(lungs.lung_mask(CORRUPTIONS[name](images[at])), masks[at]) for at in steady]
         )
         for name in _STILL
@@ -304,7 +304,7 @@ def _left_over_right(mask: np.ndarray) -> float:
     return float(mask[:, :half].sum()) / max(1.0, float(mask[:, half:].sum()))
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def _summarise(values: Sequence[float]) -> dict[str, float]:
     names = ("p5", "median", "p95")
     return (
         dict(
@@ -329,7 +329,7 @@ def _view(
     image: np.ndarray, mask: np.ndarray, pose: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """One altered copy: what the regressions see of it, and where its lungs are now."""
-    whitened = _whitened(
+    whitened = _whiten(
         np.asarray(
             Image.fromarray(image).resize((_VIEW_SIDE, _VIEW_SIDE), Image.Resampling.BILINEAR)
         ),
@@ -365,7 +365,7 @@ def _view(
     return lungs.channels(np.clip(grey, 0, 255).astype(np.uint8)).astype(np.float16), target
 
 
-def _whitened(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _whiten(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Consolidation as a painter would do it: clouds inside the lungs, as bright as what surrounds
     them; sometimes a whole lung.
     """
@@ -392,7 +392,7 @@ def _whitened(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> 
     return np.clip(image + blend * np.maximum(0, bright - image), 0, 255).astype(np.uint8)
 
 
-def _joined_to_frame(mask: np.ndarray) -> np.ndarray:
+def _mask_touching_frame(mask: np.ndarray) -> np.ndarray:
     numbered, _ = ndimage.label(mask)
     touching = np.unique(
         np.concatenate([numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]])

@@ -34,7 +34,7 @@ def count(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Trains variants, and makes their bundles."""
     variants = list(CATALOGUE) if "all" in options.variants else options.variants
-    chosen = [_changed(get(variant, options.recipe), options) for variant in variants]
+    chosen = [_apply_options(get(variant, options.recipe), options) for variant in variants]
     several, suffix = len(chosen) > 1, "" if options.seed is None else f"-{options.seed}"
     folders = [
         options.out
@@ -70,7 +70,7 @@ def train(options: argparse.Namespace) -> int:
             start_from=_start(recipe, folder, options),
             skip_corrupt=options.skip_corrupt,
         )
-        made = _finished(recipe, folder, found, options.skip_corrupt)
+        made = _finish_run(recipe, folder, found, options.skip_corrupt)
         if homes:
             print(publish.push(made, homes[index]))
     return 0
@@ -89,7 +89,7 @@ def _start(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Path | 
     return start
 
 
-def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+def _apply_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     if options.epochs is not None:
         recipe = dataclasses.replace(
             recipe, epochs=options.epochs, keep_epoch=min(recipe.keep_epoch, options.epochs)
@@ -97,10 +97,10 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     return recipe if options.seed is None else dataclasses.replace(recipe, seed=options.seed)
 
 
-def _finished(recipe: Recipe, folder: Path, found: Dataset, skip_corrupt: bool) -> Path:
+def _finish_run(recipe: Recipe, folder: Path, found: Dataset, skip_corrupt: bool) -> Path:
     if recipe.name == FIRST:
         # Only a finished model is measured on the test folder.
-        made = evaluate.unmeasured(recipe, folder, found, skip_corrupt=skip_corrupt)
+        made = evaluate.assemble_unmeasured(recipe, folder, found, skip_corrupt=skip_corrupt)
         print(made)
         return made
     made = evaluate.assemble(recipe, folder, found, skip_corrupt=skip_corrupt)
@@ -239,7 +239,7 @@ def calibrate_bundles(options: argparse.Namespace) -> int:
         measured = (
             evaluate.evaluate(folder, found, folder, cache=CACHE, skip_corrupt=options.skip_corrupt)
             if asked or now.temperature != spec.temperature
-            else evaluate.measured(folder, folder, same)
+            else evaluate.measure_bundle(folder, folder, same)
         )
         print(f"{folder}\n{evaluate.table(measured)}")
     return 0

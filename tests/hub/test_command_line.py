@@ -14,7 +14,7 @@ from train.__main__ import main
 from train.recipes import baseline
 
 
-def typed(*arguments: object, token: str | None = "hf_owner") -> tuple[int, str, str]:
+def run_train(*arguments: object, token: str | None = "hf_owner") -> tuple[int, str, str]:
     """Exit code, stdout and stderr of ``python -m train ARGUMENTS``, run by the client."""
     out, err = io.StringIO(), io.StringIO()
     # Small steps in plenty: after three short epochs the network calls some images PNEUMONIA, so
@@ -38,7 +38,7 @@ def probability(source: str | Path, image: Path, **options: object) -> float:
 
 def test_a_model_is_trained_pushed_and_loaded_by_its_name(hub, client, tiny_dataset, tmp_path):
     code, out, err = client(
-        typed,
+        run_train,
         "fit",
         "baseline",
         "--recipe",
@@ -76,9 +76,9 @@ def test_refusals_are_one_sentence_on_stderr(hub, client, evaluated):
         (("push", evaluated, "--repo", "typed"), "hf_owner", "no repository name"),
         (("push", evaluated.parent, "--repo", "me/typed"), "hf_owner", "lacks model_spec.json"),
     ):
-        code, out, err = client(typed, *arguments, token=token)
+        code, out, err = client(run_train, *arguments, token=token)
         assert code == 1 and not out and words in err and err.count("\n") == 1, err
     code, out, err = client(
-        typed, "push", evaluated, "--repo", "me/typed", "--private", "--revision", "try"
+        run_train, "push", evaluated, "--repo", "me/typed", "--private", "--revision", "try"
     )
     assert code == 0 and out.startswith(f"{hub.endpoint}/me/typed (commit "), err

@@ -160,7 +160,7 @@ def test_a_download_is_saved_whole_and_published_again_under_another_name(
     assert re.fullmatch("[0-9a-f]{40}", sent.commit)
     names = {path.name for path in evaluated.iterdir()}
     assert {path.name for path in (tmp_path / "copy").iterdir()} >= names | {"README.md"}
-    assert client(described, "me/second", cache) == ("me/second", sent.commit)
+    assert client(describe, "me/second", cache) == ("me/second", sent.commit)
 
 
 def save_and_push(repo: str, cache_dir: Path, target: Path, other: str) -> hub.Published | None:
@@ -168,7 +168,7 @@ def save_and_push(repo: str, cache_dir: Path, target: Path, other: str) -> hub.P
     return classifier.save_pretrained(target, push_to_hub=True, repo_id=other, token=OWNER)
 
 
-def described(repo: str, cache_dir: Path) -> tuple[str | None, str | None]:
+def describe(repo: str, cache_dir: Path) -> tuple[str | None, str | None]:
     classifier = PneumoniaClassifier.from_pretrained(repo, cache_dir=cache_dir)
     assert repo in repr(classifier)
     return classifier.repo, classifier.commit
@@ -183,11 +183,11 @@ def test_a_name_may_be_pasted_as_the_hub_shows_it(hub, client, whole, cache):
         f"{hub.endpoint}/me/pasted/tree/main",
         f"{hub.endpoint}/me/pasted/blob/{sent.commit}/README.md",
     ):
-        assert client(described_as, name, cache) == ("me/pasted", sent.commit)
+        assert client(describe_as, name, cache) == ("me/pasted", sent.commit)
     assert client(reason, probability, "hf://me/pasted@gone", cache_dir=cache)[0] == "revision"
 
 
-def described_as(name: str, cache_dir: Path) -> tuple[str | None, str | None]:
+def describe_as(name: str, cache_dir: Path) -> tuple[str | None, str | None]:
     classifier = PneumoniaClassifier.from_pretrained(name, cache_dir=cache_dir)
     return classifier.repo, classifier.commit
 
@@ -293,11 +293,11 @@ def test_a_bad_new_version_leaves_the_cache_pointing_at_the_good_one(
         [("model.weights.h5", models_folder / "augmented" / "model.weights.h5")],
     )
     assert client(reason, hub_download, "me/worse", cache_dir=cache)[0] == "foreign"
-    assert client(cached, "me/worse", cache_dir=cache).commit == good.commit
+    assert client(find_cached, "me/worse", cache_dir=cache).commit == good.commit
 
 
-def cached(repo: str, **options) -> hub.Snapshot:
-    return hub.cached(repo, **options)
+def find_cached(repo: str, **options) -> hub.Snapshot:
+    return hub.find_cached(repo, **options)
 
 
 def test_a_rotten_copy_of_a_pinned_commit_is_fetched_again(hub, client, whole, cache):
@@ -318,7 +318,7 @@ def test_a_branch_that_another_tool_moved_does_not_hide_the_whole_copy(hub, clie
     partial.mkdir()
     (partial / "README.md").write_text("# x")
     (storage / "refs" / "main").write_text("a" * 40)
-    assert client(cached, "me/moved", cache_dir=cache).commit == good.commit
+    assert client(find_cached, "me/moved", cache_dir=cache).commit == good.commit
 
 
 def test_a_network_too_large_to_be_built_is_refused_before_its_weights(hub, client, whole, cache):
@@ -352,12 +352,12 @@ def test_a_download_is_completed_for_publishing_it_again(hub, client, evaluated,
     client(publish.push, evaluated, "me/complete", token=OWNER)
     snapshot = client(hub_download, "me/complete", cache_dir=cache)
     assert not (snapshot.folder / "roc.png").exists()
-    client(completed, snapshot)
+    client(complete, snapshot)
     names = {path.name for path in snapshot.folder.iterdir()}
     assert names == {path.name for path in evaluated.iterdir()} | {"README.md", "SHA256SUMS"}
 
 
-def completed(snapshot: hub.Snapshot) -> None:
+def complete(snapshot: hub.Snapshot) -> None:
     hub.complete(snapshot)
 
 

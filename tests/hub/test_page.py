@@ -50,7 +50,7 @@ def published(models_folder: Path, tmp_path: Path, hub, client) -> tuple[Path, s
 
 
 @contextmanager
-def served(models: Path, environment: dict[str, str]) -> Iterator[PageClient]:
+def serve_page(models: Path, environment: dict[str, str]) -> Iterator[PageClient]:
     server = subprocess.Popen(
         [sys.executable, "app.py", "--models", str(models)],
         cwd=CHECKOUT,
@@ -89,15 +89,15 @@ def test_the_page_serves_the_hubs_weights_and_answers_without_it(
     )
     assert abs(of_hub - bundled) > 1e-3, "or the test could not tell them apart"
     environment = hub.environment(tmp_path / "home") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
-    with served(models_folder, environment) as page:
+    with serve_page(models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
         hub.kill()
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
     # A new process with the Hub dead: the copy on disk answers; with an empty cache, the bundled
     # weights.
-    with served(models_folder, environment) as page:
+    with serve_page(models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
-    with served(
+    with serve_page(
         models_folder, hub.environment(tmp_path / "fresh") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
     ) as page:
         assert probability(page) == pytest.approx(bundled, abs=1e-6)
@@ -124,13 +124,13 @@ def what_the_page_says(models: Path, repo: str) -> dict[str, str]:
         }
         said["offered"] = ",".join(name for _, name in served.choices)
         for name, wrong in (("missing", "me/nothing-here"), ("unnamed", "no name at all")):
-            said[name] = refused(served, wrong)
+            said[name] = get_refusal(served, wrong)
         patch.setenv("SPACE_ID", "me/space")
-        said["space"] = refused(Models(models), repo)
+        said["space"] = get_refusal(Models(models), repo)
     return said
 
 
-def refused(served: Models, repo: str) -> str:
+def get_refusal(served: Models, repo: str) -> str:
     with pytest.raises(gr.Error) as caught:
         served.invite(repo)
     return caught.value.message

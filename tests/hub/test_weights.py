@@ -71,7 +71,7 @@ def after_an_outage(models: Path, cache: Path, over: Path) -> list[str]:
     return kinds
 
 
-def typed(models: Path, cache: Path, repo: str, seconds: float = 5.0) -> tuple[str, str]:
+def load_typed(models: Path, cache: Path, repo: str, seconds: float = 5.0) -> tuple[str, str]:
     try:
         classifier, origin = Weights(models, cache_dir=cache, seconds=seconds).load_repo(repo)
     except HubError as error:
@@ -239,27 +239,30 @@ def test_corrupted_weights_are_not_used(hub, client, models_folder, cache, on_hu
 def test_a_typed_repository_is_loaded_without_the_apps_token(
     hub, client, models_folder, cache, on_hub
 ):
-    assert client(typed, models_folder, cache, "me/pneumonia-xray-baseline") == ("baseline", "hub")
+    assert client(load_typed, models_folder, cache, "me/pneumonia-xray-baseline") == (
+        "baseline",
+        "hub",
+    )
     client(push, "me/hidden", models_folder / "baseline", private=True)
-    assert client(_typed_with_a_saved_token, models_folder, cache, "me/hidden")[0] == "repository"
-    assert client(typed, models_folder, cache, "../etc")[0] == "name"
+    assert client(_load_with_a_saved_token, models_folder, cache, "me/hidden")[0] == "repository"
+    assert client(load_typed, models_folder, cache, "../etc")[0] == "name"
     hub.faults(delay=3)
     found, message = client(
-        typed, models_folder, cache / "other", "me/pneumonia-xray-baseline", 0.3
+        load_typed, models_folder, cache / "other", "me/pneumonia-xray-baseline", 0.3
     )
     assert found == "busy" and "background" in message
     hub.kill()
-    assert client(typed, models_folder, cache, "me/pneumonia-xray-baseline") == (
+    assert client(load_typed, models_folder, cache, "me/pneumonia-xray-baseline") == (
         "baseline",
         "cache",
     )
 
 
-def _typed_with_a_saved_token(models: Path, cache: Path, repo: str) -> tuple[str, str]:
+def _load_with_a_saved_token(models: Path, cache: Path, repo: str) -> tuple[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", OWNER)
         assert hub.download(repo, cache_dir=cache / "of-the-owner").repo == repo
-        return typed(models, cache, repo)
+        return load_typed(models, cache, repo)
 
 
 # --- settings, without a network

@@ -3,7 +3,7 @@ of the body as a child would draw them.
 
 No film of a hand or a side view of a chest comes with any package. These stand in for them where
 the input check is fitted; how well it then does on real ones is measured as far as it can be
-(:func:`tools.input_check.pictures.projected`) and is otherwise not known.
+(:func:`tools.input_check.pictures.project_volumes`) and is otherwise not known.
 """
 
 from __future__ import annotations

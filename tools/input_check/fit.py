@@ -61,8 +61,8 @@ def run(
     Args:
         dataset: the X-rays.
         out: folder of the two results; made if need be.
-        volumes: folder with CT volumes, see :func:`tools.input_check.pictures.projected`; what
-            comes of them is only measured.
+        volumes: folder with CT volumes, see :func:`tools.input_check.pictures.project_volumes`;
+            what comes of them is only measured.
         keep: fit nothing; measure the input check that is there, of which there is an
             ``input_check.json`` in ``out``.
 
@@ -81,7 +81,7 @@ def run(
             )
         facts["fitted"] = json.loads((out / JSON_NAME).read_text(encoding="utf-8"))["fitted"]
     else:
-        copies = _chosen(dataset, folds.FITTED, XRAYS + SPOILED)
+        copies = _choose_images(dataset, folds.FITTED, XRAYS + SPOILED)
         wrong = negatives(copies[XRAYS:])
         np.savez_compressed(
             input_check.PARAMETERS, allow_pickle=False, **fit(copies[:XRAYS], wrong)
@@ -92,7 +92,7 @@ def run(
     facts["parameters"] = _digest()
     accepted: dict[str, list[InputCheck]] = {}
     accepted |= _split(dataset, folds.HELD_OUT)
-    held_out = _chosen(dataset, folds.HELD_OUT, CHANGED)
+    held_out = _choose_images(dataset, folds.HELD_OUT, CHANGED)
     for name, change in corruptions.CORRUPTIONS.items():
         accepted[f"{folds.HELD_OUT}, {name}"] = [
             input_check.examine(change(copy)) for copy in held_out
@@ -131,7 +131,7 @@ def finish(dataset: Dataset, out: Path) -> dict[str, Any]:
     return facts
 
 
-def _chosen(dataset: Dataset, name: str, count: int) -> np.ndarray:
+def _choose_images(dataset: Dataset, name: str, count: int) -> np.ndarray:
     """So many of a split's images, by lot, as copies."""
     items = folds.items_of(dataset, name)
     order = np.random.default_rng(ORIGINAL).permutation(len(items))[:count]
@@ -164,19 +164,19 @@ def _part(item: Item) -> str:
 def _others(held_out: np.ndarray, volumes: Path | None) -> dict[str, list[Picture]]:
     """Everything but X-rays that the input check was not fitted on, by kind and source."""
     rng = np.random.default_rng(ORIGINAL + 2)
-    shipped = list(pictures.found(pictures.HELD_BACK))
+    shipped = list(pictures.find_pictures(pictures.HELD_BACK))
     groups: dict[str, list[Picture]] = {}
-    for picture in (*shipped, *(pictures.projected(volumes) if volumes else ())):
+    for picture in (*shipped, *(pictures.project_volumes(volumes) if volumes else ())):
         groups.setdefault(f"{picture.kind}, {picture.source}", []).append(picture)
     for picture in shipped:
         # In grey, in parts: photographs are refused for their colour otherwise, and the score would
         # not be put to the test.
         groups.setdefault(f"{picture.kind}, {picture.source}, grey parts", []).extend(
-            pictures.varied(picture, rng) for _ in range(10)
+            pictures.vary_picture(picture, rng) for _ in range(10)
         )
-    for picture in pictures.drawn(DRAWINGS // 5, ORIGINAL + 3):
+    for picture in pictures.draw_pictures(DRAWINGS // 5, ORIGINAL + 3):
         groups.setdefault(f"{picture.kind}, other drawings", []).append(picture)
-    for kind, broken in spoiled(held_out[:100]).items():
+    for kind, broken in spoil_copies(held_out[:100]).items():
         groups[f"{kind}, {folds.HELD_OUT} X-rays"] = [
             Picture(kind, "X-rays", radiograph.read(image)) for image in broken
         ]
@@ -283,8 +283,8 @@ def fit(copies: np.ndarray, negatives: Sequence[Picture]) -> dict[str, np.ndarra
         :func:`pneumonia.input_check.parameters` describes them.
     """
     rng = np.random.default_rng(ORIGINAL)
-    changed = np.stack([varied(copy, rng) for copy in copies])
-    ranked = np.stack([input_check.equalised(copy) for copy in (*copies, *changed)])
+    changed = np.stack([vary_copy(copy, rng) for copy in copies])
+    ranked = np.stack([input_check.equalise(copy) for copy in (*copies, *changed)])
     atlas = ranked.mean(axis=0)
     variances, vectors = np.linalg.eigh(np.cov(ranked, rowvar=False))
     # The sign of a principal component is anybody's choice: its largest entry is made positive.
@@ -358,7 +358,7 @@ def border(copies: np.ndarray, fitted: Mapping[str, np.ndarray]) -> float:
     return min(quantile(copies, REFUSED), *changed)
 
 
-def varied(copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_copy(copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An X-ray under a random framing, exposure, sharpness and turn: what films of other hospitals
     may differ by. uint8 ``(H, W)`` in and out.
     """
@@ -379,7 +379,7 @@ def varied(copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return copy
 
 
-def spoiled(copies: np.ndarray) -> dict[str, list[np.ndarray]]:
+def spoil_copies(copies: np.ndarray) -> dict[str, list[np.ndarray]]:
     """X-rays that are to be refused: black and white swapped, on their side or head, two side by
     side, one half alone.
     """
@@ -403,18 +403,18 @@ def negatives(copies: np.ndarray) -> list[Picture]:
     rng = np.random.default_rng(ORIGINAL + 1)
     shipped = [
         picture
-        for picture in pictures.found(pictures.FITTED)
+        for picture in pictures.find_pictures(pictures.FITTED)
         if picture.radiograph.facts.modality not in ("RTDOSE", "SEG")
     ]
     sizes = Counter((picture.kind, picture.source) for picture in shipped)
     parts = [
-        pictures.varied(picture, rng)
+        pictures.vary_picture(picture, rng)
         for picture in shipped
         for _ in range(-(-PARTS // sizes[picture.kind, picture.source]))
     ]
     broken = [
         Picture(kind, "X-rays", radiograph.read(image))
-        for kind, images in spoiled(copies).items()
+        for kind, images in spoil_copies(copies).items()
         for image in images
     ]
-    return [*shipped, *parts, *pictures.drawn(DRAWINGS, ORIGINAL), *broken]
+    return [*shipped, *parts, *pictures.draw_pictures(DRAWINGS, ORIGINAL), *broken]

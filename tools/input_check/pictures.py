@@ -100,7 +100,7 @@ class Picture:
     radiograph: Radiograph
 
 
-def found(packages: tuple[str, ...]) -> Iterator[Picture]:
+def find_pictures(packages: tuple[str, ...]) -> Iterator[Picture]:
     """The pictures of those of ``packages`` that are installed; a few slices of each volume."""
     for package in packages:
         specification = importlib.util.find_spec(package)
@@ -117,11 +117,11 @@ def found(packages: tuple[str, ...]) -> Iterator[Picture]:
                     ),
                     "photograph",
                 )
-                for picture in _opened(file):
+                for picture in _open_file(file):
                     yield Picture(kind, package, picture)
 
 
-def _opened(file: Path) -> Iterator[Radiograph]:
+def _open_file(file: Path) -> Iterator[Radiograph]:
     if file.name.endswith((".nii", ".nii.gz")):
         yield from (radiograph.read(piece) for piece in _slices(_nifti(file)))
         return
@@ -172,7 +172,7 @@ def _slices(volume: np.ndarray) -> Iterator[np.ndarray]:
                     yield piece
 
 
-def projected(folder: Path) -> Iterator[Picture]:
+def project_volumes(folder: Path) -> Iterator[Picture]:
     """Films computed from the CT volumes in a folder, and slices of every volume there.
 
     Where to have some: the source distribution of pyradiomics has ``data/lung1_image.nrrd`` and
@@ -251,7 +251,7 @@ def _nrrd(file: Path) -> tuple[np.ndarray, tuple[float, float]]:
     )
 
 
-def varied(picture: Picture, rng: np.random.Generator) -> Picture:
+def vary_picture(picture: Picture, rng: np.random.Generator) -> Picture:
     """A grey part of a picture: a third of it or more, turned by quarters, mirrored, of another
     exposure, black and white swapped one time in eight.
     """
@@ -272,7 +272,7 @@ def varied(picture: Picture, rng: np.random.Generator) -> Picture:
     )
 
 
-def drawn(count: int, seed: int) -> Iterator[Picture]:
+def draw_pictures(count: int, seed: int) -> Iterator[Picture]:
     """``count`` drawn pictures; see :func:`tools.input_check.drawings.draw`."""
     for kind, pixels in drawings.draw(count, seed):
         yield Picture(kind, "drawn", radiograph.read(pixels))

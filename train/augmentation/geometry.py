@@ -65,9 +65,9 @@ def draw(
         size=size,
     )
     if geometry.vertical_flip:
-        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=1, last=height - 1)
+        matrices = _flip_some(matrices, rng.random(count) < 0.5, axis=1, last=height - 1)
     if geometry.horizontal_flip:
-        matrices = _flipped(matrices, rng.random(count) < 0.5, axis=0, last=width - 1)
+        matrices = _flip_some(matrices, rng.random(count) < 0.5, axis=0, last=width - 1)
     return matrices
 
 
@@ -96,18 +96,18 @@ def affine(
     """
     zero, one = np.zeros_like(rotation), np.ones_like(rotation)
 
-    def stacked(*rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    def stack_rows(*rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
     last_row = (zero, zero, one)
-    turn = stacked(
+    turn = stack_rows(
         (np.cos(rotation), -np.sin(rotation), zero),
         (np.sin(rotation), np.cos(rotation), zero),
         last_row,
     )
-    move = stacked((one, zero, shift_x), (zero, one, shift_y), last_row)
-    slant = stacked((one, -np.sin(shear), zero), (zero, np.cos(shear), zero), last_row)
-    scale = stacked((zoom_x, zero, zero), (zero, zoom_y, zero), last_row)
+    move = stack_rows((one, zero, shift_x), (zero, one, shift_y), last_row)
+    slant = stack_rows((one, -np.sin(shear), zero), (zero, np.cos(shear), zero), last_row)
+    scale = stack_rows((zoom_x, zero, zero), (zero, zoom_y, zero), last_row)
     centre_x, centre_y = size[1] / 2 - 0.5, size[0] / 2 - 0.5
     to_centre = np.array([[1, 0, centre_x], [0, 1, centre_y], [0, 0, 1]])
     from_centre = np.array([[1, 0, -centre_x], [0, 1, -centre_y], [0, 0, 1]])
@@ -136,7 +136,7 @@ def warp(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     return warped.numpy()[..., 0]
 
 
-def _flipped(matrices: np.ndarray, chosen: np.ndarray, axis: int, last: int) -> np.ndarray:
+def _flip_some(matrices: np.ndarray, chosen: np.ndarray, axis: int, last: int) -> np.ndarray:
     # The generator flips after it has warped, so the flip acts on output coordinates: it multiplies
     # from the right.
     flip = np.eye(3)

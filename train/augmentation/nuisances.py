@@ -91,17 +91,17 @@ def weights(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
         of them.
 
     Raises:
-        ValueError: see :func:`told`.
+        ValueError: see :func:`cross_predict`.
     """
-    ill = told(nuisances(images), labels)
+    ill = cross_predict(nuisances(images), labels)
     found = 1 / np.clip(np.where(labels == 1, ill, 1 - ill), 1e-6, 1)
     for label in (0, 1):
         side = labels == label
-        found[side] = _capped(found[side])
+        found[side] = _cap_weights(found[side])
     return found, float(roc_auc_score(labels, ill))
 
 
-def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def cross_predict(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The probability of PNEUMONIA, float64 ``(N,)``, that nuisances ``(N, K)`` give by a quadratic
     logistic regression fitted to the other folds of five.
 
@@ -124,7 +124,7 @@ def told(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1]
 
 
-def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def audit_images(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """How far each nuisance, the lungs' framing (:mod:`train.augmentation.framing`), and all
     together, tell the classes apart.
 
@@ -153,11 +153,11 @@ def audited(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
     return {
         "single": single,
-        "together": round(float(roc_auc_score(labels, told(features, labels))), 3),
+        "together": round(float(roc_auc_score(labels, cross_predict(features, labels))), 3),
     }
 
 
-def _capped(found: np.ndarray) -> np.ndarray:
+def _cap_weights(found: np.ndarray) -> np.ndarray:
     """The multiple of the weights that, cut off at :data:`HIGHEST`, has a mean of 1."""
     low, high = 0.0, HIGHEST / float(found.min())
     for _ in range(60):
@@ -168,7 +168,7 @@ def _capped(found: np.ndarray) -> np.ndarray:
     return np.minimum(high * found, HIGHEST)
 
 
-def drawn(found: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_positions(found: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Positions of an epoch, int64 ``(N,)`` in random order: each image as often as its weight
     says, rounded up or down at random (systematic sampling).
     """

@@ -86,13 +86,13 @@ class Policy:
         Returns:
             uint8 ``(N, height, width)``.
         """
-        views = self._framed(images, size, rng)
+        views = self._frame_views(images, size, rng)
         if self.detail:
-            views = self._processed(views, rng)
-        views = self._exposed(views, rng)
-        return self.marked(self._encoded_some(views, size, rng), rng)
+            views = self._process_views(views, rng)
+        views = self._expose_views(views, rng)
+        return self.mark_views(self._encode_some(views, size, rng), rng)
 
-    def marked(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def mark_views(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The last step of :meth:`apply`, ``collimate`` and ``letters``: what hides or covers some
         of a view and changes nothing in it.
 
@@ -106,12 +106,12 @@ class Policy:
         for index in (
             np.flatnonzero(rng.random(len(views)) < self.collimate) if self.collimate else ()
         ):
-            views[index] = _collimated(views[index], self.margin, rng)
+            views[index] = _collimate_view(views[index], self.margin, rng)
         for index in np.flatnonzero(rng.random(len(views)) < self.letters) if self.letters else ():
-            views[index] = _lettered(views[index], rng)
+            views[index] = _letter_view(views[index], rng)
         return views
 
-    def _encoded_some(
+    def _encode_some(
         self, views: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
         for index in range(len(views)):
@@ -124,10 +124,10 @@ class Policy:
                     Image.fromarray(views[index]).filter(ImageFilter.GaussianBlur(radius))
                 )
             if jpeg < self.jpeg:
-                views[index] = _encoded(views[index], round(15 + 65 * float(amounts[6])))
+                views[index] = _encode_view(views[index], round(15 + 65 * float(amounts[6])))
         return views
 
-    def _framed(
+    def _frame_views(
         self, images: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
         count, (height, width) = len(images), images.shape[1:3]
@@ -154,9 +154,9 @@ class Policy:
         # Beyond the edge: black, as a collimator leaves it, or the edge drawn out, so that neither
         # becomes a sign of anything.
         black = rng.random() < 0.5
-        return transformed(images, transforms, size, "CONSTANT" if black else "NEAREST")
+        return transform_images(images, transforms, size, "CONSTANT" if black else "NEAREST")
 
-    def _processed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _process_views(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         gains = np.exp(rng.uniform(-self.detail, self.detail, (len(views), 2))).astype(np.float32)
         side = min(views.shape[1:])
         processed = np.empty_like(views)
@@ -171,7 +171,7 @@ class Policy:
             )
         return processed
 
-    def _exposed(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _expose_views(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         count = len(views)
 
         def uniform(limit: float) -> np.ndarray:
@@ -210,7 +210,7 @@ def affine(
     return np.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
 
 
-def transformed(
+def transform_images(
     images: np.ndarray, transforms: np.ndarray, size: tuple[int, int], fill_mode: str
 ) -> np.ndarray:
     """Reads views out of pictures by :func:`affine` transforms: float32 ``(N, height, width)`` of
@@ -227,7 +227,7 @@ def transformed(
         ).numpy()[..., 0]
 
 
-def _collimated(view: np.ndarray, margin: float, rng: np.random.Generator) -> np.ndarray:
+def _collimate_view(view: np.ndarray, margin: float, rng: np.random.Generator) -> np.ndarray:
     height, width = view.shape
     top, bottom, left, right = np.rint(
         rng.uniform(0, margin, 4) * (height, height, width, width)
@@ -239,7 +239,7 @@ def _collimated(view: np.ndarray, margin: float, rng: np.random.Generator) -> np
     return kept
 
 
-def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _letter_view(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = Image.fromarray(view)
     height, width = view.shape
     for _ in range(int(rng.integers(1, 4))):
@@ -253,7 +253,7 @@ def _lettered(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _encoded(view: np.ndarray, quality: int) -> np.ndarray:
+def _encode_view(view: np.ndarray, quality: int) -> np.ndarray:
     encoded = io.BytesIO()
     Image.fromarray(view).save(encoded, "JPEG", quality=quality)
     with Image.open(encoded, formats=("JPEG",)) as copy:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.augmentation.policy import Policy, affine, transformed
+from train.augmentation.policy import Policy, affine, transform_images
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ReframedPolicy(Policy):
     bordered: float = 0.4
     border: float = 0.25
 
-    def reframed(
+    def reframe(
         self,
         images: np.ndarray,
         size: tuple[int, int],
@@ -79,7 +79,7 @@ class ReframedPolicy(Policy):
         others: Boxes,
     ) -> np.ndarray:
         """Draws one view of each image, not mirrored, without letters and shut margins, which are
-        left to :meth:`marked`.
+        left to :meth:`mark_views`.
 
         Args:
             images: uint8 ``(N, H, W)``.
@@ -93,11 +93,11 @@ class ReframedPolicy(Policy):
         """
         views = warp(images, size, self.crops(own, others, rng), rng)
         if self.detail:
-            views = self._processed(views, rng)
-        return self._encoded_some(self._exposed(views, rng), size, rng)
+            views = self._process_views(views, rng)
+        return self._encode_some(self._expose_views(views, rng), size, rng)
 
     def crops(self, own: np.ndarray, others: Boxes, rng: np.random.Generator) -> Crops:
-        """Draws where views look; the arguments are those of :meth:`reframed`."""
+        """Draws where views look; the arguments are those of :meth:`reframe`."""
         count = len(own)
         healthy, ill = np.flatnonzero(others.labels == 0), np.flatnonzero(others.labels == 1)
         other = np.where(
@@ -152,7 +152,7 @@ def warp(
         (crops.wide * width / size[1], crops.high * height / size[0]),
         (crops.x * width - 0.5, crops.y * height - 0.5),
     )
-    views = transformed(images, transforms, size, "NEAREST")
+    views = transform_images(images, transforms, size, "NEAREST")
     a, b, shift_x, c, d, shift_y = transforms.T[:6]
     kind, grey = rng.random(count), rng.uniform(0, 255, count)
     rows, columns = np.arange(size[0])[:, np.newaxis], np.arange(size[1])

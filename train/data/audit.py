@@ -45,7 +45,7 @@ def audit(dataset: Dataset, out: Path) -> dict[str, Any]:
     Returns:
         What ``data.json`` holds: ``fingerprint``, ``images``, ``counts``, ``causes``, ``patients``,
         ``duplicates``, ``sizes``, ``unreadable`` and ``nuisances`` of the train folder
-        (:func:`train.augmentation.nuisances.audited`).
+        (:func:`train.augmentation.nuisances.audit_images`).
     """
     sizes, unreadable = _sizes(dataset.items)
     facts = {
@@ -72,7 +72,7 @@ def audit(dataset: Dataset, out: Path) -> dict[str, Any]:
             for split in SPLITS
         },
         "unreadable": [item.relative for item in unreadable],
-        "nuisances": nuisances.audited(
+        "nuisances": nuisances.audit_images(
             *load(dataset.split("train"), radiograph.COPY_SIZE, skip_corrupt=True)[:2]
         ),
     }
@@ -168,19 +168,19 @@ def _duplicates(dataset: Dataset) -> dict[str, Any]:
         by_digest[digest].append(item)
     groups = [group for group in by_digest.values() if len(group) > 1]
 
-    def named(chosen: Sequence[Sequence[Item]]) -> list[list[str]]:
+    def name_groups(chosen: Sequence[Sequence[Item]]) -> list[list[str]]:
         return sorted(sorted(item.relative for item in group) for group in chosen)
 
     return {
         "files": sum(len(group) for group in groups),
-        "groups": named(groups),
-        "across_splits": named(
+        "groups": name_groups(groups),
+        "across_splits": name_groups(
             [group for group in groups if len({item.split for item in group}) > 1]
         ),
-        "across_classes": named(
+        "across_classes": name_groups(
             [group for group in groups if len({item.label for item in group}) > 1]
         ),
-        "across_patients": named(
+        "across_patients": name_groups(
             [group for group in groups if len({item.patient for item in group}) > 1]
         ),
     }
@@ -192,13 +192,13 @@ def _size_facts(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     heights, widths = np.array(sizes, float).T
     return {
         "distinct": len(set(sizes)),
-        "height": _spread(heights),
-        "width": _spread(widths),
-        "aspect": _spread(widths / heights),
+        "height": _summarise(heights),
+        "width": _summarise(widths),
+        "aspect": _summarise(widths / heights),
     }
 
 
-def _spread(values: np.ndarray) -> dict[str, float]:
+def _summarise(values: np.ndarray) -> dict[str, float]:
     return {
         "min": round(float(values.min()), 3),
         "median": round(float(np.median(values)), 3),

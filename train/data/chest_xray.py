@@ -252,8 +252,8 @@ def _cache_file(items: Sequence[Item], size: tuple[int, int], cache: Path) -> Pa
 
 def _corrupt(names: Sequence[str]) -> DataError:
     return DataError(
-        f"{_listed(names)} cannot be decoded; download again what is damaged, or leave it out with"
-        " --skip-corrupt."
+        f"{_enumerate(names)} cannot be decoded; download again what is damaged, or leave it out"
+        " with --skip-corrupt."
     )
 
 
@@ -286,7 +286,7 @@ def _refuse_strangers(
             )
     if strangers:
         raise DataError(
-            f"{folder} has {_listed(strangers)} beside the {what} {', '.join(expected)}; move it"
+            f"{folder} has {_enumerate(strangers)} beside the {what} {', '.join(expected)}; move it"
             " away."
         )
 
@@ -305,17 +305,17 @@ def _images(folder: Path, ignored: list[Path]) -> list[Path]:
     ]
     if strangers:
         raise DataError(
-            f"{folder} has {_listed(strangers)}, no {', '.join(IMAGE_SUFFIXES)} files; move them"
+            f"{folder} has {_enumerate(strangers)}, no {', '.join(IMAGE_SUFFIXES)} files; move them"
             " away."
         )
     empty = [path.name for path in paths if path.stat().st_size == 0]
     if empty:
-        raise DataError(f"{folder} has empty files, {_listed(empty)}; download them again.")
+        raise DataError(f"{folder} has empty files, {_enumerate(empty)}; download them again.")
     # Tables and fingerprints are UTF-8. A name of other bytes comes with surrogates in it.
     if odd := [path.name for path in paths if harmless(path.name, 999) != path.name]:
         raise DataError(
-            f"{folder} has {_listed(odd)}, whose name is no UTF-8 or has control characters; rename"
-            " it."
+            f"{folder} has {_enumerate(odd)}, whose name is no UTF-8 or has control characters;"
+            " rename it."
         )
     return paths
 
@@ -338,7 +338,7 @@ def _item(path: Path, split: str, label: int) -> Item:
     )
 
 
-def named(relative: str) -> Item:
+def parse_item(relative: str) -> Item:
     """The item that a table's ``split/LABEL/file`` speaks of, without the file being here.
 
     Raises:
@@ -353,7 +353,7 @@ def named(relative: str) -> Item:
     return _item(path, path.parts[0], LABELS.index(path.parts[1]))
 
 
-def _listed(names: Sequence[str]) -> str:
+def _enumerate(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(map(harmless, names[:5])) + more
 

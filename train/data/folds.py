@@ -24,7 +24,7 @@ FOLDS = 7
 _SEED = 2018
 
 
-def learned(validation: str) -> str:
+def choose_learned_split(validation: str) -> str:
     """The split that a recipe learns from which is validated on ``validation``."""
     return FITTED if validation == HELD_OUT else "train"
 
@@ -39,7 +39,7 @@ def items_of(dataset: Dataset, split: str) -> list[Item]:
     if split not in (FITTED, HELD_OUT):
         return dataset.split(split)
     items = dataset.split("train")
-    mask = _held_out(dataset)
+    mask = _pick_held_out(dataset)
     return [item for item, held in zip(items, mask, strict=True) if held == (split == HELD_OUT)]
 
 
@@ -48,7 +48,7 @@ def groups_of(dataset: Dataset, split: str) -> np.ndarray:
     the same file, through however many links.
     """
     chosen = set(items_of(dataset, split))
-    return joined(
+    return number_groups(
         [
             (("patient", item.patient), ("file", digest))
             for item, digest in zip(dataset.items, dataset.digests, strict=True)
@@ -57,7 +57,7 @@ def groups_of(dataset: Dataset, split: str) -> np.ndarray:
     )
 
 
-def joined(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
+def number_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
     """A number for each of N images, int64 ``(N,)``, from 0 on in the order they come: equal where
     two share a key, such as a patient or a file, through however many links.
     """
@@ -71,7 +71,7 @@ def joined(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
     return connected_components(links, directed=False)[1][:count].astype(np.int64)
 
 
-def _held_out(dataset: Dataset) -> np.ndarray:
+def _pick_held_out(dataset: Dataset) -> np.ndarray:
     items = dataset.split("train")
     # Bacteria and virus are kept apart too: they differ in how hard they are, and a fold with few
     # viruses would flatter.

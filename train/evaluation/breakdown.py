@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from pneumonia.model_spec import Metrics
-from train.data.chest_xray import named
-from train.data.folds import joined
+from train.data.chest_xray import parse_item
+from train.data.folds import number_groups
 from train.evaluation.metrics import RESAMPLES, measure
 
 BACTERIA, VIRUS, DISTINCT, PATIENTS = "bacteria", "virus", "without duplicates", "by patient"
@@ -42,7 +42,7 @@ def breakdown(
         has one false alarm is called ill; its probability is the highest. A cause that the names
         do not tell is left out.
     """
-    items = [named(name) for name in names]
+    items = [parse_item(name) for name in names]
     parts: dict[str, Metrics] = {}
     for cause in (BACTERIA, VIRUS):
         chosen = np.array([item.label == 0 or item.cause == cause for item in items])
@@ -73,4 +73,4 @@ def patients_of(names: Sequence[str], duplicates: Iterable[Sequence[str]] = ()) 
     for number, group in enumerate(duplicates):
         for name in shared.keys() & set(group):
             shared[name].append(number)
-    return joined([(named(name).patient, *shared[name]) for name in names])
+    return number_groups([(parse_item(name).patient, *shared[name]) for name in names])

@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pneumonia.classifier import calibrated, logits
+from pneumonia.classifier import apply_temperature, logits
 from pneumonia.evidence import wilson
 from pneumonia.model_spec import ModelSpec, OperatingPoint, SingleView
 from train.evaluation.validation import CLEAN
@@ -75,10 +75,12 @@ class Answers:
     @cached_property
     def calibrated(self) -> dict[str, np.ndarray]:
         """Its probabilities ``(N,)`` under each name, at that temperature."""
-        return {name: calibrated(values, self.temperature) for name, values in self.raw.items()}
+        return {
+            name: apply_temperature(values, self.temperature) for name, values in self.raw.items()
+        }
 
 
-def calibrated_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:
+def calibrate_spec(spec: ModelSpec, answers: Answers, single: Answers | None = None) -> ModelSpec:
     """Gives a model spec the temperature, operating points and uncertainty that held-out patients
     support.
 
@@ -151,7 +153,7 @@ def operating_points(
     for target in targets:
         # A hair less than the product: .95 of 100 must not become 96 by its rounding.
         needed = max(1, math.ceil(target * len(ill) - 1e-9))
-        threshold = _rounded_down(float(ill[len(ill) - needed]))
+        threshold = _round_down(float(ill[len(ill) - needed]))
         found = int(np.sum(ill >= threshold))
         low, high = wilson(found, len(ill))
         points.append(
@@ -191,7 +193,7 @@ def uncertainty(found: Mapping[str, np.ndarray], threshold: float, nearest: int 
     return float(f"{np.median(moved):.3g}") if moved else 0.0
 
 
-def _rounded_down(threshold: float) -> float:
+def _round_down(threshold: float) -> float:
     """Four digits of it, down: the image that it was read from must not fall below it when another
     batch rounds otherwise.
     """

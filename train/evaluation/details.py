@@ -14,10 +14,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from pneumonia import bundle
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.evidence import Table, outcome
 from pneumonia.model_spec import ModelSpec
-from train.data.chest_xray import named
+from train.data.chest_xray import parse_item
 from train.evaluation.breakdown import breakdown
 from train.evaluation.calibration import logits
 from train.evaluation.metrics import measure
@@ -72,7 +72,7 @@ def of(
     if copies:
         _, truth, raw = copies
         found["corruptions"] = {
-            name: _under(truth, calibrated(values, spec.temperature), threshold)
+            name: _under(truth, apply_temperature(values, spec.temperature), threshold)
             for name, values in raw.items()
         }
     return found
@@ -99,7 +99,7 @@ def read_copies(folder: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarr
 def write_table(file: Path, names: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
     """Writes a table of images: file, label, and a number ``(N,)`` under each name."""
     rows = (
-        (name, named(name).label, *(digits(values[index]) for values in columns.values()))
+        (name, parse_item(name).label, *(digits(values[index]) for values in columns.values()))
         for index, name in enumerate(names)
     )
 

@@ -22,11 +22,10 @@ from pneumonia.evidence import read_predictions
 from pneumonia.model_spec import Metrics, ModelSpec, OperatingPoint
 from pneumonia.views import PLAIN
 from train.data.chest_xray import DataError, Dataset, Item, load
-from train.data.folds import HELD_OUT, items_of
-from train.data.folds import learned as learned_split
+from train.data.folds import HELD_OUT, choose_learned_split, items_of
 from train.evaluation import details, plots, validation
 from train.evaluation.breakdown import patients_of
-from train.evaluation.calibration import Answers, calibrated_spec
+from train.evaluation.calibration import Answers, calibrate_spec
 from train.evaluation.metrics import measure
 from train.files import write_atomically
 from train.recipes.recipe import Recipe
@@ -48,8 +47,8 @@ def evaluate(
 ) -> dict[str, Metrics]:
     """Asks a bundle about the test folder and its validation split, and measures what it says.
 
-    Writes ``predictions_test.csv`` and ``predictions_validation.csv``, and what :func:`measured`
-    writes.
+    Writes ``predictions_test.csv`` and ``predictions_validation.csv``, and what
+    :func:`measure_bundle` writes.
 
     Args:
         folder: the bundle.
@@ -68,10 +67,10 @@ def evaluate(
     for entry, split in _splits(classifier.spec).items():
         items, _, probabilities = predict_split(classifier, dataset, split, cache, skip_corrupt)
         write_predictions(out / f"predictions_{entry}.csv", items, probabilities)
-    return measured(folder, out, identical(dataset))
+    return measure_bundle(folder, out, identical(dataset))
 
 
-def measured(
+def measure_bundle(
     folder: Path, out: Path, duplicates: Iterable[Sequence[str]] = ()
 ) -> dict[str, Metrics]:
     """Measures what a bundle said, at its default operating point and in brief at all others; no
@@ -173,7 +172,7 @@ def assemble(
         DataError: images are missing or damaged.
     """
     history, cache = run_folders.history_of(run_folder), run_folder.parent / "cache"
-    target = unmeasured(recipe, run_folder, dataset, skip_corrupt=skip_corrupt)
+    target = assemble_unmeasured(recipe, run_folder, dataset, skip_corrupt=skip_corrupt)
     evaluate(target, dataset, target, cache=cache, skip_corrupt=skip_corrupt)
     if recipe.validation != HELD_OUT and recipe.epochs > recipe.keep_epoch:
         with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
@@ -187,7 +186,7 @@ def assemble(
     return target
 
 
-def unmeasured(
+def assemble_unmeasured(
     recipe: Recipe, run_folder: Path, dataset: Dataset, *, skip_corrupt: bool = False
 ) -> Path:
     """Makes ``run_folder/bundle`` as :func:`assemble` does, calibrated where patients are held out,
@@ -243,13 +242,13 @@ def calibrate(
         details.write_table(folder / details.SINGLE, names, alone)
     learned, held_out = (
         load(items_of(dataset, side), radiograph.COPY_SIZE, cache=cache, skip_corrupt=skip_corrupt)
-        for side in (learned_split(split), split)
+        for side in (choose_learned_split(split), split)
     )
     write_atomically(folder / bundle.FAMILIARITY, familiarity.fit(learned[0], held_out[0]).save)
     return place(folder, identical(dataset))
 
 
-def placed(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
+def recalibrate_spec(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
     """A bundle's model spec with what the answers in its ``validation_copies.csv`` support, and of
     the plain view alone those in its ``validation_single_view.csv`` where there is one.
 
@@ -268,14 +267,14 @@ def placed(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
         return Answers(labels, patients_of(names, same), raw)
 
     single = answers(details.SINGLE) if (folder / details.SINGLE).is_file() else None
-    return calibrated_spec(bundle.read_model_spec(folder), answers(details.COPIES), single)
+    return calibrate_spec(bundle.read_model_spec(folder), answers(details.COPIES), single)
 
 
 def place(folder: Path, duplicates: Iterable[Sequence[str]] = ()) -> ModelSpec:
-    """Writes what :func:`placed` gives into the bundle. Its metrics then speak of another
+    """Writes what :func:`recalibrate_spec` gives into the bundle. Its metrics then speak of another
     threshold; measure it again with :func:`evaluate`.
     """
-    spec = placed(folder, duplicates)
+    spec = recalibrate_spec(folder, duplicates)
     write_atomically(
         folder / bundle.MODEL_SPEC, lambda file: file.write_text(spec.to_json(), encoding="utf-8")
     )

@@ -112,7 +112,7 @@ def judge(
         for scores in (plain, swapped):
             scores[ENSEMBLE] = np.mean([scores[name] for name in networks], axis=0)
     rows = [*networks, *([ENSEMBLE] if len(networks) > 1 else []), *(beside or {})]
-    return [judged(name, labels, groups, plain[name], swapped[name]) for name in rows]
+    return [judge_scores(name, labels, groups, plain[name], swapped[name]) for name in rows]
 
 
 def swaps(
@@ -153,7 +153,7 @@ def swap(picture: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
     return cut_box(picture, box, picture.shape)
 
 
-def judged(
+def judge_scores(
     name: str, labels: np.ndarray, groups: np.ndarray, plain: np.ndarray, swapped: np.ndarray
 ) -> Judged:
     """Figures of a network's answers.

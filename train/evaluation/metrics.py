@@ -39,7 +39,7 @@ def measure(
         ValueError: the arrays differ in length, are empty, or hold something other than 0/1 labels
             and probabilities in 0..1.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = _check_answers(labels, probabilities)
     found = confusion(labels, probabilities, threshold)
     tp, fn, tn, fp = (
         found[name]
@@ -213,7 +213,7 @@ def _stratified_draws(labels: np.ndarray, resamples: int, rng: np.random.Generat
     return weights
 
 
-def _checked(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check_answers(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != probabilities.shape or not len(labels):
         raise ValueError(

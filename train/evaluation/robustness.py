@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pneumonia import probes, radiograph
-from pneumonia.classifier import PneumoniaClassifier, calibrated
+from pneumonia.classifier import PneumoniaClassifier, apply_temperature
 from pneumonia.corruptions import CORRUPTIONS, TITLES, Corruption
 from pneumonia.evidence import ROBUSTNESS, Condition, Movement, Originals, Robustness
 from pneumonia.model_spec import Estimate, ModelSpec
@@ -92,7 +92,7 @@ def measure(
     ask = classifier.probabilities
     for split in SPLITS:
         recorded = (
-            _recorded(folder, ask, dataset, spec, known)
+            _read_recorded(folder, ask, dataset, spec, known)
             if split == HELD_OUT and limit is None and not skip_corrupt
             else {}
         )
@@ -175,15 +175,15 @@ def originals_against_copies(
         ]
     )
     copied = classifier.probabilities(
-        classifier.prepared([_published(picture) for picture in pictures])
+        classifier.prepare([_copy_as_published(picture) for picture in pictures])
     )
     others = [
-        classifier.prepared([_published(picture, *made) for picture in pictures])
+        classifier.prepare([_copy_as_published(picture, *made) for picture in pictures])
         for made in _OTHER_COPIES
     ]
     threshold = classifier.spec.default.threshold
 
-    def held(readings: list[np.ndarray]) -> Movement:
+    def compare_readings(readings: list[np.ndarray]) -> Movement:
         answers = np.stack([classifier.probabilities(inputs) for inputs in readings])
         moved, change = np.abs(answers - copied), (answers >= threshold) != (copied >= threshold)
         return {
@@ -194,13 +194,13 @@ def originals_against_copies(
 
     return {
         "images": len(pictures),
-        "with_copy_step": held([classifier.prepared(pictures)]),
-        "without_copy_step": held([direct]),
-        "other_copies": held(others),
+        "with_copy_step": compare_readings([classifier.prepare(pictures)]),
+        "without_copy_step": compare_readings([direct]),
+        "other_copies": compare_readings(others),
     }
 
 
-def _recorded(
+def _read_recorded(
     folder: Path,
     ask: validation.Predict,
     dataset: Dataset,
@@ -224,7 +224,7 @@ def _recorded(
     items = items_of(dataset, HELD_OUT)
     if names != [item.relative for item in items]:
         return {}
-    answers = {name: calibrated(values, spec.temperature) for name, values in raw.items()}
+    answers = {name: apply_temperature(values, spec.temperature) for name, values in raw.items()}
     few = np.linspace(0, len(items) - 1, min(_ASKED_AGAIN, len(items))).round().astype(int)
     pixels, _, _ = load([items[index] for index in few], radiograph.COPY_SIZE)
     if np.abs(ask(pixels) - answers[validation.CLEAN][few]).max() > _AS_RECORDED:
@@ -250,7 +250,7 @@ def _figures(
     return {name: measured[name] for name in FIGURES if name in measured}
 
 
-def _published(
+def _copy_as_published(
     picture: Radiograph,
     resampling: Image.Resampling = Image.Resampling.BILINEAR,
     quality: int = radiograph.COPY_QUALITY,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
-from pneumonia.classifier import calibrated
+from pneumonia.classifier import apply_temperature
 from pneumonia.model_spec import ModelSpec
 from pneumonia.release import FIGURES
 from train.evaluation import details, validation
@@ -225,7 +225,7 @@ def _run(folder: Path) -> tuple[ModelSpec, Run]:
         )
     _, labels, raw = details.read_copies(folder)
     summary = validation.summary(
-        labels, {name: calibrated(values, spec.temperature) for name, values in raw.items()}
+        labels, {name: apply_temperature(values, spec.temperature) for name, values in raw.items()}
     )
     test = {
         name: metrics["test"].figures[name].value

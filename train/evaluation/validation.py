@@ -87,7 +87,7 @@ def copies(
     if limit is not None and limit < len(items):
         chosen = np.linspace(0, len(items) - 1, limit).round().astype(int)
         originals, items = originals[chosen], [items[index] for index in chosen]
-    pixels = {CLEAN: _resized(originals, size)}
+    pixels = {CLEAN: _resize_images(originals, size)}
     content = hashlib.sha256(originals.tobytes()).hexdigest()
     for name, corrupt in tqdm(
         corruptions.items(), "corrupted copies", unit="corruption", disable=None, leave=False
@@ -98,7 +98,7 @@ def copies(
             else None
         )
         if stored is None or not stored.is_file():
-            made = _resized(np.stack([corrupt(original) for original in originals]), size)
+            made = _resize_images(np.stack([corrupt(original) for original in originals]), size)
             if stored is not None:
                 stored.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(stored, partial(_save, pixels=made))
@@ -241,7 +241,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     np.save(path, pixels)
 
 
-def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack(
         [radiograph.resize(radiograph.Radiograph(image, "copy"), size) for image in images]
     )

@@ -77,7 +77,7 @@ def render(
     heading, _, rest = text.partition("\n")
     text = f"{heading}: {CATALOGUE[spec.variant].title}\n{rest}"
     card = f"---\n{_metadata(spec, metrics['test'], name).to_yaml()}\n---\n\n{text}"
-    card = _linked(card, code if repo else "../../..", on_hub=repo is not None)
+    card = _fix_links(card, code if repo else "../../..", on_hub=repo is not None)
     check_card(card, metrics, spec)
     return card
 
@@ -167,7 +167,8 @@ def _usage(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None, code:
     one_of = one_of if len(spec.views) > 1 else ""
     install = f'pip install "git+{code}"' if on_hub and code else "pip install ."
     where = "" if on_hub and code else ", in a checkout of the project"
-    # The clip is that of pneumonia.classifier.calibrated: a float32 sigmoid can be exactly 0 or 1.
+    # The clip is that of pneumonia.classifier.apply_temperature: a float32 sigmoid can be exactly
+    # 0 or 1.
     calibrate = (
         "probability = min(max(probability, 1e-7), 1 - 1e-7)  # calibrate\n"
         f"probability = 1 / (1 + (1 / probability - 1) ** (1 / {temperature!r}))\n"
@@ -292,7 +293,7 @@ def _metadata(spec: ModelSpec, test: Metrics, name: str) -> ModelCardData:
     )
 
 
-def _linked(card: str, base: str | None, *, on_hub: bool) -> str:
+def _fix_links(card: str, base: str | None, *, on_hub: bool) -> str:
     """The prose's links into the project, made right for where the card stands."""
     if base is None:
         # Nobody said where the code is: names remain, links would lead nowhere.

@@ -52,8 +52,8 @@ def fill(text: str, blocks: Mapping[str, str], *, keep_markers: bool = True) -> 
             f" {', '.join(names) or 'none'}."
         )
 
-    def written(found: re.Match[str]) -> str:
+    def write_block(found: re.Match[str]) -> str:
         block = blocks[found[2]]
         return f"{found[1]}\n{block}\n{found[4]}" if keep_markers else block
 
-    return _BLOCK.sub(written, text)
+    return _BLOCK.sub(write_block, text)

@@ -163,7 +163,7 @@ def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
             " with trained models in assets/models."
         )
     _check_front_matter(project / "README.md")
-    tracked = _tracked(project)
+    tracked = _list_tracked(project)
     kept = {
         name: project / name
         for name in tracked
@@ -186,7 +186,7 @@ def space_files(project: Path = _PROJECT) -> list[tuple[str, Path | bytes]]:
     return list(kept.items())
 
 
-def _tracked(project: Path) -> list[str]:
+def _list_tracked(project: Path) -> list[str]:
     """Path of every file that the checkout's history knows: what lies there besides, such as a
     patient's X-ray or a token, goes nowhere.
     """

@@ -60,10 +60,10 @@ def blocks(
         "headline": headline(bundled[-1]),
         "models": models(bundled),
         "framing": framing(bundled),
-        "bundled": measured(bundled),
+        "bundled": tabulate_measured(bundled),
         "original": original([result for result in found if not result.bundled]),
-        "published": published(others, found[0].test),
-        "held-out": held_out(bundled),
+        "published": tabulate_published(others, found[0].test),
+        "held-out": tabulate_held_out(bundled),
         "operating-points": operating_points(bundled),
         "calibration": calibration(bundled),
         "parts": parts(bundled),
@@ -98,7 +98,7 @@ def models(bundled: Sequence[Result]) -> str:
             per_hundred(1 - result.test.figures["recall"].value),
             per_hundred(1 - result.test.figures["specificity"].value),
             *(figure(result.test.figures.get(name), name) for name in _MAIN),
-            _claimed(result),
+            _format_claim(result),
         )
         for result in reversed(bundled)
     ]
@@ -124,7 +124,7 @@ def framing(bundled: Sequence[Result]) -> str:
     )
 
 
-def measured(results: Sequence[Result]) -> str:
+def tabulate_measured(results: Sequence[Result]) -> str:
     """Every figure of the test folder, with counts."""
     rows = []
     for result in results:
@@ -158,7 +158,7 @@ def original(results: Sequence[Result]) -> str:
     return table(head, rows)
 
 
-def published(others: Sequence[Published], test: Metrics) -> str:
+def tabulate_published(others: Sequence[Published], test: Metrics) -> str:
     """What others report of the same images."""
     rows = []
     for other in others:
@@ -172,7 +172,7 @@ def published(others: Sequence[Published], test: Metrics) -> str:
     return table(("source", "accuracy", "recall", "specificity", "AUC", "note"), rows)
 
 
-def held_out(bundled: Sequence[Result]) -> str:
+def tabulate_held_out(bundled: Sequence[Result]) -> str:
     """Held-out patients of the train folder beside the test folder."""
     splits = {"validation": "held-out patients", "test": "test folder"}
     rows = [
@@ -392,7 +392,7 @@ def _test_table(result: Result) -> Table:
     return read_predictions(result.folder / PREDICTIONS)
 
 
-def _claimed(result: Result) -> str:
+def _format_claim(result: Result) -> str:
     claimed = CATALOGUE[result.spec.variant].claimed
     return "" if claimed is None else f"{claimed:.0%}"
 

@@ -70,7 +70,7 @@ class Pool:
         """
         which = rng.integers(len(self.views), size=len(chosen))
         mirrored = rng.random(len(chosen)) < 0.5
-        views = _resized(
+        views = _resize_views(
             np.stack(
                 [self.views[view][position] for view, position in zip(which, chosen, strict=True)]
             ),
@@ -150,7 +150,7 @@ def make(
             )
     else:
         write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
-    asked = [_asked(classifier, size, precision) for classifier in classifiers]
+    asked = [_compile_teacher(classifier, size, precision) for classifier in classifiers]
     others = None
     if isinstance(policy, ReframedPolicy):
         published = load(items, radiograph.COPY_SIZE, cache=cache, skip_corrupt=skip_corrupt)[0]
@@ -164,7 +164,7 @@ def make(
             drawn, answers = [], []
             for start in range(0, len(items), BATCH):
                 part, marked = draw(policy, images, start, size, (seed, view), others)
-                sides = mirrored(len(asked), view, start, len(part))
+                sides = assign_mirrors(len(asked), view, start, len(part))
                 found = np.empty((len(asked), len(part)))
                 for number, answer in enumerate(asked):
                     flip = sides[:, number, np.newaxis, np.newaxis]
@@ -250,13 +250,13 @@ def draw(
     rng = np.random.default_rng([*seed, start])
     chosen = slice(start, start + BATCH)
     if isinstance(policy, ReframedPolicy) and others is not None:
-        part = policy.reframed(images[chosen], size, rng, others.boxes[chosen], others)
+        part = policy.reframe(images[chosen], size, rng, others.boxes[chosen], others)
     else:
         part = replace(policy, letters=0.0, collimate=0.0).apply(images[chosen], size, rng)
-    return part, policy.marked(part.copy(), rng)
+    return part, policy.mark_views(part.copy(), rng)
 
 
-def mirrored(teachers: int, view: int, start: int, count: int) -> np.ndarray:
+def assign_mirrors(teachers: int, view: int, start: int, count: int) -> np.ndarray:
     """Which teachers see the mirror image of each of ``count`` views: bool ``(count, teachers)``,
     half of them, by turns; none where there is one teacher alone.
     """
@@ -266,7 +266,7 @@ def mirrored(teachers: int, view: int, start: int, count: int) -> np.ndarray:
     return (np.arange(teachers) + turn) % 2 == 1
 
 
-def _asked(
+def _compile_teacher(
     classifier: PneumoniaClassifier, size: tuple[int, int], precision: str
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 views ``(N, *size)`` to a teacher's own probabilities ``(N,)``."""
@@ -275,8 +275,8 @@ def _asked(
     with network.policy(precision):
         twin = CATALOGUE[classifier.spec.variant].build(at)
     twin.set_weights(classifier.model.get_weights())
-    answer = network.compiled(twin)
-    return lambda views: answer(radiograph.to_input(_resized(views, at)))
+    answer = network.compile_network(twin)
+    return lambda views: answer(radiograph.to_input(_resize_views(views, at)))
 
 
 def read(folder: Path) -> Pool:
@@ -307,7 +307,7 @@ def read(folder: Path) -> Pool:
     return Pool(views, said, facts["files"], hashlib.sha256(said.tobytes()).hexdigest(), told)
 
 
-def _resized(views: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize_views(views: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if views.shape[1:] == size:
         return views
     return np.stack(

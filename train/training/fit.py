@@ -125,7 +125,7 @@ def fit(
         pool=taught.fingerprint if taught else None,
     )
     cache = run_folder.parent / "cache"
-    learned = folds.items_of(dataset, folds.learned(recipe.validation))
+    learned = folds.items_of(dataset, folds.choose_learned_split(recipe.validation))
     images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)
     note(run_folder, skipped=sorted(item.relative for item in set(learned) - set(kept)))
     if taught:
@@ -279,7 +279,9 @@ class Batches(keras.utils.PyDataset):
         )
         rng = np.random.default_rng([recipe.seed, epoch])
         self._order = (
-            rng.permutation(len(labels)) if shares is None else nuisances.drawn(shares, rng)
+            rng.permutation(len(labels))
+            if shares is None
+            else nuisances.draw_positions(shares, rng)
         )
 
     def __len__(self) -> int:

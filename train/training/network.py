@@ -147,7 +147,7 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     return type(keras.optimizers.get(recipe.optimizer))(**config)
 
 
-def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def compile_network(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """A network as one graph, uint8 ``(N, H, W)`` or float32 ``(N, H, W, 3)`` to float64 ``(N,)``,
     in batches that suit a graphics card too.
     """
