@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check stress oldest format screenshots bench clean help
+.PHONY: demo test check stress oldest backends format screenshots bench clean help
 
 help:
 	@sed -n '2,3s/^#   //p' Makefile
@@ -35,6 +35,10 @@ stress: $(VENV)/.dev
 oldest: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tests/oldest_keras.py
 
+# Training on JAX, on two virtual devices too, beside TensorFlow, in an environment of its own.
+backends: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tests/backends.py $(ARGS)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -48,7 +52,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tools.bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-oldest artefacts .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-backends artefacts .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (on Debian: apt install python3 python3-venv); or name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }

@@ -51,30 +51,38 @@ class Network:
         Raises:
             ValueError: the images have another shape or type.
         """
-        from pneumonia.backend import tf
+        from pneumonia.backend import keras, tf
 
-        graph = self._graph(images)
-        parts = [
-            graph(tf.convert_to_tensor(images[start : start + chunk])).numpy()[:, 0]
-            for start in range(0, len(images), chunk)
-        ]
+        slices = (images[start : start + chunk] for start in range(0, len(images), chunk))
+        if keras.backend.backend() == "tensorflow":
+            graph = self._graph(images)
+            parts = [graph(tf.convert_to_tensor(part)).numpy()[:, 0] for part in slices]
+        else:
+            # Training on JAX or PyTorch, which Keras compiles itself.
+            self._check(images)
+            parts = [
+                self.model.predict_on_batch(colour(tf.convert_to_tensor(part)).numpy())[:, 0]
+                for part in slices
+            ]
         return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
     def trace(self) -> None:
         """Compiles the pass for grey images now rather than with the first question."""
         self._graph(np.zeros((0, *(side or 1 for side in self.model.input_shape[1:3])), np.uint8))
 
-    def _graph(self, images: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _check(self, images: np.ndarray) -> tuple[tuple[int | None, ...], type]:
         height, width = self.model.input_shape[1:3]
         for dtype, channels in ((np.uint8, ()), (np.float32, (3,))):
             shape = (None, height, width, *channels)
             if images.dtype == dtype and _fits(images.shape, shape):
-                break
-        else:
-            raise ValueError(
-                f"Expected uint8 {(None, height, width)} or float32 {(None, height, width, 3)},"
-                f" got {images.dtype} {images.shape}; use classifier.resize(pictures)."
-            )
+                return shape, dtype
+        raise ValueError(
+            f"Expected uint8 {(None, height, width)} or float32 {(None, height, width, 3)},"
+            f" got {images.dtype} {images.shape}; use classifier.resize(pictures)."
+        )
+
+    def _graph(self, images: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+        shape, dtype = self._check(images)
         if len(shape) not in self._graphs:
             with self._tracing:
                 if len(shape) not in self._graphs:

@@ -60,9 +60,11 @@ def workers() -> list[int]:
 
 
 def test_a_killed_worker_costs_no_row(address, classifier, archive):
-    alone = list(score.rows(classifier, score.found(archive), workers=0, chunk=3))
+    alone = list(score.rows(classifier, score.find_sources(archive), workers=0, chunk=3))
     killed, rows = [], []
-    for row in cluster.score_on(address, classifier, score.found(archive), workers=0, chunk=3):
+    for row in cluster.score_on(
+        address, classifier, score.find_sources(archive), workers=0, chunk=3
+    ):
         if not killed:
             killed = workers()
             os.kill(killed[0], signal.SIGKILL)
@@ -79,23 +81,23 @@ def test_a_machine_with_another_model_is_refused(address, classifier, archive):
         folder=classifier.folder,
     )
     with pytest.raises(ScoreError, match="other weights"):
-        list(cluster.score_on(address, other, score.found(archive)))
+        list(cluster.score_on(address, other, score.find_sources(archive)))
 
 
 def test_a_cluster_that_is_not_there_is_named(classifier, archive):
     if importlib.util.find_spec("ray") is None:
         absent("Ray is not installed: pip install '.[ray]'")
     with pytest.raises(ScoreError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
-        list(cluster.score_on("127.0.0.1:9", classifier, score.found(archive)))
+        list(cluster.score_on("127.0.0.1:9", classifier, score.find_sources(archive)))
 
 
 def test_without_ray_it_says_how_to_have_it(classifier, archive, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ScoreError, match="pip install"):
-        list(cluster.score_on("local", classifier, score.found(archive)))
+        list(cluster.score_on("local", classifier, score.find_sources(archive)))
 
 
 def test_a_model_of_memory_alone_is_refused(classifier, archive):
     bare = PneumoniaClassifier(classifier.model, classifier.spec)
     with pytest.raises(ScoreError, match="from a folder or the Hub"):
-        list(cluster.score_on("local", bare, score.found(archive)))
+        list(cluster.score_on("local", bare, score.find_sources(archive)))

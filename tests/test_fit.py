@@ -501,6 +501,20 @@ def test_batches_depend_on_seed_and_epoch_alone(drawn_radiograph):
         assert np.abs(np.array(first) - np.array(other)).max() > 10
 
 
+def test_several_devices_take_as_many_images_each(numbered, monkeypatch):
+    epochs = [Batches(*numbered, small("baseline"), epoch, devices=4) for epoch in (1, 2)]
+    assert [len(batches) for batches in epochs] == [2, 2]
+    shown = [[batches[index][0][:, 0, 0, 0] / 10 for index in range(2)] for batches in epochs]
+    assert [len(levels) for levels in shown[0]] == [4, 4]
+    # Others are left over each time.
+    assert set(np.concatenate(shown[0])) != set(np.concatenate(shown[1]))
+    assert network.share_among_devices(4) == 1
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
+    with pytest.raises(RunError, match="Batches of 5 cannot be split among 2 devices"):
+        network.share_among_devices(5)
+
+
 def test_a_batch_of_features_is_passed_on_as_it_is():
     features = np.random.default_rng(0).normal(size=(5, 2048)).astype(np.float32)
     batches = Batches(features, np.array([0, 1, 0, 1, 0]), small("xception", batch_size=5), 1)

@@ -106,6 +106,7 @@ def fit(
         )
     taught = distillation.read(pool) if pool else None
     keras.utils.set_random_seed(recipe.seed)
+    devices = network.share_among_devices(recipe.batch_size)
     model = network.build(recipe, imagenet_weights)
     if start_from:
         network.take_weights(model, start_from)
@@ -164,24 +165,22 @@ def fit(
         shares, told = nuisances.weights(images, labels)
         note(run_folder, nuisance_auc=round(told, 4))
     history: list[dict[str, float]] = []
+    steps = math.ceil((len(labels) - len(labels) % devices) / recipe.batch_size)
     state = run_folder / STATE
     if resume and state.is_file():
         trained = keras.saving.load_model(state)
-        history = history_of(run_folder)[
-            : int(trained.optimizer.iterations.numpy())
-            // math.ceil(len(labels) / recipe.batch_size)
-        ]
+        done = int(keras.ops.convert_to_numpy(trained.optimizer.iterations))
+        history = history_of(run_folder)[: done // steps]
     else:
         trained = network.trainable(recipe, model, precision)
         loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
-        optimizer = network.optimizer(recipe, math.ceil(len(labels) / recipe.batch_size))
+        optimizer = network.optimizer(recipe, steps)
         trained.compile(
             optimizer=optimizer, loss=loss, metrics=[agreement if taught else "accuracy"]
         )
         # A step that makes the optimizer's variables is traced twice, 10 s more for Xception.
         trained.optimizer.build(trained.trainable_variables)
 
-    steps = math.ceil(len(labels) / recipe.batch_size)
     with tqdm(
         total=recipe.epochs * steps,
         initial=len(history) * steps,
@@ -191,12 +190,14 @@ def fit(
     ) as bar:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            batches = Batches(inputs, labels, recipe, epoch, taught, shares)
+            batches = Batches(inputs, labels, recipe, epoch, taught, shares, devices)
             result = trained.fit(
                 batches,
                 initial_epoch=epoch - 1,
                 epochs=epoch,
-                validation_data=(held_out, validation[1]),
+                validation_data=tuple(
+                    part[: len(part) - len(part) % devices] for part in (held_out, validation[1])
+                ),
                 shuffle=False,
                 verbose=0,
                 callbacks=[_Advance(bar)],
@@ -264,6 +265,7 @@ class Batches(keras.utils.PyDataset):
         epoch: int,
         taught: distillation.Pool | None = None,
         shares: np.ndarray | None = None,
+        devices: int = 1,
     ) -> None:
         # Two threads draw, and Keras keeps their order. With one it leaves the queue to tf.data's
         # autotuner, whose thread an iterator's end waits for while it sleeps 10 ms, 20 ms, and so
@@ -278,14 +280,16 @@ class Batches(keras.utils.PyDataset):
             taught,
         )
         rng = np.random.default_rng([recipe.seed, epoch])
-        self._order = (
+        order = (
             rng.permutation(len(labels))
             if shares is None
             else nuisances.draw_positions(shares, rng)
         )
+        # Each device takes as many; which images are left over differs by epoch.
+        self._order = order[: len(order) - len(order) % devices]
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._recipe.batch_size)
+        return math.ceil(len(self._order) / self._recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         recipe = self._recipe

@@ -147,6 +147,27 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     return type(keras.optimizers.get(recipe.optimizer))(**config)
 
 
+def share_among_devices(batch_size: int) -> int:
+    """Has Keras split every batch among the devices it sees and returns their number; 1 where it
+    cannot: Keras's ``DataParallel`` is JAX's alone.
+
+    Raises:
+        RunError: the batches cannot be split evenly.
+    """
+    devices = keras.distribution.list_devices() if keras.backend.backend() == "jax" else []
+    if len(devices) < 2:
+        return 1
+    if batch_size % len(devices):
+        raise RunError(
+            f"Batches of {batch_size} cannot be split among {len(devices)} devices; show fewer of"
+            " them, such as CUDA_VISIBLE_DEVICES=0."
+        )
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    )
+    return len(devices)
+
+
 def compile_network(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """A network as one graph, uint8 ``(N, H, W)`` or float32 ``(N, H, W, 3)`` to float64 ``(N,)``,
     in batches that suit a graphics card too.
