@@ -29,6 +29,15 @@ MEMORY = 2.0e9
 OVERTAKEN = ("AbortError", "Unexpected error Connection errored out", "BodyStreamBuffer")
 
 
+# What may be absent: on a tab without it, or while the page loads.
+MANY = {
+    "example": "button.example:visible",
+    "model": "#model label:visible",
+    "point": "#point label:visible",
+    "slider": "input[type=range]:visible",
+}
+
+
 def act(page: Page, rng: random.Random) -> str:
     """Does one thing; returns what."""
     what = rng.choice(
@@ -36,16 +45,16 @@ def act(page: Page, rng: random.Random) -> str:
     )
     if what == "tab":
         page.locator(f"[data-tab-id={rng.choice(list(app.TABS))}]").first.click(timeout=5000)
-    elif what == "example":
-        shown = page.locator("button.example:visible")
-        shown.nth(rng.randrange(shown.count())).click(timeout=5000)
-    elif what in ("model", "point"):
-        radios = page.locator(f"#{what} label:visible")
-        radios.nth(rng.randrange(radios.count())).click(timeout=5000)
-    elif what == "slider":
-        sliders = page.locator("input[type=range]:visible")
-        if sliders.count():
-            sliders.nth(rng.randrange(sliders.count())).press("ArrowRight", timeout=5000)
+    elif what in MANY:
+        there = page.locator(MANY[what])
+        count = there.count()
+        if not count:
+            return f"no {what} to be seen"
+        chosen = there.nth(rng.randrange(count))
+        if what == "slider":
+            chosen.press("ArrowRight", timeout=5000)
+        else:
+            chosen.click(timeout=5000)
     elif what == "upload":
         page.locator("input[type=file]").first.set_input_files(str(rng.choice(FILES)))
     elif what == "back":

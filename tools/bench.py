@@ -8,16 +8,19 @@ the smallest network a few times and writes nothing.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import io
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +35,7 @@ from pneumonia.backend import keras
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.locations import bundles
 from pneumonia.radiograph import Radiograph
+from tools import bench_training
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((CHECKOUT / "assets" / "examples").glob("*.jpeg"))
@@ -294,6 +298,102 @@ def start_up(times: int = 3) -> list[Figure]:
     ]
 
 
+def training(times: int = 192) -> tuple[list[Figure], dict[str, bench_training.Measured]]:
+    """Images a second beside the original notebook's way, and where the time goes."""
+    figures, found = [], {}
+    kinds: dict[str, tuple[float, Callable[[int], bytes]]] = {
+        "224 px": (2.0, _encode_published),
+        "originals": (3.0, lambda number: EXAMPLES[number % len(EXAMPLES)].read_bytes()),
+    }
+    for variant in ("baseline", "augmented"):
+        for kind, (target, content) in kinds.items():
+            one = bench_training.measure(variant, content, times)
+            found[f"{variant}, {kind}"] = one
+            figures.append(
+                Figure(
+                    f"{variant}, training on {kind} over the notebook's way",
+                    one.notebook / one.ours,
+                    "times",
+                    target,
+                    at_least=True,
+                    note=f"{1000 / one.ours:.0f} images a second over {1000 / one.notebook:.0f};"
+                    f" {one.precision}",
+                )
+            )
+        figures.append(
+            Figure(
+                f"{variant}, training over one large matrix product",
+                one.share,
+                "times",
+                0.5,
+                at_least=True,
+                note="operations a second",
+            )
+        )
+    return figures, found
+
+
+def serving(rounds: int = 60) -> list[Figure]:
+    """A cold ``python app.py`` until it has answered, and its memory after mixed use."""
+    from gradio_client import Client, handle_file  # noqa: PLC0415
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(address, process)
+        client = Client(address, verbose=False)
+        client.predict(handle_file(str(EXAMPLES[0])), "xception", api_name="/predict")
+        first = time.perf_counter() - begun
+        names = list(bundles())
+        for number in range(rounds):
+            picture = handle_file(str(EXAMPLES[number % len(EXAMPLES)]))
+            name = names[number % len(names)]
+            for endpoint in ("/predict", "/robustness"):
+                client.predict(picture, name, api_name=endpoint)
+            client.predict([picture], name, api_name="/batch")
+            client.predict(picture, api_name="/compare")
+        taken = _memory_of(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+    return [
+        Figure("python app.py, cold, to its first answer", first, "s", 7),
+        Figure(f"the app after {4 * rounds} requests, helpers included", taken, "GB", 2.0),
+    ]
+
+
+def chart(found: Mapping[str, bench_training.Measured], file: Path) -> None:
+    """Where an image's training time goes, beside the notebook's, as PNG."""
+    from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
+
+    canvas = Canvas(figsize=(7.2, 0.8 + 0.75 * len(found)), layout="constrained")
+    axes = canvas.subplots()
+    for row, one in enumerate(found.values()):
+        for place, parts in (
+            (row - 0.2, (("decode, once a run", one.decode, "C2"), ("step", one.step, "C0"))),
+            (row + 0.05, (("views, drawn meanwhile", one.draw, "C1"),)),
+            (row + 0.3, (("the notebook's way", one.notebook, "0.6"),)),
+        ):
+            left = 0.0
+            for label, width, colour in parts:
+                axes.barh(place, width, 0.22, left, color=colour, label=label if not row else None)
+                left += width
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds an image")
+    axes.legend(frameon=False)
+    canvas.savefig(file, dpi=110)
+
+
 def report(figures: Sequence[Figure]) -> str:
     """The report as Markdown."""
     versions = ", ".join(
@@ -310,7 +410,7 @@ def report(figures: Sequence[Figure]) -> str:
         f" {os.cpu_count()} cores ({_processor()}), load {load}, Python"
         f" {platform.python_version()}, {versions}. Medians of things timed in turn in one process;"
         f" {met} of {len(figures)} targets are met. On a busy machine ratios hold and seconds do"
-        f" not.\n\n{table}\n"
+        f" not.\n\n{table}\n\n![Where an image's training time goes](bench.png)\n"
     )
 
 
@@ -348,14 +448,44 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.smoke:
         add(start_up())
         add(memory(names, 200))
+        add(serving())
+        trained, parts = training()
+        add(trained)
+        chart(parts, options.out.with_suffix(".png"))
         options.out.write_text(report(figures), encoding="utf-8")
     return 0
 
 
-def _encode_published() -> bytes:
-    """The example as the data set was published: squeezed to 224 pixels, JPEG of quality 75."""
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit("The app ended before it answered.")
+
+
+def _memory_of(process: int) -> float:
+    """GB of a process and all it started, what they share counted once; 0 without /proc."""
+    family, total = {process}, 0
+    for place in sorted(Path("/proc").glob("[0-9]*"), key=lambda folder: int(folder.name)):
+        try:
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if int(place.name) in family or parent in family:
+                family.add(int(place.name))
+                lines = (place / "smaps_rollup").read_text().splitlines()
+                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            continue
+    return total / 1e6
+
+
+@functools.cache
+def _encode_published(number: int = 0) -> bytes:
+    """An example as the data set was published: squeezed to 224 pixels, JPEG of quality 75."""
     stream = io.BytesIO()
-    squeezed = radiograph.read(EXAMPLES[0]).to_pil().resize((224, 224))
+    squeezed = radiograph.read(EXAMPLES[number % len(EXAMPLES)]).to_pil().resize((224, 224))
     squeezed.save(stream, "JPEG", quality=radiograph.COPY_QUALITY)
     return stream.getvalue()
 
