@@ -140,7 +140,7 @@ def launch(
             theme=look.theme(),
             css_paths=SHEETS,
             head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
-            footer_links=["api", "settings"],
+            footer_links=["api"],
             run_history=False,
             ssr_mode=False,
             show_error=False,

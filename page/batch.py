@@ -324,7 +324,8 @@ def _table(found: Sequence[Row], total: int | None = None) -> str:
     body = "".join(_line(place, row) for place, row in enumerate(found, start=1))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     scroller = (
-        f"<div class='scroller' tabindex='0' role='region' aria-label='{words.TABLE}'>{table}</div>"
+        "<div class='scroller cardlike' tabindex='0' role='region'"
+        + f" aria-label='{words.TABLE}'>{table}</div>"
     )
     return (
         f"<div class='batch' aria-live='polite'><div class='batch-top'>{top}</div>{scroller}</div>"
@@ -334,11 +335,15 @@ def _table(found: Sequence[Row], total: int | None = None) -> str:
 def _line(place: int, row: Row) -> str:
     probability = "" if row["probability"] is None else panels.percent(row["probability"])
     cells = (
-        f"<td class='name'>{panels.escape(row['file'])}</td>",
-        f"<td class='outcome {row['answer'].lower()}'>{words.OUTCOMES[row['answer']]}</td>",
+        ("name", panels.escape(row["file"])),
+        (f"outcome {row['answer'].lower()}", words.OUTCOMES[row["answer"]]),
+        ("share", probability),
+        ("threshold", panels.percent(row["threshold"])),
+        ("remarks", panels.escape(row["problem"] or " ".join(row["warnings"]))),
     )
-    rest = (
-        f"<td>{probability}</td><td>{panels.percent(row['threshold'])}</td><td"
-        f" class='remarks'>{panels.escape(row['problem'] or ' '.join(row['warnings']))}</td>"
+    # Where the screen is narrow a row is a card, and each cell says what it is.
+    data = "".join(
+        f"<td class='{kind}' data-label='{name}'>{content}</td>"
+        for name, (kind, content) in zip(words.HEAD[1:], cells, strict=True)
     )
-    return f"<tr><th scope='row'>{place}</th>{''.join(cells)}{rest}</tr>"
+    return f"<tr><th scope='row'>{place}</th>{data}</tr>"

@@ -234,7 +234,9 @@ def _score(models: Models, game: Game) -> str:
         f"{''.join(f'<td>{count}</td>' for count in counts)}</tr>"
         for who, counts in rows.items()
     )
-    title = f"<h2 class='minor'>{words.SCORE_TITLE}: {len(game.mine)} of {len(game.order)}</h2>"
+    title = (
+        f"<h2 class='minor'>{words.SCORE_TITLE} after {len(game.mine)} of {len(game.order)}</h2>"
+    )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return (
         f"{title}<div class='scroller' tabindex='0' role='region'"

@@ -22,6 +22,7 @@ from pneumonia.evidence import (
     COLUMNS,
     PREDICTIONS,
     Outcome,
+    Robustness,
     outcome,
     read_further,
     read_predictions,
@@ -128,13 +129,19 @@ def walk(models: Models, variant: str, point: str = "default") -> str:
     )
 
 
+def find_robustness(models: Models, variant: str) -> Robustness | None:
+    """What was measured on altered X-rays of these very weights at this very threshold, or None."""
+    folder = _evidence_folder(models, variant)
+    found = read_robustness(folder) if folder else None
+    return found if found and found.is_of(models.evidence(variant).spec) else None
+
+
 def robustness(models: Models, variant: str) -> str:
     """How the model fares on altered X-rays, where that was measured of these very weights at this
     very threshold.
     """
-    folder = _evidence_folder(models, variant)
-    found = read_robustness(folder) if folder else None
-    if found is None or not found.is_of(models.evidence(variant).spec):
+    found = find_robustness(models, variant)
+    if found is None:
         return ""
     measured = found.figures["test"]
     note = words.STRESS_NOTE.format(

@@ -12,6 +12,7 @@ import numpy as np
 
 from page import answers, panels, verdicts
 from page.panels import escape, percent
+from page.results import find_robustness
 from page.served import ONE_BY_ONE, Models, Shown, receive_upload
 from page.shared import View
 from page.tiles import Part, tile
@@ -73,7 +74,27 @@ def probe_picture(
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
     results = probes.run(classifier, shown.picture)
-    return "", chart(results, chosen.threshold, classifier.spec.uncertainty)
+    unbelieved = verdicts.warning(answers.read(models, variant, shown, point))
+    return "", unbelieved + chart(
+        results, chosen.threshold, classifier.spec.uncertainty, habit(models, variant)
+    )
+
+
+def habit(models: Models, variant: str) -> str:
+    """What the model made of all test X-rays with the lungs hidden, and with nothing else in sight,
+    at its default threshold; empty where that was not measured.
+    """
+    found = find_robustness(models, variant)
+    test = found.figures.get("test", {}) if found else {}
+    if not {probes.LUNGS_HIDDEN, probes.LUNGS_ONLY} <= test.keys():
+        return ""
+    hidden, only = test[probes.LUNGS_HIDDEN], test[probes.LUNGS_ONLY]
+    return words.MODEL.format(
+        ill=percent(hidden["recall"].value),
+        healthy=percent(1 - hidden["specificity"].value),
+        ill_only=percent(only["recall"].value),
+        healthy_only=percent(1 - only["specificity"].value),
+    )
 
 
 def sentence(results: Sequence[probes.Probed], threshold: float, uncertainty: float = 0.0) -> str:
@@ -81,7 +102,8 @@ def sentence(results: Sequence[probes.Probed], threshold: float, uncertainty: fl
 
     With the lungs hidden, a network that reads lungs has nothing left to call PNEUMONIA. If it does
     so all the same, or changes its mind over framing or exposure while the lungs stay in sight,
-    something else speaks. An inverted picture does not count: no network here was made for it.
+    something else speaks. Pictures of lungs alone and inverted ones do not count: no network here
+    was made for them.
 
     Args:
         results: of :func:`pneumonia.probes.run`.
@@ -117,23 +139,31 @@ def sentence(results: Sequence[probes.Probed], threshold: float, uncertainty: fl
     others = [
         result
         for result in results
-        if result.probe.name not in (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.INVERTED)
+        if result.probe.name
+        not in (probes.ORIGINAL, probes.LUNGS_HIDDEN, probes.LUNGS_ONLY, probes.INVERTED)
     ]
-    turning = [
-        f"{result.probe.title} ({words.SPOKEN[label(result)]}, {percent(result.probability)})"
-        for result in others
-        if label(result) != before
-    ]
+    turning = [result for result in others if label(result) != before]
     if turning:
-        parts.append(words.TURNING.format(changes="; ".join(turning)))
+        largest = max(turning, key=lambda result: abs(result.change))
+        parts.append(
+            words.TURNING.format(
+                count=len(turning),
+                of=len(others),
+                largest=f"{largest.probe.title} ({words.SPOKEN[label(largest)]},"
+                f" {percent(largest.probability)})",
+            )
+        )
     elif others:
         parts.append(words.STEADY.format(before=words.SPOKEN[before], count=len(others)))
     return " ".join(parts)
 
 
-def chart(results: Sequence[probes.Probed], threshold: float, uncertainty: float = 0.0) -> str:
+def chart(
+    results: Sequence[probes.Probed], threshold: float, uncertainty: float = 0.0, beside: str = ""
+) -> str:
     """What the probes did: in a sentence, as the masks that matter most, and as a table that is its
-    own chart: a bar a row, all on one scale, with the threshold as a line through them.
+    own chart: a bar a row, all on one scale, with the threshold as a line through them. ``beside``
+    says what the model makes of others.
     """
     text = sentence(results, threshold, uncertainty)
     masks = [
@@ -165,7 +195,8 @@ def chart(results: Sequence[probes.Probed], threshold: float, uncertainty: float
     return (
         f"<section class='answer moves'{verdicts.announce(text)}><p class='sentence'>"
         f"<strong>{escape(lead)}.</strong> {escape(rest)}</p>"
-        f"<div class='tiles masks'>{''.join(tiles)}</div><p class='credit'>{words.MASKS}</p>"
+        f"<div class='tiles masks'>{''.join(tiles)}</div>"
+        f"<p class='credit'>{words.MASKS}{escape(beside)}</p>"
         f"<table class='probes' data-gallery><caption>{caption}</caption><thead><tr>{head}</tr>"
         f"</thead>{''.join(groups)}</table></section>"
     )
@@ -175,7 +206,10 @@ def _row(result: probes.Probed, threshold: float, uncertainty: float) -> str:
     probe, untouched = result.probe, result.probe.name == probes.ORIGINAL
     label = answers.call(result.probability, threshold, uncertainty)
     image = figures.data_uri(result.radiograph.to_pil(), "JPEG")
-    notes = [result.note, words.UNCOUNTED if probe.name == probes.INVERTED else ""]
+    notes = [
+        result.note,
+        words.UNCOUNTED if probe.name in (probes.LUNGS_ONLY, probes.INVERTED) else "",
+    ]
     note = "".join(f"<br><span class='note'>{escape(text)}</span>" for text in notes if text)
     # The difference of the figures as they are shown, so that a reader who subtracts agrees.
     before = round((result.probability - result.change) * 100, 1)
@@ -248,19 +282,21 @@ def _in_words(falls: np.ndarray, before: float) -> str:
     fall, rise = float(falls.max()), -float(falls.min())
     if max(fall, rise) < FULL_COLOUR / 2:
         return words.OCCLUSION_FLAT.format(points=f"{max(fall, rise, 0.001) * 100:.1f}")
+    lowers, raises = at(int(falls.argmax())), at(int(falls.argmin()))
     parts = []
     if fall > 0:
-        parts.append(
-            words.OCCLUSION_FALL.format(
-                place=at(int(falls.argmax())), before=percent(before), after=percent(before - fall)
-            )
+        said = words.OCCLUSION_FALL.format(
+            place=lowers, before=percent(before), after=percent(before - fall)
         )
+        parts.append((fall, said))
     # A place is named once, for what it does most.
-    if rise > 0.01 and at(int(falls.argmin())) != at(int(falls.argmax())):
-        parts.append(
-            words.OCCLUSION_RISE.format(place=at(int(falls.argmin())), after=percent(before + rise))
+    if rise > 0.01 and (raises != lowers or rise > fall):
+        said = words.OCCLUSION_RISE.format(
+            place=raises, before=percent(before), after=percent(before + rise)
         )
-    return " ".join(parts)
+        parts = [part for part in parts if raises != lowers]
+        parts.append((rise, said))
+    return " ".join(said for _, said in sorted(parts, reverse=True))
 
 
 def build(view: View) -> None:

@@ -7,7 +7,7 @@ next content and move every picture's line together (``assets/answers.css``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -102,14 +102,24 @@ def announce(text: str) -> str:
     return f" data-say='{escape(text)}'"
 
 
-def head(reading: Reading) -> str:
-    """What forbids belief, verdict, probability against its threshold, and what that is worth."""
-    prediction, called, forced = reading.prediction, reading.called, ""
+def warning(reading: Reading) -> str:
+    """What forbids belief: that an answer was forced, or is about an X-ray unlike those learned
+    from. Empty for any other.
+    """
     if reading.forced:
         why = words.FORCED_WHY.format(reasons=" ".join(reading.shown.reasons))
-        forced = (
+        return (
             f"<div class='forced'><p class='warning'>{words.FORCED}</p><p>{escape(why)}</p></div>"
         )
+    if reading.prediction.unfamiliar:
+        return f"<p class='why'>{escape(answers.why_uncertain(reading))}</p>"
+    return ""
+
+
+def head(reading: Reading) -> str:
+    """What forbids belief, verdict, probability against its threshold, and what that is worth."""
+    prediction, called = reading.prediction, reading.called
+    forced = warning(reading) if reading.forced else ""
     why = answers.why_uncertain(reading)
     unsure = f"<p class='why'>{escape(why)}</p>" if why else ""
     cost = answers.cost_sentence(reading)
@@ -194,6 +204,7 @@ def under_curtain(reading: Reading, group: str, drawing: bool = False) -> str:
         f"{where}{words.HEAT_CAPTION}",
         {label: f"for {label}" for label in LABELS},
         alts,
+        empty=[label for label in LABELS if not reading.heat.towards(label).any()],
     )
 
 
@@ -206,6 +217,7 @@ def draw_curtain(
     names: Mapping[str, str] | None = None,
     alts: Mapping[str, str] | None = None,
     legend: str = words.SPEAKS,
+    empty: Collection[str] = (),
 ) -> str:
     """An X-ray, transparent films over it, and a line that is drawn across: X-ray on its left, the
     chosen film on its right.
@@ -219,6 +231,7 @@ def draw_curtain(
         names, alts: of each film by its class: on its radio button, and for those who do not see
             it.
         legend: over the radio buttons.
+        empty: classes whose film shows nothing and cannot be chosen.
     """
     source = figures.data_uri(figures.shrink(picture.to_pil(), panels.PREVIEW_SIDE), "JPEG")
     sheets, radios, line, controls = "", "", "", ""
@@ -230,7 +243,8 @@ def draw_curtain(
         )
         radios += (
             f"<label><input type='radio' name='{group}'"
-            f" data-side='{label}'{' checked' if label == first else ''}> {name}</label>"
+            f" data-side='{label}'{' checked' if label == first else ''}"
+            f"{' disabled' if label in empty else ''}> {name}</label>"
         )
     if films:
         line = (
@@ -289,9 +303,8 @@ def inside(reading: Reading, label: str) -> str:
     if reading.in_lungs is None or label not in reading.in_lungs:
         return words.LUNGS_UNKNOWN
     share, area = reading.in_lungs[label]
-    text = words.LUNGS.format(share=f"{share * 100:.0f}%", area=f"{area * 100:.0f}%")
-    told = f"{text}." if share > area else f"{text}{words.LUNGS_CHANCE}"
-    return told if share > 0.5 else f"{told}{words.OUTSIDE}"
+    text = words.LUNGS_MOST if share > max(0.5, area) else words.LUNGS_LITTLE
+    return text.format(share=f"{share * 100:.0f}%", area=f"{area * 100:.0f}%")
 
 
 def place_of(down: float, across: float) -> str:
@@ -351,9 +364,12 @@ def details(reading: Reading) -> str:
 def render_answer(reading: Reading, drawing: bool = False) -> str:
     """The whole panel of the Predict tab."""
     spoken = "" if not drawing else announce(sentence(reading))
+    example = f"<p class='example-tag'>{words.EXAMPLE}</p>" if reading.shown.truth else ""
+    meaning = "" if reading.forced else words.MEANS.get(reading.called, "")
+    means = f"<p class='means'>{meaning}</p>" if meaning else ""
     return (
         f"<section class='answer'{spoken}>"
-        f"<div class='verdict-box'>{head(reading)}</div>"
+        f"<div class='verdict-box'>{example}{head(reading)}{means}</div>"
         f"{under_curtain(reading, 'predict-side', drawing)}{details(reading)}</section>"
     )
 

@@ -134,8 +134,7 @@ _SENTENCES = {
         "Its file says that it is a side view ({found}); a view from the front or back is expected."
     ),
     "colour": (
-        "It is in colour ({found:.0%} of it), and an X-ray is grey; crop a photo of a film or of a"
-        " screen to the film."
+        "It is in colour, and an X-ray is grey; crop a photo of a film or of a screen to the film."
     ),
     "blank": "It is blank: hardly any difference between its brightest and its darkest parts.",
     "inverted": (
@@ -212,7 +211,7 @@ def examine(source: Source) -> InputCheck:
 def _run_checks(picture: Radiograph) -> InputCheck:
     reasons = _check_facts(picture.facts)
     if picture.facts.coloured > MAX_COLOURED:
-        reasons.append(_reason("colour", found=picture.facts.coloured))
+        reasons.append(_reason("colour"))
     if min(picture.size) < MIN_SIDE:
         reasons.append(
             _reason("small", found=f"{picture.size[1]}x{picture.size[0]}", least=MIN_SIDE)

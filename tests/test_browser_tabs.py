@@ -55,7 +55,7 @@ def test_a_game_by_keyboard_counts_what_was_seen(page):
         page.locator("#quiz-reveal .reveal-head").wait_for(timeout=WAIT)
         right += "calls it PNEUMONIA" in page.locator("#quiz-reveal").inner_text()
         assert page.locator("#quiz-reveal tr").count() == 3
-        page.get_by_text(f"Score so far: {place} of 6").wait_for(timeout=WAIT)
+        page.get_by_text(f"Score after {place} of 6").wait_for(timeout=WAIT)
         mine = page.locator("#quiz-score tbody tr").first.locator("td").all_inner_texts()
         # Whoever always says PNEUMONIA misses none and raises an alarm for every healthy child.
         assert mine == [str(right), "0", str(place - right), "0"]
@@ -68,7 +68,7 @@ def test_a_game_by_keyboard_counts_what_was_seen(page):
         timeout=WAIT
     )
     page.get_by_role("button", name="Play again").click()
-    page.get_by_text("Score so far: 0 of 6").wait_for(timeout=WAIT)
+    page.get_by_text("Score after 0 of 6").wait_for(timeout=WAIT)
 
 
 def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_path):

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import re
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from page.words import compare as compare_words
 from page.words import report as report_words
 from page.words import robustness as robustness_words
 from pneumonia import OperatingPoint, Radiograph, probes
+from pneumonia.model_spec import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def test_the_sentence_counts_what_leaves_the_lungs_in_sight_and_no_inverted_pict
     )
     assert robustness_words.STEADY.format(before="PNEUMONIA", count=1) in steady
     turning = robustness.sentence(make_results({probes.LUNGS_HIDDEN: 0.1, "brighter": 0.2}), 0.4)
-    assert "brighter (NORMAL, 20.0%)" in turning
+    assert "1 of 1 other changes" in turning and "brighter (NORMAL, 20.0%)" in turning
     with pytest.raises(ValueError, match="untouched"):
         robustness.sentence(make_results({"brighter": 0.2})[1:], 0.4)
 
@@ -208,12 +210,31 @@ def test_probes_run_on_the_visitors_own_picture_at_the_chosen_setting(models, sh
     assert "It is a cat." in text and "class='probes'" not in text
 
 
+def test_what_the_model_makes_of_hidden_lungs_is_said_where_it_was_measured(models, monkeypatch):
+    assert robustness.habit(models, "baseline") == ""
+    rate = {
+        name: {
+            "recall": Estimate(recall, 0, 1, "wilson"),
+            "specificity": Estimate(1 - alarms, 0, 1, "wilson"),
+        }
+        for name, recall, alarms in ((probes.LUNGS_HIDDEN, 0.9, 0.25), (probes.LUNGS_ONLY, 1, 1))
+    }
+    monkeypatch.setattr(
+        robustness, "find_robustness", lambda *_: SimpleNamespace(figures={"test": rate})
+    )
+    said = robustness.habit(models, "baseline")
+    assert re.findall(r"[\d.]+%", said) == ["90.0%", "25.0%", "99.9%", "99.9%"]
+
+
 def test_patches_say_where_covering_changes_most():
     falls = np.zeros((9, 9), np.float32)
     falls[8, 8], falls[0, 4] = 0.4, -0.2
     text = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.9)
     assert "90.0% → 50.0% with the lower right covered" in text
-    assert "Covering the upper centre raises the probability most, to " in text
+    # What moves it more comes first.
+    assert text.index("with the lower right covered") < text.index("with the upper centre covered")
+    other = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), -falls, 0.5)
+    assert other.index("50.0% → 90.0% with the lower") < other.index("50.0% → 30.0% with the upper")
     falls[0, 4], falls[7, 8] = 0, -0.2
     again = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.5)
     assert re.sub("<.*?>", "", again).count("lower right") == 1

@@ -38,7 +38,8 @@ CORRELATION, SHARPER = "correlation {value:.2f}", "{value:.1f} × the X-ray's co
 APART = "AUC {value:.2f}"
 IMPRESSIONS = """<p class='credit'>The notebook's statements are its author's impressions of two
 X-rays. Ours are correlations of each map with the X-ray, with its negative and with its edges, all
-at the map's size; a channel is called like what its maps go with most, at .3 or more. Contrast is a
+at the map's size. The counts call a channel like what its maps go with most, at .3 or more; the
+channels shown are the nearest, whether or not they reach it. Contrast is a
 map's spread once it is stretched from black to white.</p>"""
 EXPLORE = "Look for yourself"
 LAYER, EVERY, COUNT = "Layer", "List every layer", "Channels shown"

@@ -16,7 +16,7 @@ POINT_HELP = (
     " the threshold was chosen to find."
 )
 POINT_FIXED = "This model has one threshold, set beforehand."
-MORE, FEWER, USUAL = "Catch more", "Fewer false alarms", "usual"
+MORE, FEWER, USUAL = "Catch more", "Fewer false alarms", "Usual"
 SIDE = {True: "above this setting's {threshold}", False: "below this setting's {threshold}"}
 NO_COST = (
     "How often this setting is wrong was not measured: no table of test predictions came with these"
@@ -31,6 +31,11 @@ TELLS_LITTLE = (
     "So nearly every X-ray, healthy or not, is called PNEUMONIA here: at this setting that answer"
     " tells you next to nothing."
 )
+EXAMPLE = "Example, not your X-ray"
+MEANS = {
+    "NORMAL": "No sign of pneumonia. Other illnesses are not looked for; a doctor decides.",
+    "PNEUMONIA": "Look under Robustness whether it holds with the lungs hidden; a doctor decides.",
+}
 TRUTH = {
     "agrees": "The data set calls this example {truth}: the model agrees.",
     "disagrees": "The data set calls this example {truth}: the model is wrong.",
@@ -41,7 +46,7 @@ NOTHING_TO_SHOW = (
 )
 READING, DRAWING = "Reading the X-ray …", "Drawing the heat map …"
 HEAT_CAPTION = "Drag the line: X-ray left, heat map right."
-HEAT_NONE = "Nothing in this X-ray speaks for {label} in this network."
+HEAT_NONE = "No place in this X-ray speaks for {label}."
 STRENGTH, CURTAIN = "Strength of the colours", "Line between X-ray (left) and heat map (right)"
 SPEAKS = "Colours show what speaks"
 HEAT_HELP = """<p class='credit'>Each cell of the network's last maps, here {layer}, adds something
@@ -49,9 +54,11 @@ to its answer or takes something away. The more colour, the more a place speaks 
 classes share one scale, and all cells and one constant add up to the answer's logit (HiResCAM).
 Colours show what the network used, not where an illness is. Colour outside the lungs is a reason to
 doubt the answer.</p>"""
-LUNGS = "{share} of the colour lies in the lungs, which cover {area} of the picture"
-OUTSIDE = " Colour outside the lungs is a reason to doubt the answer."
-LUNGS_CHANCE = ": no more than chance would put there."
+LUNGS_MOST = "{share} of the colour lies in the lungs, which cover {area} of the picture."
+LUNGS_LITTLE = (
+    "Only {share} of the colour lies in the lungs, which cover {area} of the picture: a reason to"
+    " doubt the answer."
+)
 LUNGS_UNKNOWN = "Where the lungs are could not be made out."
 STRONGEST = "What speaks for {label} is strongest in the {place} of the picture."
 REFUSED = "This is not answered"
@@ -107,11 +114,13 @@ def point_names(points: Sequence[OperatingPoint]) -> list[str]:
     names = []
     for place, point in enumerate(points):
         name = point_name(point)
-        if len(points) > 1 and place == 0:
+        if len(points) > 1 and 0 < place < len(points) - 1 and point.name == "default":
+            name = f"{USUAL} ({name})"
+        elif len(points) > 1 and place == 0:
             name = f"{MORE} ({name})"
         elif len(points) > 1 and place == len(points) - 1:
             name = f"{FEWER} ({name})"
-        names.append(f"{name}, {USUAL}" if point.name == "default" and len(points) > 1 else name)
+        names.append(name)
     return names
 
 

@@ -16,6 +16,6 @@ tossing coins one person in nine gets five or more right. What the models are wo
 stands under Results. The truth here is the data set's label, given by physicians; no label is
 beyond doubt.</p>"""
 SCORE_HEAD = ("Who", "Right", "Missed", "False alarms", "Uncertain")
-SCORE_TITLE = "Score so far"
+SCORE_TITLE = "Score"
 YOU = "You"
 UNAVAILABLE = "cannot answer now"
