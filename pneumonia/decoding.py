@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pneumonia import radiograph
+from pneumonia import input_check, radiograph
 from pneumonia.pixels import MAX_PIXELS, Facts, UnreadableImage, shorten_name
 from pneumonia.radiograph import Radiograph
 
@@ -112,11 +112,21 @@ class _Worker:
         self.ready, self.late, self.files = False, False, 0
 
     def decode(self, content: bytes, name: str) -> Radiograph:
+        pixels, answer = self._ask(content, name)
+        return Radiograph(pixels, name, Facts(**answer["facts"]))
+
+    def prepare(self, content: bytes, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+        pixels, answer = self._ask(content, name, prepare=True)
+        return pixels, tuple(map(str, answer["warnings"]))
+
+    def _ask(
+        self, content: bytes, name: str, prepare: bool = False
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         if not self.ready:
             self._within(_START, self._wait)
             self.ready = True
         self.files += 1
-        return self._within(_LONGEST, self._exchange, content, name)
+        return self._within(_LONGEST, self._exchange, content, name, prepare)
 
     def _within(self, seconds: float, call: Any, *arguments: Any) -> Any:
         """The call's answer; a worker that does not give it in time is killed."""
@@ -139,8 +149,10 @@ class _Worker:
     def _wait(self) -> None:
         _read(self._out, 1)
 
-    def _exchange(self, content: bytes, name: str) -> Radiograph:
-        head = json.dumps({"name": name}).encode()
+    def _exchange(
+        self, content: bytes, name: str, prepare: bool
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        head = json.dumps({"name": name, "prepare": prepare}).encode()
         self._in.write(_HEAD.pack(len(head), len(content)) + head)
         self._in.write(content)
         self._in.flush()
@@ -151,8 +163,7 @@ class _Worker:
         pixels = _read(self._out, size)
         if "error" in answer:
             raise UnreadableImage(str(answer["error"]))
-        grey = np.frombuffer(pixels, np.uint8).reshape(answer["size"])
-        return Radiograph(grey, name, Facts(**answer["facts"]))
+        return np.frombuffer(pixels, np.uint8).reshape(answer["size"]), answer
 
     @property
     def _in(self) -> IO[bytes]:
@@ -205,6 +216,16 @@ class Pool:
             content, name = radiograph.contents(source), shorten_name(name or Path(source).name)
         with self.worker(name) as worker:
             return worker.decode(content, name)
+
+    def prepare(self, content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
+        """What a network is shown of a file (:attr:`Radiograph.copy`), and why the input check
+        refuses it, a sentence each: all of it a worker's work, so that many cores are kept busy.
+
+        Raises:
+            UnreadableImage: as :func:`read_limited`.
+        """
+        with self.worker("upload") as worker:
+            return worker.prepare(content, "upload")
 
     @contextlib.contextmanager
     def worker(self, name: str) -> Iterator[_Worker]:
@@ -309,8 +330,8 @@ def _serve() -> None:
     answers.flush()
     while len(head := source.read(_HEAD.size)) == _HEAD.size:
         length, size = _HEAD.unpack(head)
-        name = json.loads(source.read(length))["name"]
-        pixels, answer = _answer(source, size, name)
+        asked = json.loads(source.read(length))
+        pixels, answer = _answer(source, size, asked["name"], asked["prepare"])
         encoded = json.dumps(answer).encode()
         answers.write(_HEAD.pack(len(encoded), pixels.size) + encoded)
         answers.write(pixels.data)
@@ -318,10 +339,15 @@ def _serve() -> None:
         del pixels
 
 
-def _answer(source: IO[bytes], size: int, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+def _answer(
+    source: IO[bytes], size: int, name: str, prepare: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
     with _limit_time():
         try:
             picture = radiograph.decode(source.read(size), name)
+            if prepare:
+                warnings = input_check.examine(picture).sentences
+                return picture.copy, {"size": picture.copy.shape, "warnings": warnings}
         except UnreadableImage as error:
             return np.empty(0, np.uint8), {"error": str(error)}
         except MemoryError:

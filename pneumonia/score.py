@@ -29,7 +29,6 @@ import numpy as np
 
 from pneumonia import decoding, input_check, radiograph
 from pneumonia.pixels import UnreadableImage
-from pneumonia.radiograph import Radiograph
 from pneumonia.text import cell
 from pneumonia.zips import Unpackable, read_member
 
@@ -224,14 +223,16 @@ def answer_files(
             yield Row(one.file, said, one.problem)
 
 
-def prepare(source: Source, read: Callable[[bytes], Radiograph] = radiograph.read) -> Prepared:
-    """Decodes one file, makes its copy and checks it; whatever is wrong with it becomes its
-    ``problem``.
+def prepare(source: Source, pool: decoding.Pool | None = None) -> Prepared:
+    """Decodes one file, makes its copy and checks it, in a worker of the pool or here; whatever is
+    wrong with it becomes its ``problem``.
     """
     try:
-        picture = read(_content(source))
-        check = input_check.examine(picture)
-        return Prepared(source.name, picture.copy, check.sentences)
+        content = _content(source)
+        if pool is not None:
+            return Prepared(source.name, *pool.prepare(content))
+        picture = radiograph.read(content)
+        return Prepared(source.name, picture.copy, input_check.examine(picture).sentences)
     except (UnreadableImage, Unpackable, FileNotFoundError) as error:
         problem = str(error)
     # Whatever one file brings about, the others are read.
@@ -252,11 +253,11 @@ def prepare_all(
         yield from map(prepare, sources)
         return
     waiting: deque[Future[Prepared]] = deque()
-    # The threads only wait for the processes and make the copies.
+    # The threads only wait for the processes.
     with contextlib.closing(decoding.Pool(workers)) as pool, ThreadPoolExecutor(workers) as threads:
         try:
             for source in sources:
-                waiting.append(threads.submit(prepare, source, pool.read))
+                waiting.append(threads.submit(prepare, source, pool))
                 if len(waiting) > ahead + workers:
                     yield waiting.popleft().result()
             while waiting:

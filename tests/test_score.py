@@ -132,10 +132,10 @@ def test_a_file_that_brings_its_decoder_down_costs_its_own_row(archive, monkeypa
     (archive / "b" / "7.png").write_bytes(b"kill me")
     exchange = decoding._Worker._exchange
 
-    def deadly(worker, content, name):
+    def deadly(worker, content, *rest):
         if content == b"kill me":
             worker.process.kill()
-        return exchange(worker, content, name)
+        return exchange(worker, content, *rest)
 
     monkeypatch.setattr(decoding._Worker, "_exchange", deadly)
     done = list(score.prepare_all(score.find_sources(archive), workers=2, ahead=3))

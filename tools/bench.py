@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia import heatmaps, input_check, lungs, probes, radiograph, score
+from pneumonia import heatmaps, input_check, lungs, probes, radiograph, score, views
 from pneumonia.backend import keras
 from pneumonia.classifier import PneumoniaClassifier
 from pneumonia.locations import bundles
@@ -95,13 +95,13 @@ def medians(things: Mapping[str, Callable[[], object]], times: int) -> dict[str,
 
 
 def one_picture(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
-    """A prediction, from the file to the answer, beside the network's pass alone: for an original
-    and for a picture in the form that the data set was published in.
+    """A prediction, from the file to the answer, beside the network's pass over its views alone:
+    for an original and for a picture in the form that the data set was published in.
     """
     variant = classifier.spec.variant
     figures = []
     for kind, content in (("original", EXAMPLES[0]), ("224 px", _encode_published())):
-        shown = classifier.resize([radiograph.read(content)])
+        shown = _draw(classifier, [radiograph.read(content)])
         found = medians(
             {
                 "predict": partial(classifier.predict, content),
@@ -130,7 +130,7 @@ def questions(classifier: PneumoniaClassifier, times: int) -> list[Figure]:
     variant, network = classifier.spec.variant, classifier.network
     picture = radiograph.read(EXAMPLES[-1])
     shown = classifier.resize([picture])
-    altered = np.repeat(shown, len(probes.PROBES) + 1, axis=0)
+    altered = np.repeat(_draw(classifier, [picture]), len(probes.PROBES) + 1, axis=0)
     patches = len(probes.patch_corners()) + 1
     covered = np.repeat(shown, patches, axis=0)
     inputs = classifier.inputs([picture])
@@ -165,10 +165,9 @@ def archive(classifier: PneumoniaClassifier, files: int) -> Figure:
         place.mkdir()
         for number in range(files):
             shutil.copyfile(EXAMPLES[number % len(EXAMPLES)], place / f"{number:05d}.jpeg")
-        shown = np.repeat(
-            classifier.resize([radiograph.read(EXAMPLES[0])]), min(files, score.CHUNK), axis=0
-        )
-        alone = medians({"pass": lambda: classifier.network(shown)}, 3)["pass"] / 1000 / len(shown)
+        many = min(files, score.CHUNK)
+        shown = np.repeat(_draw(classifier, [radiograph.read(EXAMPLES[0])]), many, axis=0)
+        alone = medians({"pass": lambda: classifier.network(shown)}, 3)["pass"] / 1000 / many
         told = [(0, time.perf_counter())]
         score.write(
             classifier,
@@ -488,6 +487,13 @@ def _encode_published(number: int = 0) -> bytes:
     squeezed = radiograph.read(EXAMPLES[number % len(EXAMPLES)]).to_pil().resize((224, 224))
     squeezed.save(stream, "JPEG", quality=radiograph.COPY_QUALITY)
     return stream.getvalue()
+
+
+def _draw(classifier: PneumoniaClassifier, pictures: Sequence[Radiograph]) -> np.ndarray:
+    """The views that the model answers by, as one batch."""
+    size = classifier.spec.input_size
+    drawn = views.draw_views(classifier.prepare(pictures), classifier.spec.views, size)
+    return drawn.reshape(-1, *size)
 
 
 def _again(picture: Radiograph) -> Radiograph:
