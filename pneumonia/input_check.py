@@ -24,6 +24,7 @@ import numpy as np
 
 from pneumonia import radiograph
 from pneumonia.radiograph import Facts, Radiograph, Source
+from pneumonia.threads import one_blas_thread
 
 PARAMETERS = Path(__file__).with_name("input_check.npz")
 # The side of the reduced picture that is compared with the average chest, and how many pixels of
@@ -208,6 +209,7 @@ def examine(source: Source) -> InputCheck:
     return radiograph.read(source).once(_run_checks)
 
 
+@one_blas_thread()
 def _run_checks(picture: Radiograph) -> InputCheck:
     reasons = _check_facts(picture.facts)
     if picture.facts.coloured > MAX_COLOURED:

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from pneumonia.radiograph import Radiograph
+from pneumonia.threads import one_blas_thread
 
 MODEL = Path(__file__).with_name("lungs.h5")
 # Side of the square copy that the shape is fitted on, in pixels.
@@ -150,6 +151,7 @@ def place(pixels: np.ndarray) -> np.ndarray:
     return _search_pose(pixels, load())[0]
 
 
+@one_blas_thread()
 def _search_pose(pixels: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, float, bool]:
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ValueError(
