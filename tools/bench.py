@@ -394,6 +394,17 @@ def chart(found: Mapping[str, bench_training.Measured], file: Path) -> None:
     canvas.savefig(file, dpi=110)
 
 
+_MISSES = """## What tends to miss, and why
+
+- **One original with a small network**: to decode it, copy it and check it takes as long as the
+  network. A 224 px file comes nearer.
+- **An archive with a small network**: both cores are busy, more with decoding than with the network.
+- **Four times the rival, 150 a second**: one view of Xception is mostly float32 arithmetic.
+  bfloat16 halves it and moves answers by more than 1e-3 ([runtimes.md](runtimes.md)).
+- **A cold start**: most of it is the import of TensorFlow and Gradio.
+"""
+
+
 def report(figures: Sequence[Figure]) -> str:
     """The report as Markdown."""
     versions = ", ".join(
@@ -410,7 +421,7 @@ def report(figures: Sequence[Figure]) -> str:
         f" {os.cpu_count()} cores ({_processor()}), load {load}, Python"
         f" {platform.python_version()}, {versions}. Medians of things timed in turn in one process;"
         f" {met} of {len(figures)} targets are met. On a busy machine ratios hold and seconds do"
-        f" not.\n\n{table}\n\n![Where an image's training time goes](bench.png)\n"
+        f" not.\n\n{table}\n\n![Where an image's training time goes](bench.png)\n\n{_MISSES}"
     )
 
 
