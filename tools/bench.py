@@ -398,7 +398,7 @@ _MISSES = """## What tends to miss, and why
 
 - **One original with a small network**: to decode it, copy it and check it takes as long as the
   network. A 224 px file comes nearer.
-- **An archive with a small network**: both cores are busy, more with decoding than with the network.
+- **An archive with a small network**: decoding keeps both cores busier than the network does.
 - **Four times the rival, 150 a second**: one view of Xception is mostly float32 arithmetic.
   bfloat16 halves it and moves answers by more than 1e-3 ([runtimes.md](runtimes.md)).
 - **A cold start**: most of it is the import of TensorFlow and Gradio.
