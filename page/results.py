@@ -144,7 +144,7 @@ def robustness(models: Models, variant: str) -> str:
     if found is None:
         return ""
     measured = found.figures["test"]
-    note = words.STRESS_NOTE.format(
+    note = words.ALTERED_NOTE.format(
         threshold=panels.percent(found.threshold), images=found.images["test"]
     )
     columns = ("auc", "accuracy", "recall", "specificity")
@@ -156,8 +156,8 @@ def robustness(models: Models, variant: str) -> str:
         for condition in found.conditions
         if condition.name in measured
     ]
-    title = words.STRESS.format(title=models.title(variant))
-    return _fold_table(title, words.STRESS_HEAD, rows, note)
+    title = words.ALTERED.format(title=models.title(variant))
+    return _fold_table(title, words.ALTERED_HEAD, rows, note)
 
 
 def pictures(models: Models, variant: str) -> str:

@@ -18,7 +18,7 @@ NAMES = [
     "test/PNEUMONIA/person1_virus_1.jpeg",
 ]
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-# At .5: one healthy called back; of the bacteria one of three missed, the virus found.
+# At .5: one false alarm; of the bacteria one of three missed, the virus found.
 PROBABILITIES = np.array([0.1, 0.6, 0.2, 0.2, 0.9, 0.3, 0.8, 0.7])
 SAME = [
     ["test/NORMAL/IM-0002-0001.jpeg", "test/NORMAL/IM-0003-0001.jpeg"],
@@ -55,7 +55,7 @@ def test_of_identical_files_the_first_counts() -> None:
 
 def test_a_patient_is_called_where_any_x_ray_is() -> None:
     parts = breakdown(NAMES, LABELS, PROBABILITIES, 0.5, SAME, resamples=20)
-    # Five patients: IM-0001 called back for its second X-ray, IM-0002 and IM-0003 one by their
+    # Five patients: IM-0001 a false alarm for its second X-ray, IM-0002 and IM-0003 one by their
     # file; person1's bacteria found by its first.
     assert parts["by patient"].counts == {
         "true_positive": 3,

@@ -10,7 +10,7 @@ import pytest
 from pneumonia import bundle, evidence
 from pneumonia.model_spec import Estimate, Metrics, ModelSpec, ModelSpecError
 
-# Five pneumonias and four healthy; at .5 two are missed and one is called back.
+# Five pneumonias and four healthy; at .5 two are missed and one is a false alarm.
 LABELS = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0])
 PROBABILITIES = np.array([0.9, 0.8, 0.5, 0.4, 0.1, 0.7, 0.3, 0.2, 0.1])
 

@@ -10,7 +10,7 @@ from pneumonia.evidence import wilson
 from pneumonia.model_spec import Metrics
 from train.evaluation import metrics
 
-# Four pneumonias and four healthy; at 0.5 one is missed and one is called back.
+# Four pneumonias and four healthy; at 0.5 one is missed and one is a false alarm.
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0])
 PROBABILITIES = np.array([0.9, 0.8, 0.6, 0.4, 0.7, 0.3, 0.2, 0.1])
 

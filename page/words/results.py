@@ -41,9 +41,9 @@ CAPTIONS = {
     "robustness": "Lungs or borders hidden, other framing, exposure and encoding",
     "seeds": "The same recipe with other random seeds",
 }
-STRESS = "{title} on altered test X-rays"
-STRESS_HEAD = ("X-rays", "AUC", "Accuracy", "Recall", "Specificity")
-STRESS_NOTE = """<p class='credit'>A model that reads lungs should lose most of its AUC when the
+ALTERED = "{title} on altered test X-rays"
+ALTERED_HEAD = ("X-rays", "AUC", "Accuracy", "Recall", "Specificity")
+ALTERED_NOTE = """<p class='credit'>A model that reads lungs should lose most of its AUC when the
 lungs are hidden, and little when the borders are. At the threshold {threshold}, {images} test
 X-rays.</p>"""
 NOT_MEASURED = "not measured"
