@@ -24,6 +24,8 @@ from pneumonia.quiet import stderr_aside
 # NumPy's products here are of 96 by 96 (pneumonia.lungs): shared among threads that wait for cores,
 # on a busy machine they took up to thirty times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before Keras is imported (pneumonia.backend).
+os.environ.setdefault("PNEUMONIA_LEAN", "1")
 with stderr_aside():
     import gradio as gr
     from gradio.exceptions import ServerFailedToStartError

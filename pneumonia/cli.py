@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    # Before Keras is imported (pneumonia.backend).
+    os.environ.setdefault("PNEUMONIA_LEAN", "1")
     try:
         code: int = options.run(options)
         _flush(sys.stdout)

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import bundle, familiarity
+from pneumonia import bundle, cli, familiarity
 from pneumonia.bundle import BundleError
 from pneumonia.model_spec import ModelSpecError
+from train.__main__ import main as train_command
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +68,7 @@ def test_a_killed_score_goes_on_and_its_table_is_that_of_an_unbroken_one(
     model = str(models_folder / "baseline")
     score = ("pneumonia", "score", str(pictures), "--model", model, "--out")
     whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
-    assert run(*score, whole).returncode == 0
+    assert cli.main([*score[1:], str(whole)]) == 0
     # Killed as soon as a chunk is on disk, in the middle of the next.
     deadly = (
         "import os, signal\nfrom pneumonia import score\nsync = os.fsync\n"
@@ -77,8 +78,7 @@ def test_a_killed_score_goes_on_and_its_table_is_that_of_an_unbroken_one(
     killed = run(*score, out, setup=deadly)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert not out.exists() and (tmp_path / "out.csv.part").stat().st_size > 0
-    again = run(*score, out)
-    assert again.returncode == 0, again.stderr[-2000:]
+    assert cli.main([*score[1:], str(out)]) == 0
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "out.csv.part").exists()
 
@@ -98,7 +98,7 @@ def test_a_full_disk_ends_a_score_in_a_sentence_and_keeps_what_is_done(
     said = read_complaint(run(*score, setup=FULL.format(12_000)))
     assert "out.csv" in said and "cannot be written" in said
     assert not out.exists()
-    assert run(*score).returncode == 0
+    assert cli.main([str(word) for word in score[1:]]) == 0
     assert len(out.read_text().splitlines()) == 301
 
 
@@ -109,8 +109,7 @@ def test_a_full_disk_ends_training_in_a_sentence(tiny_scan, tmp_path, size):
     said = read_complaint(run(*fit, *folders, setup=FULL.format(size)))
     assert "disk" in said.lower() or "written" in said.lower() or "too large" in said.lower(), said
     # Whatever was kept is whole: with room again the run is made anew or goes on.
-    again = run(*fit, *folders, "--resume")
-    assert again.returncode == 0, again.stderr[-2000:]
+    assert train_command([str(word) for word in (*fit[1:], *folders, "--resume")]) == 0
 
 
 def test_a_full_disk_leaves_no_half_of_a_saved_model(models_folder, tmp_path):

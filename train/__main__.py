@@ -13,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As in app.py: products as small as those of pneumonia.lungs lose far more by waiting for a second
 # thread's core than they gain.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before Keras is imported (pneumonia.backend).
+os.environ.setdefault("PNEUMONIA_LEAN", "1")
 
 from pneumonia.architectures import CATALOGUE
 from train import commands, pipeline, terminal
