@@ -1,7 +1,7 @@
 """A model bundle on disk: Keras's own three files, the model spec, and nothing that could run code.
 
 The layout is the one ``keras.saving.load_model("hf://namespace/name")`` reads, so a bundle works
-without this project too; see CONTRIBUTING for the table.
+without this project too; docs/hub.md has the table of files.
 """
 
 from __future__ import annotations
@@ -150,10 +150,15 @@ def load(folder: Path) -> tuple[keras.Model, ModelSpec]:
     if lacking := missing(path.name for path in folder.iterdir()):
         raise BundleError(f"{folder} is no model bundle: it lacks {', '.join(lacking)}.")
     if changed := find_altered(folder):
+        # Nothing renews the weights' sha256 but writing the bundle anew.
+        renew = (
+            ""
+            if WEIGHTS in changed
+            else f", or renew {CHECKSUMS} after your own edit with python -m train card"
+        )
         raise BundleError(
             f"{', '.join(changed)} in {folder} {'is' if len(changed) == 1 else 'are'} not what the"
-            " bundle's sha256 says, so it is damaged or edited; download it again, or renew it with"
-            " python -m train evaluate."
+            f" bundle's sha256 says, so it is damaged or edited; download it again{renew}."
         )
     config = read_config(folder)
     from pneumonia.backend import keras

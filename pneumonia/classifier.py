@@ -179,8 +179,9 @@ class PneumoniaClassifier:
         token: str | None = None,
         **options: Any,
     ) -> hub.Published | None:
-        """Copies the bundle, evidence and card included, to ``folder``; byte for byte, so that its
-        sha256 stays what the metrics were measured on.
+        """Copies the bundle from disk to ``folder``, byte for byte; never a fine-tuned ``model``.
+
+        Evidence and card go along, and the sha256 stays what the metrics were measured on.
 
         Of a model from the Hub, what prediction did not need is fetched first; where the Hub cannot
         be reached it is left out, with a warning in the log.
@@ -198,6 +199,7 @@ class PneumoniaClassifier:
         Raises:
             ValueError: the classifier was not loaded from a bundle, or is to be published without a
                 name.
+            BundleError: the weights of ``model`` are no longer those of the bundle.
             OSError: the folder cannot be written; nothing in it has changed then.
         """
         if push_to_hub and repo_id is None:
@@ -228,9 +230,9 @@ class PneumoniaClassifier:
         onnx: bool = False,
         token: str | None = None,
     ) -> hub.Published:
-        """Publishes the bundle, evidence and card included, in one commit; the repository is made
-        if need be.
+        """Publishes the bundle as it is on disk, in one commit; never a fine-tuned ``model``.
 
+        Evidence and card go along. The repository is made if need be.
         ``python -m train push`` does the same after writing the card anew.
 
         Args:
@@ -250,14 +252,16 @@ class PneumoniaClassifier:
             ValueError: the classifier was not loaded from a bundle.
             ReleaseError: the bundle has no card, a metric is missing, or something is left over in
                 the card.
-            BundleError: the weights are not those of the model spec.
+            BundleError: the weights are not those of the model spec, or those of ``model`` are no
+                longer those of the bundle.
             HubError: the Hub cannot be reached or does not accept it.
             ExportError: the network cannot be had as ONNX.
         """
+        folder = self._whole(token)
         with tempfile.TemporaryDirectory() as scratch:
             more = [export.export(self, "onnx", Path(scratch)).path] if onnx else []
             return release.publish(
-                self._whole(token),
+                folder,
                 repo_id,
                 private=bool(private),
                 create_pr=create_pr,
@@ -554,9 +558,20 @@ class PneumoniaClassifier:
 
     def _whole(self, token: str | None) -> Path:
         folder = self._of_bundle()
+        self._check_weights(folder)
         if self.repo and self.commit:
             hub.complete(hub.Snapshot(folder, self.repo, self.commit), token=token)
         return folder
+
+    def _check_weights(self, folder: Path) -> None:
+        live, kept = self.model.get_weights(), bundle.load(folder)[0].get_weights()
+        if len(live) != len(kept) or not all(
+            np.array_equal(*pair, equal_nan=True) for pair in zip(live, kept, strict=True)
+        ):
+            raise bundle.BundleError(
+                f"The weights of classifier.model are not those of {folder}, which is what would be"
+                " copied; write a bundle of the new ones with pneumonia.bundle.save()."
+            )
 
     def _of_bundle(self) -> Path:
         if self.folder is None:

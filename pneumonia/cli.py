@@ -359,7 +359,7 @@ def _serve(options: argparse.Namespace) -> int:
         _tell("The page is part of the checkout, not of the package; run python app.py there.")
         return 1
     if importlib.util.find_spec("gradio") is None:
-        _tell('The page needs Gradio: pip install "pneumonia-xray[app]".')
+        _tell('The page needs Gradio: pip install -e ".[app]" in the checkout.')
         return 1
     sys.argv = [str(APP), *options.options]
     sys.path.insert(0, str(APP.parent))

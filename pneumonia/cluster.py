@@ -135,7 +135,7 @@ def _connect(address: str) -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise ScoreError("A cluster needs Ray: pip install 'pneumonia-xray[ray]'.") from None
+        raise ScoreError("A cluster needs Ray: pip install '.[ray]' in the checkout.") from None
     try:
         _knock(address)
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)

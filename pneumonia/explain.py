@@ -2,7 +2,7 @@
 
 >>> maps = activations(classifier, ["normal.jpeg", "pneumonia.jpeg"], "conv1")
 >>> strongest = order(strength(maps))[:16]
->>> pictures = normalised(maps)[..., strongest]
+>>> pictures = normalise(maps)[..., strongest]
 """
 
 from __future__ import annotations

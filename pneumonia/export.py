@@ -113,7 +113,7 @@ def _require(format: str) -> None:
         except ImportError:
             raise ExportError(
                 f"Exporting to {format} needs {' and '.join(_NEEDED[format])}:"
-                ' pip install "pneumonia-xray[export]".'
+                ' pip install ".[export]" in the checkout.'
             ) from None
 
 

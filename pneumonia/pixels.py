@@ -231,8 +231,10 @@ def from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, Facts]:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
+        batch = " For a batch pass a list." if array.ndim > 2 else ""
         raise UnreadableImage(
-            f"Expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}."
+            "Expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got"
+            f" {array.shape}.{batch}"
         )
     check_pixels((array.shape[1], array.shape[0]), name)
     if array.dtype == np.uint8:

@@ -32,6 +32,8 @@ FIGURES: Mapping[str, str] = {
 # would refuse to look at it.
 _SUFFIXES = (".json", ".h5", ".csv", ".png", ".md")
 _NAMES = ("LICENSE", bundle.FAMILIARITY)
+# Without --out the bundle is left as it is.
+_MEASURE = "measure it anew with python -m train evaluate BUNDLE --out BUNDLE."
 # What the card's first example loads.
 _LOADED = re.compile(r"""from_pretrained\(\s*["']([\w.-]+/[\w.-]+)["']""")
 # What templates, generators and half-finished texts leave behind.
@@ -93,7 +95,7 @@ def publish(
                 if found not in (None, spec.variant):
                     raise hub.HubError(
                         f"{repo} holds the variant {found}, and this is {spec.variant}; push to"
-                        " another name, or ask for it with --replace (replace=True).",
+                        " another name, or call push_to_hub(…, replace=True) in Python.",
                         "variant",
                     )
 
@@ -185,8 +187,7 @@ def check_metrics(folder: Path, spec: ModelSpec) -> dict[str, Metrics]:
     metrics = bundle.read_metrics(folder)
     if missing := [name for name in ENTRIES if name not in metrics]:
         raise ReleaseError(
-            f"{folder / bundle.METRICS} has no entry {' and '.join(missing)}; run python -m train"
-            " evaluate on the bundle."
+            f"{folder / bundle.METRICS} has no entry {' and '.join(missing)}; {_MEASURE}"
         )
     measured_on = json.loads((folder / bundle.METRICS).read_text(encoding="utf-8")).get(
         "weights_sha256"
@@ -194,8 +195,7 @@ def check_metrics(folder: Path, spec: ModelSpec) -> dict[str, Metrics]:
     if measured_on != spec.weights_sha256:
         raise ReleaseError(
             f"{folder / bundle.METRICS} was measured on other weights ({str(measured_on)[:12]}…)"
-            f" than the model spec's ({spec.weights_sha256[:12]}…); run python -m train evaluate"
-            " on the bundle."
+            f" than the model spec's ({spec.weights_sha256[:12]}…); {_MEASURE}"
         )
     for name, entry in metrics.items():
         if missing := [figure for figure in FIGURES if figure not in entry.figures]:
@@ -219,8 +219,7 @@ def check_metrics(folder: Path, spec: ModelSpec) -> dict[str, Metrics]:
         if entry.threshold != spec.default.threshold:
             raise ReleaseError(
                 f"The {name} entry of {folder / bundle.METRICS} was measured at the threshold"
-                f" {entry.threshold:g}, the model spec's is {spec.default.threshold:g}; run"
-                " python -m train evaluate on the bundle."
+                f" {entry.threshold:g}, the model spec's is {spec.default.threshold:g}; {_MEASURE}"
             )
         if sum(entry.counts.values()) != entry.images:
             raise ReleaseError(

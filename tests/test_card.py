@@ -91,8 +91,9 @@ def test_the_card_parses_and_its_model_index_is_metrics_json(measured, tmp_path)
 
 def test_errors_are_told_in_people(measured):
     text = card.render(measured())
-    assert "Of 100 X-rays with pneumonia it misses 10 (95% interval 5.0 to 16)." in text
-    assert "Of 100 X-rays without it calls 20 PNEUMONIA (15 to 26)." in text
+    # 90 of 100 found, 40 of 50 cleared.
+    assert "missed 10 of " in text and "10 in 100 (95% interval 5.0 to 16)" in text
+    assert "10 false alarms in " in text and "20 in 100 (15 to 26)" in text
 
 
 def test_a_high_probability_is_held_against_what_was_seen(measured):

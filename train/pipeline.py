@@ -23,7 +23,8 @@ from train.recipes.catalogue import FIRST, get
 from train.training.run_folder import RunError
 
 NOTE = "pipeline.json"
-# Whose bundles answer for the views that other networks learn from.
+# Whose bundles answer for the views that other networks learn from. It is the page's default, and
+# the X-rays that it finds unfamiliar are counted.
 TEACHER = "xception"
 # Views of each image, before and after framing is taken from them.
 VIEWS, REFRAMED = 20, 8
@@ -104,7 +105,7 @@ def steps(options: argparse.Namespace) -> list[Step]:
         asked = [str(run / "bundle") for run in _teachers(options)]
         judge = ("framing", *asked, "--beside", *bundles)
         judge += ("--out", str(results / "framing.json"))
-        count = ("familiarity", bundles[-1], "--out", str(results / "familiarity.json"))
+        count = ("familiarity", str(models / TEACHER), "--out", str(results / "familiarity.json"))
         found += [Step(judge, 6), Step(count, 2)]
     readme, prose = options.into / "README.md", options.into / "model_card.md"
     common = ("--models", str(models))

@@ -105,31 +105,34 @@ def refresh(models: Path, prose: Path = PROSE, *, check: bool = False) -> bool:
 
 def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
     test, validation = metrics["test"], metrics["validation"]
+    counts = test.counts
     images, recall, specificity = (
         tables.images_of(test),
         test.figures["recall"],
         test.figures["specificity"],
     )
     people = (
-        f"- Of 100 X-rays with pneumonia it misses {per_hundred(1 - recall.value)}"
+        f"- It missed {counts['false_negative']} of {images['recall']} X-rays with pneumonia:"
+        f" {per_hundred(1 - recall.value)} in 100"
         f" (95% interval {per_hundred(1 - recall.high)} to {per_hundred(1 - recall.low)}).\n"
-        f"- Of 100 X-rays without it calls {per_hundred(1 - specificity.value)} PNEUMONIA"
+        f"- It raised {counts['false_positive']} false alarms in {images['specificity']} X-rays"
+        f" without: {per_hundred(1 - specificity.value)} in 100"
         f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)})."
     )
     rows = [
         (title, figure(test.figures[name], name), figure(validation.figures[name], name))
         for name, title in TITLES.items()
     ]
-    where = "held-out patients" if validation.split == HELD_OUT else f"folder {validation.split}"
+    where = "held-out training patients" if validation.split == HELD_OUT else f"folder {validation.split}"
     head = ("", f"test folder, {test.images} X-rays", f"{where}, {validation.images} X-rays")
     chosen = table(tables.POINTS, (cells for _, cells in tables.points(spec)))
     found = robustness_report.of_bundle(folder, spec)
     rest = [
-        f"Measured on {images['recall']} X-rays with pneumonia and {images['specificity']} without,"
-        f" at the threshold {test.threshold:.4g}:",
+        f"Measured on the test folder, at the threshold {test.threshold:.4g}:",
         people,
         _picture(folder, "roc.png", "ROC curve on the test folder"),
         table(head, rows),
+        "Quote the test column. The other chose the threshold and flatters.",
         "A probability at or above the threshold is called PNEUMONIA. `predict` takes another"
         " operating point by name:",
         chosen,
@@ -150,8 +153,8 @@ def _borne_out(folder: Path) -> str:
         return ""
     low, high = tables.BAND
     return (
-        f"Read a probability as a score. Of {inside} test X-rays given {low:.0%} to {high:.0%},"
-        f" {ill} show pneumonia."
+        f"Read a probability as a score, not as a chance. Of {inside} test X-rays given {low:.0%} to"
+        f" {high:.0%}, {ill} show pneumonia."
     )
 
 
@@ -163,7 +166,10 @@ def _usage(spec: ModelSpec, name: str, *, on_hub: bool, space: str | None, code:
     threshold = next(point.threshold for point in plain if point.name == "default")
     temperature = single.temperature if single else spec.temperature
     keras = spec.versions.get("keras", "3")
-    one_of = f" The library averages {len(spec.views)} views of a picture; this reads one."
+    one_of = (
+        f" The library averages {len(spec.views)} versions of a picture; this reads one, with a"
+        " temperature and a threshold of its own. The figures above are for the average."
+    )
     one_of = one_of if len(spec.views) > 1 else ""
     install = f'pip install "git+{code}"' if on_hub and code else "pip install ."
     where = "" if on_hub and code else ", in a checkout of the project"
@@ -181,7 +187,7 @@ picture and the weights, prepares the image and calibrates the answer.
 from pneumonia import PneumoniaClassifier
 
 classifier = PneumoniaClassifier.from_pretrained("{name}")
-prediction = classifier.predict("x.jpeg")
+prediction = classifier.predict("X-RAY.jpeg")
 print(*prediction.warnings)  # says so if this is no frontal chest X-ray
 print(prediction.label, prediction.probability, prediction.threshold)
 ```
@@ -197,7 +203,7 @@ import numpy as np
 from PIL import Image
 
 model = keras.saving.load_model("{"hf://" if on_hub else ""}{name}")
-image = Image.open("x.jpeg").convert("L")
+image = Image.open("X-RAY.jpeg").convert("L")
 if image.size != (224, 224):  # a copy like those of the training data
     copy = io.BytesIO()
     image.resize((224, 224), Image.Resampling.BILINEAR).save(copy, "JPEG", quality=75)
@@ -215,7 +221,7 @@ probability = float(model.predict(batch, verbose=0)[0, 0])
 from gradio_client import Client, handle_file
 
 client = Client("{space or "http://127.0.0.1:7860"}")
-print(client.predict(handle_file("x.jpeg"), "{spec.variant}", api_name="/predict"))
+print(client.predict(handle_file("X-RAY.jpeg"), "{spec.variant}", api_name="/predict"))
 ```"""
 
 
@@ -225,10 +231,10 @@ def _training(spec: ModelSpec) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     learned = recipe.get("note") or f"recipe `{recipe.get('name', 'unnamed')}`"
     facts = [
-        ("network", f"{variant.title}: {variant.summary}"),
+        ("network", variant.summary),
         ("input", f"float32 `(N, {height}, {width}, 3)`, 0 to 255, grey in three channels"),
         ("output", f"`(N, 1)`, probability of PNEUMONIA; temperature {spec.temperature:g}"),
-        ("views", f"mean logit of {len(spec.views)}: {', '.join(spec.views)}"),
+        ("versions of a picture", f"{', '.join(spec.views)}; their logits are averaged"),
         ("weights", f"{spec.weights_dtype}, sha256 `{spec.weights_sha256}`"),
         ("recipe", learned),
         ("epochs, precision", f"{recipe.get('epoch', '')}, {recipe.get('precision', 'float32')}"),
@@ -237,10 +243,10 @@ def _training(spec: ModelSpec) -> str:
     ]
     if seconds is not None:
         facts += [
-            ("time", f"{_hours(seconds)} for the epochs, on {_hardware(spec)}"),
+            ("time", f"{_hours(seconds)} for these epochs, on {_hardware(spec)}; teachers not counted"),
             (
                 "CO2, estimated",
-                f"{_grams(seconds):.0f} g: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh",
+                f"{_grams(seconds):.1f} g for these epochs: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh",
             ),
         ]
     # A student needs its teachers' answers first, which the pipeline makes.

@@ -78,12 +78,13 @@ def blocks(
 
 def headline(default: Result) -> str:
     """README's first figures: what the default model's errors mean in people, and for whom."""
-    missed, alarms = (
-        round(100 * (1 - default.test.figures[name].value)) for name in ("recall", "specificity")
-    )
+    counts = default.test.counts
+    missed, alarms = counts["false_negative"], counts["false_positive"]
+    ill, healthy = missed + counts["true_positive"], alarms + counts["true_negative"]
     return (
-        f"Of 100 children with pneumonia the default model, {default.title}, misses about {missed};"
-        f" of 100 without, it raises about {alarms} false alarms.\n"
+        f"Of {ill} test X-rays with pneumonia the default model, {default.title}, missed {missed};"
+        f" of {healthy} without, it called {alarms} PNEUMONIA"
+        f" ({per_hundred(alarms / healthy)} in 100).\n"
         "One hospital, children aged 1 to 5: for teaching and research, not for patients."
     )
 
