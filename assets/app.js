@@ -44,8 +44,21 @@
   };
   // The tabs are steps that the browser's Back goes through; X-ray, model and setting stay.
   document.addEventListener("click", (event) => {
+    // A link within the page leads to a tab: a named one, or the open one for those who skip to it.
+    const link = event.target.closest(".skip, [data-open]");
+    if (link) {
+      event.preventDefault();
+      const to = tabs().find((one) => one.dataset.tabId === (link.dataset.open ?? openTab()));
+      if (link.dataset.open) to?.click();
+      to?.focus();
+      return;
+    }
+    // The button that was pressed is gone with the X-ray.
+    if (event.target.closest("#forget"))
+      settle(() => document.querySelector("button#upload, #upload button")?.focus());
     const tab = event.target.closest("[role=tab][data-tab-id]");
     if (!tab) return;
+    region.textContent = "";
     const known = root.dataset.tab;
     root.dataset.tab = tab.dataset.tabId;
     settle(() => {

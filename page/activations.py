@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from page import answers, panels
+from page import answers, panels, verdicts
 from page.served import ASSETS, EXAMPLES, Models, Shown, example, receive_upload
 from page.shared import View, title
 from page.tiles import Part, grid, strip, tile
@@ -173,6 +173,8 @@ def story(models: Models, shown: Shown | str | None) -> str:
     """The original notebook's three findings, each beside what holds of our network, with the
     channels that show it best.
     """
+    if not isinstance(shown, Shown):
+        return verdicts.instead(shown)
     if TOLD not in models.names:
         return ""
     classifier, pictures = models[TOLD], choose_pictures(shown)
@@ -284,6 +286,8 @@ def build(view: View) -> None:
         choices = layer_choices(models, variant, every)
         names = [name for _, name in choices]
         layer = layer if layer in names else names[0]
+        if not isinstance(shown, Shown):
+            return gr.Dropdown(choices, value=layer), ""
         pictures = choose_pictures(shown)
         maps = Maps(models, variant, layer, count, [picture.picture for picture in pictures])
         captions = [title(picture) for picture in pictures]
@@ -314,7 +318,7 @@ def build(view: View) -> None:
         )
 
     def follow(variant: str, shown: Shown | str | None) -> str:
-        return _through(models, variant, choose_pictures(shown)[0])
+        return _through(models, variant, shown) if isinstance(shown, Shown) else ""
 
     view.follow(partial(story, models), [view.shown], [told])
     view.follow(
@@ -327,12 +331,10 @@ def build(view: View) -> None:
     view.follow(follow, [view.variant, view.shown], [through])
 
 
-def choose_pictures(shown: Shown | str | None) -> list[Shown]:
+def choose_pictures(shown: Shown) -> list[Shown]:
     """The chosen X-ray and examples beside it: of the other class, or of both where its own class
     is not known.
     """
-    if not isinstance(shown, Shown):
-        return [example(EXAMPLES[label][0]) for label in LABELS]
     return [shown, *(example(EXAMPLES[label][0]) for label in LABELS if label != shown.truth)]
 
 

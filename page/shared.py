@@ -43,6 +43,7 @@ THUMBNAIL_SIDE = 240
 # Both in assets/app.js: the open tab answers anew; the tab that the address names is opened.
 REFRESH, START = "() => window.bench.refresh()", "() => window.bench.start()"
 FIRST = EXAMPLES[LABELS[0]][0]
+Offer = list[tuple[str, str]]
 
 
 class Shared:
@@ -69,6 +70,8 @@ class Shared:
                 models.choices, value=models.default, label=words.MODEL, elem_id="model"
             )
             self.point = settings(models, models.default, "default")
+            # What the radio offers, so that a model which offers the same leaves it alone.
+            self.offered = gr.State(offer(models, models.default))
             guest = self._guest() if models.any_repo else []
 
         def of_example(file: Path) -> tuple[Shown, str]:
@@ -83,9 +86,15 @@ class Shared:
                 shown = html.unescape(error.message)
             return shown, render_choice(shown)
 
-        def of_guest(repo: str) -> tuple[gr.Radio, gr.Radio]:
+        def of_model(variant: str, point: str, before: Offer) -> tuple[Any, Offer]:
+            now = offer(models, variant)
+            # A setting that was chosen meanwhile must not be taken back.
+            return gr.skip() if now == before else settings(models, variant, point), now
+
+        def of_guest(repo: str) -> tuple[gr.Radio, gr.Radio, Offer]:
             name = models.invite(repo)
-            return gr.Radio(models.choices, value=name), settings(models, name, "default")
+            radio = settings(models, name, "default")
+            return gr.Radio(models.choices, value=name), radio, offer(models, name)
 
         for button, file in buttons:
             self.refresh_after(
@@ -97,20 +106,25 @@ class Shared:
         self.refresh_after(upload.upload(of_upload, upload, [self.shown, chosen], **ONE_BY_ONE))
         self.refresh_after(
             self.variant.input(
-                partial(settings, models), [self.variant, self.point], self.point, **AT_ONCE
+                of_model,
+                [self.variant, self.point, self.offered],
+                [self.point, self.offered],
+                **AT_ONCE,
             )
         )
         self.refresh_after(self.point.input(lambda: None, None, None, **AT_ONCE))
         if guest:
             repo, load = guest
             for event in (load.click, repo.submit):
-                self.refresh_after(event(of_guest, repo, [self.variant, self.point], **ONE_BY_ONE))
+                self.refresh_after(
+                    event(of_guest, repo, [self.variant, self.point, self.offered], **ONE_BY_ONE)
+                )
         with gr.Column(elem_id="notice-place", min_width=0):
             notice = gr.HTML("", elem_id="notice")
         page.load(
             self._of_address,
             None,
-            [self.shown, chosen, self.variant, self.point, notice],
+            [self.shown, chosen, self.variant, self.point, self.offered, notice],
             **AT_ONCE,
         ).then(None, js=START, api_visibility="private")
 
@@ -144,6 +158,7 @@ class Shared:
             render_choice(shown),
             gr.Radio(models.choices, value=variant),
             settings(models, variant, point),
+            offer(models, variant),
             says,
         )
 
@@ -230,6 +245,12 @@ class View:
         ]
 
 
+def offer(models: Models, variant: str) -> Offer:
+    """The operating points of a model from the most sensitive: how each is called, and its name."""
+    offered = answers.points(models.evidence(variant).spec)
+    return list(zip(said.point_names(offered), [one.name for one in offered], strict=True))
+
+
 def settings(models: Models, variant: str, point: str) -> gr.Radio:
     """The operating points of a model, from the most sensitive, keeping the one that was chosen
     where it has it.
@@ -239,7 +260,7 @@ def settings(models: Models, variant: str, point: str) -> gr.Radio:
     # A point that shares its threshold with another is offered under one name only.
     threshold = answers.point_of(spec, point).threshold
     return gr.Radio(
-        list(zip(said.point_names(offered), [one.name for one in offered], strict=True)),
+        offer(models, variant),
         label=said.POINT,
         elem_id="point",
         value=next(one.name for one in offered if one.threshold == threshold),

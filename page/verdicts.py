@@ -67,7 +67,7 @@ def instead(shown: Shown | str | None) -> str:
     """
     if not isinstance(shown, Shown):
         return (
-            "<section class='answer'><p class='problem' role='alert'>"
+            f"<section class='answer'{announce(shown or shared_words.GONE)}><p class='problem'>"
             f"{escape(shown or shared_words.GONE)}</p></section>"
         )
     if not shown.rejection:
@@ -121,7 +121,7 @@ def head(reading: Reading) -> str:
     prediction, called = reading.prediction, reading.called
     forced = warning(reading) if reading.forced else ""
     why = answers.why_uncertain(reading)
-    unsure = f"<p class='why'>{escape(why)}</p>" if why else ""
+    unsure = f"<p class='why'>{escape(why)}</p>" if why and not reading.forced else ""
     cost = answers.cost_sentence(reading)
     truth = reading.shown.truth
     match = {truth: "agrees", "UNCERTAIN": "open"}.get(called, "disagrees")
@@ -160,6 +160,9 @@ def bar(reading: Reading) -> str:
     probability, threshold = reading.prediction.probability, reading.prediction.threshold
     low, high = uncertain_between(threshold, reading.evidence.spec.uncertainty)
     band = key = ""
+    # Far from the threshold an answer can be uncertain for another reason, which is said.
+    if reading.forced or reading.prediction.unfamiliar:
+        low = high
     if high > low:
         place = f"left:{low * 100:.2f}%;width:{(high - low) * 100:.2f}%"
         band = f"<div class='band' style='{place}'></div>"
@@ -303,7 +306,9 @@ def inside(reading: Reading, label: str) -> str:
     if reading.in_lungs is None or label not in reading.in_lungs:
         return words.LUNGS_UNKNOWN
     share, area = reading.in_lungs[label]
-    text = words.LUNGS_MOST if share > max(0.5, area) else words.LUNGS_LITTLE
+    text = words.LUNGS_MOST if share > 0.5 else words.LUNGS_PART
+    # No more than a map that knows nothing of lungs would put there.
+    text = words.LUNGS_LITTLE if share <= area else text
     return text.format(share=f"{share * 100:.0f}%", area=f"{area * 100:.0f}%")
 
 
@@ -325,12 +330,17 @@ def facts(reading: Reading) -> str:
     height, width = reading.shown.picture.full_size or reading.shown.picture.size
     rows = {}
     if not reading.forced:
-        rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy")}
+        rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy", "precision")}
     if counted and not reading.forced:
         rows = {
             "missed": _count_share(counted.missed, counted.ill),
             "alarms": _count_share(counted.false_alarms, counted.healthy),
             "accuracy": panels.with_interval(counted.accuracy),
+            "precision": _count_share(
+                counted.ill - counted.missed, counted.ill - counted.missed + counted.false_alarms
+            )
+            + f"; {percent(counted.ill / (counted.ill + counted.healthy))} of these X-rays show"
+            " pneumonia",
         }
     rows |= {
         "threshold": f"{percent(prediction.threshold)}, {escape(words.point_name(reading.point))}"

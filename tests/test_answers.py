@@ -205,7 +205,7 @@ def test_the_share_in_the_lungs_is_counted_by_hand():
     [
         ((0.6, 0.25), words.LUNGS_MOST.format(share="60%", area="25%")),
         ((0.6, 0.65), words.LUNGS_LITTLE.format(share="60%", area="65%")),
-        ((0.4, 0.25), words.LUNGS_LITTLE.format(share="40%", area="25%")),
+        ((0.4, 0.25), words.LUNGS_PART.format(share="40%", area="25%")),
         ((0.2, 0.25), words.LUNGS_LITTLE.format(share="20%", area="25%")),
         (None, words.LUNGS_UNKNOWN),
     ],

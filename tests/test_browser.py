@@ -232,6 +232,7 @@ def test_an_upload_is_answered_at_once_and_a_bad_one_leaves_no_answer_behind(pag
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("The data set calls this example NORMAL").wait_for(timeout=WAIT)
     assert not page.locator("#own").is_visible()
+    assert page.evaluate("document.activeElement.id") == "upload"
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
@@ -260,6 +261,7 @@ def test_a_file_may_be_dropped_or_pasted_on_any_tab(page, how):
 def test_xray_model_and_setting_travel_and_stand_in_the_address(page):
     choose(page, "NORMAL 2")
     model(page, "Augmented CNN")
+    # At once: the model's answer must not take the setting back.
     page.locator("#point").get_by_role("radio", name="98%").check()
     page.wait_for_function("location.search.includes('recall-0.98')", timeout=WAIT)
     open_tab(page, "Robustness")
@@ -377,6 +379,33 @@ def test_about_says_first_where_an_x_ray_goes_and_shows_every_model(page):
     assert not page.locator("#bench-xray").is_visible()
     fits(page)
     snap(page, "about")
+
+
+def test_a_bad_file_is_said_on_every_tab_that_would_show_it(page, tmp_path):
+    open_tab(page, "Activations")
+    page.locator(READY["activations"]).wait_for(timeout=WAIT)
+    (tmp_path / "text.png").write_text("no picture")
+    upload(page, tmp_path / "text.png")
+    page.locator("#story .problem").wait_for(timeout=WAIT)
+    page.wait_for_function(
+        "!document.querySelector('#maps img, #through img')",
+        timeout=WAIT,
+    )
+    assert page.locator(".spoken").inner_text().startswith("text.png is no picture")
+    # What was said of one tab is not left to be read on the next.
+    open_tab(page, "About")
+    page.wait_for_function("document.querySelector('.spoken').textContent == ''", timeout=WAIT)
+
+
+def test_links_within_the_page_lead_to_its_tabs(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.tabId") == "predict"
+    choose(page, "PNEUMONIA 1")
+    page.locator("#answer [data-open]").click(timeout=WAIT)
+    page.locator(READY["robustness"]).wait_for(timeout=WAIT)
+    wait_for_address(page, "tab", "robustness")
 
 
 def test_the_keyboard_alone_gets_an_answer(page):

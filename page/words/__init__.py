@@ -3,9 +3,11 @@ tabs say; a tab's own words in the module of its name.
 """
 
 TITLE = "Chest X-ray: normal or pneumonia?"
-HEADER = f"""<header class='top'><h1>{TITLE}</h1>
+HEADER = f"""<header class='top'><a class='skip' href='#tabs'>Skip to the answer</a>
+<h1>{TITLE}</h1>
 <p class='disclaimer'><strong>Not a medical device.</strong> For learning and research; never decide
-about a patient with it.</p></header>"""
+about a patient with it. <span class='phone'>Your X-ray goes to this server's memory and nowhere
+else.</span></p></header>"""
 _NEW_TAB = "target='_blank' rel='noopener'"
 CREDIT = f"""<p class='credit'>Examples: Kermany, Zhang, Goldbaum,
 <a href='https://doi.org/10.17632/rscbjbr9sj.2' {_NEW_TAB}>Mendeley Data v2</a>,

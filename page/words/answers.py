@@ -34,7 +34,8 @@ TELLS_LITTLE = (
 EXAMPLE = "Example, not your X-ray"
 MEANS = {
     "NORMAL": "No sign of pneumonia. Other illnesses are not looked for; a doctor decides.",
-    "PNEUMONIA": "Look under Robustness whether it holds with the lungs hidden; a doctor decides.",
+    "PNEUMONIA": "See under <a href='#tabs' data-open='robustness'>Robustness</a> whether it hangs"
+    " on the lungs; a doctor decides.",
 }
 TRUTH = {
     "agrees": "The data set calls this example {truth}: the model agrees.",
@@ -55,6 +56,10 @@ classes share one scale, and all cells and one constant add up to the answer's l
 Colours show what the network used, not where an illness is. Colour outside the lungs is a reason to
 doubt the answer.</p>"""
 LUNGS_MOST = "{share} of the colour lies in the lungs, which cover {area} of the picture."
+LUNGS_PART = (
+    "{share} of the colour lies in the lungs, which cover {area} of the picture; the rest lies"
+    " outside them."
+)
 LUNGS_LITTLE = (
     "Only {share} of the colour lies in the lungs, which cover {area} of the picture: a reason to"
     " doubt the answer."
@@ -74,6 +79,7 @@ FACTS = {
     "missed": "Pneumonias missed at this setting",
     "alarms": "False alarms at this setting",
     "accuracy": "Right answers at this setting",
+    "precision": "Of its answers PNEUMONIA, right",
     "threshold": "Threshold",
     "kind": "The probability",
     "file": "X-ray",

@@ -123,7 +123,11 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         (title, figure(test.figures[name], name), figure(validation.figures[name], name))
         for name, title in TITLES.items()
     ]
-    where = "held-out training patients" if validation.split == HELD_OUT else f"folder {validation.split}"
+    where = (
+        "held-out training patients"
+        if validation.split == HELD_OUT
+        else f"folder {validation.split}"
+    )
     head = ("", f"test folder, {test.images} X-rays", f"{where}, {validation.images} X-rays")
     chosen = table(tables.POINTS, (cells for _, cells in tables.points(spec)))
     found = robustness_report.of_bundle(folder, spec)
@@ -153,8 +157,8 @@ def _borne_out(folder: Path) -> str:
         return ""
     low, high = tables.BAND
     return (
-        f"Read a probability as a score, not as a chance. Of {inside} test X-rays given {low:.0%} to"
-        f" {high:.0%}, {ill} show pneumonia."
+        f"Read a probability as a score, not as a chance. Of {inside} test X-rays given"
+        f" {low:.0%} to {high:.0%}, {ill} show pneumonia."
     )
 
 
@@ -243,10 +247,14 @@ def _training(spec: ModelSpec) -> str:
     ]
     if seconds is not None:
         facts += [
-            ("time", f"{_hours(seconds)} for these epochs, on {_hardware(spec)}; teachers not counted"),
+            (
+                "time",
+                f"{_hours(seconds)} for these epochs, on {_hardware(spec)}; teachers not counted",
+            ),
             (
                 "CO2, estimated",
-                f"{_grams(seconds):.1f} g for these epochs: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh",
+                f"{_grams(seconds):.1f} g for these epochs: {_WATTS} W assumed,"
+                f" {_GRAMS_A_KWH} g/kWh",
             ),
         ]
     # A student needs its teachers' answers first, which the pipeline makes.
