@@ -325,6 +325,20 @@ def test_saving_copies_every_byte(untrained, models_folder, tmp_path):
     assert PneumoniaClassifier.from_pretrained(str(target)).spec == untrained["baseline"].spec
 
 
+def test_a_network_that_learned_on_is_not_saved_as_the_bundle_it_came_from(models_folder, tmp_path):
+    classifier = PneumoniaClassifier.from_pretrained(models_folder / "baseline")
+    last = classifier.model.layers[-1]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel, bias + 1])
+    with pytest.raises(bundle.BundleError, match=r"not those of .*bundle\.save"):
+        classifier.save_pretrained(tmp_path / "copy")
+    with pytest.raises(bundle.BundleError, match="not those of"):
+        classifier.push_to_hub("me/fine-tuned")
+    assert not (tmp_path / "copy").exists()
+    last.set_weights([kernel, bias])
+    classifier.save_pretrained(tmp_path / "copy")
+
+
 def test_a_classifier_of_no_bundle_cannot_be_copied(classifier, tmp_path):
     with pytest.raises(ValueError, match="not loaded from a bundle"):
         classifier.save_pretrained(tmp_path)

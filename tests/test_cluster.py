@@ -93,7 +93,7 @@ def test_a_cluster_that_is_not_there_is_named(classifier, archive):
 
 def test_without_ray_it_says_how_to_have_it(classifier, archive, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ScoreError, match="pip install"):
+    with pytest.raises(ScoreError, match=r"pip install '\.\[ray\]'"):
         list(cluster.score_on("local", classifier, score.find_sources(archive)))
 
 

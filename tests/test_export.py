@@ -55,7 +55,9 @@ def test_says_what_is_missing(classifier, tmp_path, monkeypatch):
     with pytest.raises(export.ExportError, match="must be one of onnx, litert, saved_model"):
         export.export(classifier, "coreml", tmp_path)
     monkeypatch.setitem(export._NEEDED, "onnx", ("no_such_package",))
-    with pytest.raises(export.ExportError, match=r"needs no_such_package: pip install"):
+    with pytest.raises(
+        export.ExportError, match=r"needs no_such_package: pip install \"\.\[export\]\""
+    ):
         export.export(classifier, "onnx", tmp_path)
 
 

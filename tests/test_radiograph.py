@@ -451,6 +451,11 @@ def test_arrays_of_other_shapes_are_refused(shape):
         read(np.zeros(shape, np.uint8))
 
 
+def test_a_batch_in_one_array_is_told_to_come_as_a_list():
+    with pytest.raises(UnreadableImage, match=r"got \(2, 40, 50, 3\)\. For a batch pass a list\."):
+        read(np.zeros((2, 40, 50, 3), np.uint8))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_pixels_that_are_no_numbers_are_refused(bad):
     values = np.zeros((HEIGHT, WIDTH))

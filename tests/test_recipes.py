@@ -58,7 +58,7 @@ def test_xception():
 
 def test_unknown_names_are_answered_with_those_there_are():
     with pytest.raises(
-        RecipeError, match="no variant 'resnet'; expected one of baseline, augmented, xception"
+        RecipeError, match=f"no variant 'resnet'; expected one of {', '.join(CATALOGUE)}"
     ):
         get("resnet")
     with pytest.raises(

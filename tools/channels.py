@@ -1,7 +1,7 @@
 """Measures what the channels of the augmented network's three convolutions look like, over X-rays
 of held-out patients, and writes ``assets/results/channels.json`` for the page's Activations tab.
 
-python -m tools.channels --data ../shared/data/chest_xray
+python -m tools.channels --data chest_xray
 
 Run again when the augmented network changes: the page shows these figures only beside the weights
 they were measured on.

@@ -63,7 +63,7 @@ def test_a_fresh_process_loads_by_name_as_the_card_does_and_again_without_a_netw
         r"```python\n(.*?)```", hub.read("me/fresh", "README.md").decode(), re.DOTALL
     )
     assert '"hf://me/fresh"' in plain_keras and "gradio_client" in app
-    Image.fromarray(XRAY).save(tmp_path / "x.jpeg", quality=95)
+    Image.fromarray(XRAY).save(tmp_path / "X-RAY.jpeg", quality=95)
 
     def run(code: str, **more: str) -> list[float]:
         variables = hub.environment(tmp_path / "home", **more)
@@ -84,7 +84,7 @@ def test_a_fresh_process_loads_by_name_as_the_card_does_and_again_without_a_netw
         ]
 
     expected = (
-        PneumoniaClassifier.from_pretrained(evaluated).predict(tmp_path / "x.jpeg").probability
+        PneumoniaClassifier.from_pretrained(evaluated).predict(tmp_path / "X-RAY.jpeg").probability
     )
     assert run(ours + plain_keras) == pytest.approx([expected, expected], abs=1e-6)
     hub.forget_requests()
