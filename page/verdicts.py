@@ -76,7 +76,7 @@ def instead(shown: Shown | str | None) -> str:
     height, width = shown.picture.full_size or shown.picture.size
     original = panels.xray(
         shown.picture,
-        f"Original, {width} × {height} pixels",
+        f"As it was read, in grey; the file has {width} × {height} pixels",
         f"Picture {escape(shown.picture.name)}",
     )
     return (

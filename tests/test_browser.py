@@ -117,6 +117,10 @@ def page(browser, address, request):
     assert not [text for text in complaints if not text.startswith(tuple(opened.known))]
 
 
+# For what has no layout of its own.
+ON_A_DESK = pytest.mark.parametrize("page", ["desk"], indirect=True)
+
+
 def visit(page, query):
     """Opens the page anew at an address with a query; what the old one waited for breaks off."""
     page.known += ["AbortError: signal is aborted", "Unexpected error Connection errored out."]
@@ -197,6 +201,7 @@ def test_an_example_is_answered_at_once_and_another_model_at_the_same_picture(pa
     snap(page, "answer")
 
 
+@ON_A_DESK
 def test_what_changed_is_said_once_by_one_region_that_stays(page):
     region = page.locator(".spoken[role=status]")
     first = region.inner_text()
@@ -281,6 +286,7 @@ def test_xray_model_and_setting_travel_and_stand_in_the_address(page):
     page.get_by_text("this setting's 20.0%").first.wait_for(timeout=WAIT)
 
 
+@ON_A_DESK
 def test_a_link_that_names_what_is_not_here_says_so(page):
     visit(page, "example=../../etc/passwd&model=nobody&setting=recall-7&tab=nowhere")
     page.locator("#notice p").wait_for(timeout=WAIT)
@@ -324,6 +330,7 @@ def test_the_maps_follow_model_layer_count_and_picture(page):
     fits(page)
 
 
+@ON_A_DESK
 def test_every_layer_can_be_looked_at_and_a_map_enlarged_by_keyboard(page):
     visit(page, "model=baseline&tab=activations")
     page.locator("#maps h2").get_by_text("conv1 (first layer) of Baseline CNN").wait_for(
@@ -381,6 +388,7 @@ def test_about_says_first_where_an_x_ray_goes_and_shows_every_model(page):
     snap(page, "about")
 
 
+@ON_A_DESK
 def test_a_bad_file_is_said_on_every_tab_that_would_show_it(page, tmp_path):
     open_tab(page, "Activations")
     page.locator(READY["activations"]).wait_for(timeout=WAIT)
@@ -397,6 +405,7 @@ def test_a_bad_file_is_said_on_every_tab_that_would_show_it(page, tmp_path):
     page.wait_for_function("document.querySelector('.spoken').textContent == ''", timeout=WAIT)
 
 
+@ON_A_DESK
 def test_links_within_the_page_lead_to_its_tabs(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -408,6 +417,7 @@ def test_links_within_the_page_lead_to_its_tabs(page):
     wait_for_address(page, "tab", "robustness")
 
 
+@ON_A_DESK
 def test_the_keyboard_alone_gets_an_answer(page):
     page.locator("button.example", has_text="PNEUMONIA 1").focus()
     page.keyboard.press("Enter")
@@ -428,7 +438,8 @@ def test_axe_finds_nothing_serious_or_moderate_on_any_tab(browser, address, them
         absent("axe-playwright-python is not installed")
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
 
-    page = browser.new_page(viewport=DESK)
+    # Text that is fading in has too little contrast.
+    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
     page.goto(f"{address}?__theme={theme}")
     page.locator("#answer .film").first.wait_for(state="attached", timeout=WAIT)
     found = []
@@ -436,8 +447,7 @@ def test_axe_finds_nothing_serious_or_moderate_on_any_tab(browser, address, them
         open_tab(page, title)
         ready = page.locator(READY.get(name, ".tabitem:visible")).first
         ready.wait_for(state="attached", timeout=WAIT)
-        # Text that is fading in has too little contrast.
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(200)
         # What Gradio draws itself, outside the tabs and the bench, is not ours to mend.
         report = Axe().run(page, context="#workspace, .top").response
         found += [

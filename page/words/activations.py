@@ -2,7 +2,7 @@
 
 INTRO = """<p class='lead'>What do the layers of a network see? The original notebook looked at
 three layers of its second network, on one healthy X-ray and one with pneumonia. Here are the same
-three layers of ours, on the X-ray you chose and one of the other class; each statement with the
+three layers of ours, on the X-ray you chose beside examples; each statement with the
 channels that show it best. Every tile is one channel; bright is strong.</p>"""
 LAYERS = ("First layer: edges", "Second layer: fuzzier, crisper", "Third layer: three kinds of map")
 # What the original notebook said of each, in our words.
