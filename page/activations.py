@@ -356,7 +356,11 @@ def _through(models: Models, variant: str, followed: Shown) -> str:
     seen = radiograph.resize(followed.picture, classifier.spec.input_size)
     name, layers = title(followed), classifier.spec.gallery_layers
     tiles = [
-        tile([Part(Image.fromarray(seen), name)], "the X-ray", f"{seen.shape[0]} × {seen.shape[1]}")
+        tile(
+            [Part(Image.fromarray(seen), name)],
+            "the X-ray",
+            f"{seen.shape[0]} × {seen.shape[1]}",
+        )
     ]
     for layer, maps in explain.depth(classifier, followed.picture).items():
         strongest = int(explain.order(explain.strength(maps[None]))[0])

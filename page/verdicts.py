@@ -66,9 +66,9 @@ def instead(shown: Shown | str | None) -> str:
     to force that. Empty where the picture is to be answered.
     """
     if not isinstance(shown, Shown):
+        why = shown or shared_words.GONE
         return (
-            f"<section class='answer'{announce(shown or shared_words.GONE)}><p class='problem'>"
-            f"{escape(shown or shared_words.GONE)}</p></section>"
+            f"<section class='answer'{announce(why)}><p class='problem'>{escape(why)}</p></section>"
         )
     if not shown.rejection:
         return ""
@@ -159,16 +159,16 @@ def bar(reading: Reading) -> str:
     """
     probability, threshold = reading.prediction.probability, reading.prediction.threshold
     low, high = uncertain_between(threshold, reading.evidence.spec.uncertainty)
+    # A forced or unfamiliar answer is uncertain wherever it lies, and that is said.
+    anywhere = reading.forced or reading.prediction.unfamiliar
+    banded = high > low and not anywhere
     band = key = ""
-    # Far from the threshold an answer can be uncertain for another reason, which is said.
-    if reading.forced or reading.prediction.unfamiliar:
-        low = high
-    if high > low:
+    if banded:
         place = f"left:{low * 100:.2f}%;width:{(high - low) * 100:.2f}%"
         band = f"<div class='band' style='{place}'></div>"
         key = f"<li class='band'>uncertain {low * 100:.1f}–{high * 100:.1f}%</li>"
     label = f"{percent(probability)}, {side(reading)}"
-    if high > low:
+    if banded:
         label += f"; uncertain from {percent(low)} to {percent(high)}"
     return (
         f"<div class='bar {reading.called.lower()}' role='img' aria-label='{escape(label)}'>"
@@ -332,15 +332,13 @@ def facts(reading: Reading) -> str:
     if not reading.forced:
         rows = {key: words.NOT_MEASURED for key in ("missed", "alarms", "accuracy", "precision")}
     if counted and not reading.forced:
+        found = counted.ill - counted.missed
         rows = {
             "missed": _count_share(counted.missed, counted.ill),
             "alarms": _count_share(counted.false_alarms, counted.healthy),
             "accuracy": panels.with_interval(counted.accuracy),
-            "precision": _count_share(
-                counted.ill - counted.missed, counted.ill - counted.missed + counted.false_alarms
-            )
-            + f"; {percent(counted.ill / (counted.ill + counted.healthy))} of these X-rays show"
-            " pneumonia",
+            "precision": _count_share(found, found + counted.false_alarms)
+            + f"; pneumonia in {counted.ill} of {counted.ill + counted.healthy} X-rays",
         }
     rows |= {
         "threshold": f"{percent(prediction.threshold)}, {escape(words.point_name(reading.point))}"

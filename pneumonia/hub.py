@@ -382,7 +382,7 @@ def push(
     token = token or huggingface_hub.get_token()
     if not token:
         raise HubError(
-            "No Hugging Face token was found; run `hf auth login`, set HF_TOKEN, or pass token=….",
+            "No Hugging Face token was found; run `hf auth login`, set HF_TOKEN or pass token=….",
             "token",
         )
     api, kind = HfApi(token=token), "space" if space else "model"

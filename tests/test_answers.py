@@ -102,6 +102,8 @@ def test_a_reading_counts_the_cost_of_the_very_point_it_was_given_at(models, sho
     assert answers.cost_sentence(strict) == words.COST.format(missed="about 20", alarms="about 40")
     # All that is counted follows the setting.
     assert "1 of 5, 20.0%" in verdicts.facts(strict) and "2 of 5, 40.0%" in verdicts.facts(usual)
+    # Of the answers PNEUMONIA: 4 right of 4 + 2, 3 right of 3 + 1.
+    assert "4 of 6, 66.7%" in verdicts.facts(strict) and "3 of 4, 75.0%" in verdicts.facts(usual)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -47,6 +49,26 @@ def find_imports(folder: str) -> Iterator[tuple[str, bool]]:
                     yield alias.name.split(".")[0], node in at_the_top
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 yield node.module.split(".")[0], node in at_the_top
+
+
+def test_a_program_leaves_out_what_keras_imports_for_nothing() -> None:
+    """And has it all the same when it asks for it itself."""
+    program = (
+        "import sys\n"
+        "from pneumonia.backend import keras\n"
+        "print(*({'sklearn', 'matplotlib.pyplot', 'pandas'} & set(sys.modules)))\n"
+        "import sklearn, matplotlib.pyplot, pandas\n"
+        "print(keras.ops.convert_to_numpy(keras.ops.ones(2)).sum())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        env=os.environ | {"PNEUMONIA_LEAN": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == ["", "2.0"]
 
 
 @pytest.mark.parametrize(
