@@ -4,6 +4,50 @@
 (() => {
   "use strict";
 
+  // --- Gradio's answers come over a stream that the server closes when nothing more is asked. Its
+  // client takes the stream for open until it reads that end, so the answer to a question asked
+  // meanwhile never comes. Here it learns that a question was taken only once the stream speaks of
+  // it or has ended.
+  const fetchPlainly = window.fetch.bind(window);
+  const pause = (milliseconds) => new Promise((then) => setTimeout(then, milliseconds));
+  let stream = null;
+  const readNames = async (body, names) => {
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    for (let part; !(part = await reader.read()).done; text = text.slice(-100)) {
+      text += decoder.decode(part.value, { stream: true });
+      for (const [, name] of text.matchAll(/"event_id":"(\w+)"/g)) names.add(name);
+    }
+  };
+  const openStream = async (request, options) => {
+    const mine = (stream = { names: new Set() });
+    // Gradio reads the end a moment later than this does.
+    const end = () => pause(50).then(() => mine === stream && (stream = null));
+    try {
+      const response = await fetchPlainly(request, options);
+      if (!response.body) return response;
+      const [here, there] = response.body.tee();
+      readNames(here, mine.names).then(end, end);
+      return new Response(there, response);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  };
+  window.fetch = async (request, options) => {
+    const { pathname } = new URL(request.url ?? request, location.href);
+    if (pathname.endsWith("/queue/data")) return openStream(request, options);
+    const response = await fetchPlainly(request, options);
+    if (pathname.endsWith("/queue/join") && response.ok) {
+      const { event_id: name } = await response.clone().json();
+      const open = stream;
+      for (let waited = 0; open && waited < 10000 && open === stream && !open.names.has(name); waited += 10)
+        await pause(10);
+    }
+    return response;
+  };
+
   // --- The bench: what is chosen stands in the address, and the open tab answers when it changes.
   const root = document.documentElement;
   const tabs = () => [...document.querySelectorAll("#tabs [role=tab][data-tab-id]")];

@@ -10,6 +10,7 @@ import io
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -56,6 +57,13 @@ class Batch(TypedDict):
     operating_point: str
     rows: list[Row]
     csv: str
+
+
+@dataclass
+class Sent:
+    """How many times a visitor has sent files; one object a visit, which all events look at."""
+
+    times: int = 0
 
 
 def items(entries: Iterable[Entry]) -> Iterator[Prepared]:
@@ -176,6 +184,7 @@ def build(view: View) -> None:
     decoded = gr.State(None, time_to_live=KEPT)
     # Model, setting and force that the files were asked with.
     asked = gr.State(None, time_to_live=KEPT)
+    sent = gr.State(Sent())
     gr.HTML(words.INTRO)
     with gr.Row(elem_classes="workbench"):
         with gr.Column(scale=2, min_width=300):
@@ -191,8 +200,9 @@ def build(view: View) -> None:
     table = gr.HTML("", elem_id="batch-table", min_height=240)
 
     def of_upload(
-        paths: list[str] | None, variant: str, point: str, force: bool
+        paths: list[str] | None, sent: Sent, variant: str, point: str, force: bool
     ) -> Iterator[tuple[Any, Any, Any, str]]:
+        sent.times += 1
         done: list[Prepared] = []
         found: list[Row] = []
         with _files(paths or []) as files:
@@ -204,33 +214,47 @@ def build(view: View) -> None:
                 yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
         yield None, done, gr.skip(), _table(found)
 
-    def again(batch: list[Prepared] | None, variant: str, point: str, force: bool) -> Any:
+    def again(
+        batch: list[Prepared] | None, sent: Sent, variant: str, point: str, force: bool
+    ) -> Any:
+        before = sent.times
         if batch is None:
-            return words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
-        # While files are read, their table is the one on show.
-        return _table(rows(models, variant, point, batch, force)) if batch else gr.skip()
+            new = words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
+        elif batch:
+            new = _table(rows(models, variant, point, batch, force))
+        else:
+            new = gr.skip()
+        # Files are read in a line of their own, so newer ones may have come meanwhile: their table
+        # is the one on show.
+        return new if before == sent.times else gr.skip()
 
     def catch_up(
-        batch: list[Prepared], before: tuple[Any, ...], variant: str, point: str, force: bool
+        batch: list[Prepared],
+        before: tuple[Any, ...],
+        sent: Sent,
+        variant: str,
+        point: str,
+        force: bool,
     ) -> Any:
         """The table again where model or setting changed while the files were read."""
         same = before == (variant, point, force)
-        return gr.skip() if same else again(batch, variant, point, force)
+        return gr.skip() if same else again(batch, sent, variant, point, force)
 
-    settings = [view.variant, view.point, force]
-    following = view.follow(again, [decoded, *settings], [table], on=[force.input])
-    # The examples' answers, still on their way, must not replace the files'.
+    def come_back(sent: Sent, variant: str, point: str, force: bool) -> tuple[None, Any]:
+        """The examples again where files broke off."""
+        return None, again(None, sent, variant, point, force)
+
+    settings = [sent, view.variant, view.point, force]
+    view.follow(again, [decoded, *settings], [table], on=[force.input])
     read = upload.upload(
         of_upload,
         [upload, *settings],
         [upload, decoded, asked, table],
         show_progress_on=table,
-        cancels=following,
         **BATCH,
     )
     read.success(catch_up, [decoded, asked, *settings], table, show_progress_on=table, **ONE_BY_ONE)
-    # Files that broke off leave the examples to come back to.
-    read.failure(lambda: None, None, decoded, **ONE_BY_ONE)
+    read.failure(come_back, settings, [decoded, table], show_progress_on=table, **ONE_BY_ONE)
 
 
 def _examples() -> list[Prepared]:
@@ -314,7 +338,7 @@ def _table(found: Sequence[Row], total: int | None = None) -> str:
             f"<a class='csv' download='{words.CSV_NAME}'"
             f" href='data:text/csv;charset=utf-8;base64,{content}'>{words.CSV}</a>"
         )
-        top = f"<p>{words.DONE.format(of=len(found), counts=listed)}</p>{link}"
+        top = f"<p>{words.DONE[len(found) == 1].format(of=len(found), counts=listed)}</p>{link}"
     else:
         top = (
             f"<p>{words.WORKING.format(done=len(found), of=total)}</p><progress max='{total}'"

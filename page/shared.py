@@ -212,7 +212,7 @@ class View:
         outputs: Sequence[Any],
         show_progress_on: Any = None,
         on: Sequence[Any] = (),
-    ) -> list[Any]:
+    ) -> None:
         """Runs ``function`` when the tab is opened, after each change on the bench while it is
         open, and on more events.
 
@@ -225,15 +225,11 @@ class View:
             inputs, outputs: as for any event of Gradio.
             show_progress_on: the outputs that are marked as being worked on; the last one if None.
             on: such as ``count.input``, of components that are among the inputs.
-
-        Returns:
-            its events, for what ``cancels`` them.
         """
         before = gr.State(None, time_to_live=KEPT)
         follower = _once_for_the_same(function, len(outputs))
         where = show_progress_on or outputs[-1]
-        events: list[Any] = [self.tab.select, self._refresh.click, *on]
-        return [
+        for event in (self.tab.select, self._refresh.click, *on):
             event(
                 follower,
                 [before, *inputs],
@@ -241,8 +237,6 @@ class View:
                 show_progress_on=where,
                 **ONE_BY_ONE,
             )
-            for event in events
-        ]
 
 
 def offer(models: Models, variant: str) -> Offer:

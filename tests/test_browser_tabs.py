@@ -129,6 +129,47 @@ def test_answers_of_the_examples_that_come_late_leave_the_batch_alone(page, monk
     ]
 
 
+LATE_STREAM = """
+const plain = window.fetch.bind(window);
+window.fetch = async (request, options) => {
+  const response = await plain(request, options);
+  if (!String(request.url ?? request).includes("/queue/data")) return response;
+  const late = new TransformStream({
+    async transform(chunk, to) {
+      await new Promise((then) => setTimeout(then, 400));
+      to.enqueue(chunk);
+    },
+  });
+  return new Response(response.body.pipeThrough(late), response);
+};
+"""
+
+
+def test_no_answer_is_lost_where_the_server_is_heard_late(browser, address):
+    # As behind a proxy that holds its answers back: the next question is asked before the end of
+    # the last stream has come. Several times, for the moment decides.
+    for moment in (0, 150, 300):
+        late = browser.new_page()
+        late.add_init_script(LATE_STREAM)
+        late.goto(address)
+        late.locator("#answer .film").first.wait_for(state="attached", timeout=WAIT)
+        open_tab(late, "Batch")
+        late.wait_for_timeout(moment)
+        late.locator("#batch-upload input[type=file]").set_input_files([EXAMPLES["NORMAL"][0]])
+        late.get_by_text("1 file: 1 ").wait_for(timeout=WAIT)
+        late.close()
+
+
+def test_too_many_files_bring_the_examples_back(page, tmp_path):
+    open_tab(page, "Batch")
+    files = [tmp_path / f"{number}.jpeg" for number in range(101)]
+    for file in files:
+        file.write_bytes(b"one of too many")
+    page.locator("#batch-upload input[type=file]").set_input_files(files)
+    page.get_by_text("a batch takes 100 at most").wait_for(timeout=WAIT)
+    page.locator("#batch-table").get_by_text("6 files: ").wait_for(timeout=WAIT)
+
+
 def test_a_model_chosen_while_files_are_read_answers_them_in_the_end(page, monkeypatch):
     open_tab(page, "Batch")
     held, started = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ FORCE = "Answer what is refused, too"
 FORCE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
 EXAMPLES = "<p class='credit'>The six examples; your own files take their place.</p>"
 WORKING = "Reading {done} of {of} …"
-DONE = "{of} files: {counts}."
+DONE = {True: "1 file: {counts}.", False: "{of} files: {counts}."}
 HEAD = ("No.", "File", "Answer", "Probability", "Threshold", "Remarks")
 TABLE = "What came out, file by file"
 CSV, CSV_NAME = "Download as CSV", "pneumonia-batch.csv"
