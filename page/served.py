@@ -82,7 +82,11 @@ class Models:
         bundled = [name for name in CATALOGUE if (folder / name / "model_spec.json").is_file()]
         self.damaged = [name for name in bundled if not _is_whole(folder / name)]
         self._bundled = [name for name in bundled if name not in self.damaged]
+        self._loaded: dict[str, tuple[PneumoniaClassifier, Origin]] = {}
+        self._guests: list[str] = []
+        self._lock = threading.Lock()
         self.names = list(CATALOGUE) if self.weights.namespace else self._bundled
+        self.names = [name for name in self.names if name in self._bundled or self._can_load(name)]
         if not self.names:
             raise SystemExit(
                 f"Every model in {folder} is damaged: download them again, or train new ones."
@@ -94,9 +98,6 @@ class Models:
         self.any_repo = (
             os.environ.get("PNEUMONIA_ANY_REPO", "0" if os.environ.get("SPACE_ID") else "1") == "1"
         )
-        self._loaded: dict[str, tuple[PneumoniaClassifier, Origin]] = {}
-        self._guests: list[str] = []
-        self._lock = threading.Lock()
 
     @property
     def choices(self) -> list[tuple[str, str]]:
@@ -167,6 +168,20 @@ class Models:
             if name not in self._loaded or (name in self.names and self.weights.arrived(name)):
                 self._loaded[name] = self.weights.load(name)
             return self._loaded[name]
+
+    def _can_load(self, name: str) -> bool:
+        """Whether a model that is not bundled is to be had; if not, the terminal hears of it."""
+        try:
+            self._load(name)
+        except (BundleError, ModelSpecError, FileNotFoundError) as error:
+            logging.getLogger(__name__).error(
+                "The model %s is left out: %s has none, and %s",
+                name,
+                self.weights.namespace,
+                error,
+            )
+            return False
+        return True
 
     def check_name(self, name: str) -> str:
         """The name, if there is such a model.

@@ -272,6 +272,14 @@ def models_folder(
 
 
 @pytest.fixture(scope="session")
+def small_models_folder(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without Xception, which a process takes seconds to load."""
+    folder = tmp_path_factory.mktemp("small") / "models"
+    shutil.copytree(models_folder, folder, ignore=shutil.ignore_patterns("xception"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def random_xception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file laid out like the ImageNet weights of the topless Xception, with random values."""
     keras.utils.set_random_seed(3)

@@ -240,6 +240,7 @@ def test_an_upload_is_answered_at_once_and_a_bad_one_leaves_no_answer_behind(pag
     assert page.evaluate("document.activeElement.id") == "upload"
 
 
+@ON_A_DESK
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_a_file_may_be_dropped_or_pasted_on_any_tab(page, how):
     open_tab(page, "Compare")

@@ -403,17 +403,19 @@ def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_sca
 
 
 def test_mixed_precision_reaches_the_head_of_a_frozen_body(
-    tiny_scan, tmp_path, random_xception_weights
+    unbroken, tiny_scan, random_xception_weights
 ):
     recipe = small("xception", epochs=1, keep_epoch=1)
+    # Beside the unbroken run, whose features of the body it takes.
+    folder = unbroken["xception"].folder.parent / "mixed"
     model = fit(
         recipe,
         tiny_scan,
-        tmp_path / "run",
+        folder,
         precision="mixed_bfloat16",
         imagenet_weights=random_xception_weights,
     )
-    trained = keras.saving.load_model(tmp_path / "run" / "state.keras")
+    trained = keras.saving.load_model(folder / "state.keras")
     assert trained.get_layer("dense").compute_dtype == "bfloat16"
     assert trained.get_layer("probability").compute_dtype == "float32"
     assert {value.dtype for value in model.get_weights()} == {np.dtype("float32")}

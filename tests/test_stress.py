@@ -5,8 +5,8 @@ from __future__ import annotations
 import stress
 
 
-def test_the_app_stands_a_little_of_everything(models_folder, monkeypatch):
+def test_the_app_stands_a_little_of_everything(small_models_folder, monkeypatch):
     # How long it takes and how much memory is for an idle machine to say: make stress.
     monkeypatch.setattr(stress, "SECONDS", 60.0)
     monkeypatch.setattr(stress, "MEMORY", 2e9)
-    assert stress.run(models_folder, inputs=20, requests=14, clients=4, crowd=30) == []
+    assert stress.run(small_models_folder, inputs=20, requests=14, clients=4, crowd=30) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,27 +84,44 @@ def without_a_hub(models: Path) -> float:
 
 
 def test_the_page_serves_the_hubs_weights_and_answers_without_it(
-    models_folder, published, hub, client, tmp_path
+    small_models_folder, published, hub, client, tmp_path
 ):
     folder, _ = published
     of_hub = (
         PneumoniaClassifier.from_pretrained(folder).predict(EXAMPLES["PNEUMONIA"][0]).probability
     )
     bundled = (
-        PneumoniaClassifier.from_pretrained(models_folder / "baseline")
+        PneumoniaClassifier.from_pretrained(small_models_folder / "baseline")
         .predict(EXAMPLES["PNEUMONIA"][0])
         .probability
     )
     assert abs(of_hub - bundled) > 1e-3, "or the test could not tell them apart"
     environment = hub.environment(tmp_path / "home") | {"PNEUMONIA_HUB_NAMESPACE": "me"}
-    with serve_page(models_folder, environment) as page:
+    with serve_page(small_models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
         hub.kill()
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
     # A new process with the Hub dead: the copy on disk answers; with none, the bundled weights.
-    with serve_page(models_folder, environment) as page:
+    with serve_page(small_models_folder, environment) as page:
         assert probability(page) == pytest.approx(of_hub, abs=1e-6)
-    assert client(without_a_hub, models_folder) == pytest.approx(bundled, abs=1e-6)
+    assert client(without_a_hub, small_models_folder) == pytest.approx(bundled, abs=1e-6)
+
+
+def name_models(models: Path) -> list[str]:
+    """Run by a client: the models that a page over a folder and the Hub offers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PNEUMONIA_HUB_NAMESPACE", "me")
+        return Models(models).names
+
+
+def test_a_model_that_is_neither_bundled_nor_on_the_hub_is_left_out(
+    models_folder, tmp_path, published, client
+):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert client(name_models, empty) == ["baseline"]
+    shutil.copytree(models_folder / "augmented", empty / "augmented")
+    assert client(name_models, empty) == ["baseline", "augmented"]
 
 
 # --- run by the client
