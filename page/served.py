@@ -173,12 +173,12 @@ class Models:
         """Whether a model that is not bundled is to be had; if not, the terminal hears of it."""
         try:
             self._load(name)
-        except (BundleError, ModelSpecError, FileNotFoundError) as error:
+        except (BundleError, ModelSpecError, FileNotFoundError):
             logging.getLogger(__name__).error(
-                "The model %s is left out: %s has none, and %s",
+                "The model %s is left out: neither %s on the Hub nor %s has one to load.",
                 name,
                 self.weights.namespace,
-                error,
+                self.folder,
             )
             return False
         return True

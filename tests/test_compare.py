@@ -106,6 +106,13 @@ def test_the_readmes_table_by_hand(write, tmp_path: Path) -> None:
     assert "7 test X-rays, 3 with pneumonia" in text and "right for 42.9%" in text
 
 
+def test_precision_follows_how_many_are_ill():
+    # Of 1,000 with 100 ill: 90 found, and 180 of 900 healthy called ill.
+    assert tables.precision(0.9, 0.8, 0.1) == pytest.approx(90 / 270)
+    # As many ill as healthy.
+    assert tables.precision(0.9, 0.8, 0.5) == pytest.approx(90 / 110)
+
+
 def test_the_measured_table_by_hand(both) -> None:
     older = compare.collect(*both)[1]
     text = tables.tabulate_measured([older])

@@ -117,7 +117,8 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         f" (95% interval {per_hundred(1 - recall.high)} to {per_hundred(1 - recall.low)}).\n"
         f"- It raised {counts['false_positive']} false alarms in {images['specificity']} X-rays"
         f" without: {per_hundred(1 - specificity.value)} in 100"
-        f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)})."
+        f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)}).\n"
+        f"- {tables.alarms(CATALOGUE[spec.variant].title, test)}"
     )
     rows = [
         (title, figure(test.figures[name], name), figure(validation.figures[name], name))
@@ -136,7 +137,8 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         people,
         _picture(folder, "roc.png", "ROC curve on the test folder"),
         table(head, rows),
-        "Quote the test column. The other chose the threshold and flatters.",
+        "Quote the test column. The other flatters: the threshold was chosen there, and its healthy"
+        " are framed like those learned from.",
         "A probability at or above the threshold is called PNEUMONIA. `predict` takes another"
         " operating point by name:",
         chosen,
@@ -245,23 +247,23 @@ def _training(spec: ModelSpec) -> str:
         ("code and packages", f"commit `{spec.commit}`; {versions}"),
         ("data", f"fingerprint `{spec.data.get('fingerprint', 'unknown')}`"),
     ]
+    # A student needs its teachers' answers first, which the pipeline makes.
+    taught = bool(recipe.get("teacher_weight"))
     if seconds is not None:
+        uncounted = "; its teachers' time is not counted" if taught else ""
         facts += [
-            (
-                "time",
-                f"{_hours(seconds)} for these epochs, on {_hardware(spec)}; teachers not counted",
-            ),
+            ("time", f"{_hours(seconds)} for these epochs, on {_hardware(spec)}{uncounted}"),
             (
                 "CO2, estimated",
                 f"{_grams(seconds):.1f} g for these epochs: {_WATTS} W assumed,"
                 f" {_GRAMS_A_KWH} g/kWh",
             ),
         ]
-    # A student needs its teachers' answers first, which the pipeline makes.
     command = f"fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
-    command = "pipeline" if recipe.get("teacher_weight") else command
+    command = "pipeline" if taught else command
     return (
-        f"{table(('', ''), facts)}\n\nTo repeat it in a checkout, with the data in `chest_xray`:"
+        f"{table(('', ''), facts)}\n\nTo repeat it in a checkout (`pip install -e"
+        ' ".[train]"`), with the data in `chest_xray`:'
         f"\n\n```bash\npython -m train {command} --data chest_xray\n```"
     )
 

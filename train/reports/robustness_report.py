@@ -60,6 +60,7 @@ def lungs(measured: Robustness) -> str:
         return ""
     title = CATALOGUE[measured.variant].title
     return (
-        f"{title}'s AUC on the test folder is {values[0]:.3f}; it is {values[1]:.3f} with the lungs"
-        f" hidden and {values[2]:.3f} with nothing but the lungs in sight. Chance is 0.5."
+        f"{title}'s AUC on the test folder is {values[0]:.3f}. With the lungs hidden it is still"
+        f" {values[1]:.3f}; with all but the lungs hidden it falls to {values[2]:.3f}."
+        " Chance is 0.5."
     )

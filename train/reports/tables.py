@@ -111,7 +111,27 @@ def models(bundled: Sequence[Result]) -> str:
         f"{table(head, rows)}\n\n"
         f"{test.images} test X-rays, {ill} with pneumonia, each model at its default threshold; 95%"
         f" intervals.\nAlways answering PNEUMONIA would be right for {ill / test.images:.1%}."
+        " AUC: how often an X-ray with pneumonia scores above one without."
+        f"\n{alarms(bundled[-1].title, test=bundled[-1].test)}"
     )
+
+
+def alarms(title: str, test: Metrics) -> str:
+    """How many answers PNEUMONIA are right on the test folder, and where one in ten is ill."""
+    images = images_of(test)
+    ill = images["recall"] / test.images
+    found, cleared = test.figures["recall"].value, test.figures["specificity"].value
+    return (
+        f"Were 10 in 100 ill, {per_hundred(precision(found, cleared, 0.1))} of 100 answers"
+        f" PNEUMONIA of {title} would be right; here {per_hundred(ill)} in 100 are, and"
+        f" {per_hundred(test.figures['precision'].value)} are right."
+    )
+
+
+def precision(recall: float, specificity: float, prevalence: float) -> float:
+    """The share of answers PNEUMONIA that are right where so many are ill (Bayes)."""
+    found, alarmed = recall * prevalence, (1 - specificity) * (1 - prevalence)
+    return found / (found + alarmed)
 
 
 def framing(bundled: Sequence[Result]) -> str:
@@ -120,8 +140,8 @@ def framing(bundled: Sequence[Result]) -> str:
     # A quick look at some images would contradict the figures of all.
     measured = robustness_report.lungs(found) if found and not found.limit else ""
     return (
-        "- **They read framing as well as lungs.** The two classes seem to come from different"
-        f" machines. {measured}".rstrip()
+        "- **They read more than lungs.** Borders, position and exposure differ between the two"
+        f" classes, which seem to come from different machines. {measured}".rstrip()
     )
 
 
