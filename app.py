@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 from pneumonia.quiet import stderr_aside
 
@@ -27,7 +28,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Before Keras is imported (pneumonia.backend).
 os.environ.setdefault("PNEUMONIA_LEAN", "1")
 with stderr_aside():
-    import gradio as gr
+    # Gradio's import renews type stubs beside its components, for editors alone and half of its
+    # time; not where a class has no source file.
+    with mock.patch("inspect.getfile", side_effect=OSError):
+        import gradio as gr
     from gradio.exceptions import ServerFailedToStartError
     from starlette.middleware import Middleware
 

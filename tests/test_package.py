@@ -71,6 +71,25 @@ def test_a_program_leaves_out_what_keras_imports_for_nothing() -> None:
     assert ran.stdout.splitlines() == ["", "2.0"]
 
 
+def test_the_app_starts_without_the_upkeep_of_gradios_type_stubs() -> None:
+    program = (
+        "import inspect, sys\n"
+        "stubs, real = [], inspect.getfile\n"
+        "sys.addaudithook(lambda event, seen: event == 'open' and str(seen[0]).endswith('.pyi')"
+        " and stubs.append(seen[0]))\n"
+        # What is imported next ends the start, which takes seconds.
+        "sys.modules['page'] = None\n"
+        "try:\n"
+        "    import app\n"
+        "except ModuleNotFoundError:\n"
+        "    print('gradio' in sys.modules, len(stubs), inspect.getfile is real)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["True", "0", "True"]
+
+
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
