@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CORES = 2
 # Files of one data set, so that the list of a large archive is never in memory as a whole.
 WINDOW = 200_000
-LOCAL = "local"
 
 
 class Scorer:
