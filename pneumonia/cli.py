@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import json
 import math
@@ -240,7 +241,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from pneumonia import UnknownOperatingPoint, score
+    from pneumonia import UnknownOperatingPoint, cluster, score
 
     classifier = load(options.model)
     if classifier is None:
@@ -254,7 +255,7 @@ def _score(options: argparse.Namespace) -> int:
             operating_point=options.operating_point,
             threshold=options.threshold,
             workers=options.workers,
-            cluster=options.ray,
+            answer=functools.partial(cluster.score_on, options.ray) if options.ray else None,
             progress=bar,
         )
     except UnknownOperatingPoint as error:

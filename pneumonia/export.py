@@ -16,15 +16,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pneumonia import bundle, radiograph
+from pneumonia.forward import Network
+from pneumonia.model_spec import ModelSpec
 from pneumonia.quiet import stderr_aside
 
 if TYPE_CHECKING:
-    from pneumonia.classifier import PneumoniaClassifier
+    import keras
 
 # What each format's file or folder is called, and the packages that write and check it.
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "saved_model": "saved_model"}
@@ -38,6 +40,17 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 class ExportError(ValueError):
     """A model was not exported; the message says why, and what to do about it."""
+
+
+class Exportable(Protocol):
+    """What is asked of a :class:`pneumonia.PneumoniaClassifier` here."""
+
+    model: keras.Model
+    network: Network
+    spec: ModelSpec
+
+    def inputs(self, pictures: Sequence[radiograph.Radiograph]) -> np.ndarray:
+        """float32 ``(N, H, W, 3)``, as the network takes them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Exported:
 
 
 def export(
-    classifier: PneumoniaClassifier,
+    classifier: Exportable,
     format: str,
     out: Path,
     pictures: Sequence[radiograph.Source] | None = None,

@@ -274,7 +274,7 @@ def write(
     operating_point: str | None = None,
     threshold: float | None = None,
     workers: int | None = None,
-    cluster: str | None = None,
+    answer: Callable[..., Iterator[Row]] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, int]:
     """Scores :func:`find_sources` files into a table, and keeps every chunk that is done in
@@ -287,8 +287,8 @@ def write(
         out: ``.csv`` or ``.parquet``; beside it lies ``<out>.json``, with what it was made by.
         operating_point, threshold: as :meth:`PneumoniaClassifier.predict`.
         workers: as :func:`rows`.
-        cluster: address of the Ray cluster that answers, see :mod:`pneumonia.cluster`; this machine
-            if None.
+        answer: makes rows of files as :func:`rows` does, such as
+            :func:`pneumonia.cluster.score_on` for an address; :func:`rows` if None.
         progress: called after every chunk.
 
     Returns:
@@ -331,17 +331,13 @@ def write(
             if not stream.tell():
                 table.writeheader()
             left = itertools.islice(files(), done, None)
-            how: dict[str, Any] = {
-                "operating_point": operating_point,
-                "threshold": threshold,
-                "workers": workers,
-            }
-            if cluster is None:
-                answers = rows(classifier, left, **how)
-            else:
-                from pneumonia.cluster import score_on
-
-                answers = score_on(cluster, classifier, left, **how)
+            answers = (answer or rows)(
+                classifier,
+                left,
+                operating_point=operating_point,
+                threshold=threshold,
+                workers=workers,
+            )
             for some in _parts(answers, CHUNK):
                 table.writerows(row.cells() for row in some)
                 stream.flush()
