@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import importlib.util
+import inspect
 import io
 import os
 import signal
@@ -17,7 +18,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from pneumonia.quiet import stderr_aside
@@ -27,10 +30,18 @@ from pneumonia.quiet import stderr_aside
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Before Keras is imported (pneumonia.backend).
 os.environ.setdefault("PNEUMONIA_LEAN", "1")
+
+
+def _find_file(find: Callable[[Any], str], thing: Any) -> str:
+    if isinstance(thing, type) and thing.__module__.startswith("gradio."):
+        raise OSError("left alone")
+    return find(thing)
+
+
 with stderr_aside():
     # Gradio's import renews type stubs beside its components, for editors alone and half of its
     # time; not where a class has no source file.
-    with mock.patch("inspect.getfile", side_effect=OSError):
+    with mock.patch("inspect.getfile", partial(_find_file, inspect.getfile)):
         import gradio as gr
     from gradio.exceptions import ServerFailedToStartError
     from starlette.middleware import Middleware

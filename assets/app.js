@@ -7,31 +7,70 @@
   // --- Gradio's answers come over a stream that the server closes when nothing more is asked. Its
   // client takes the stream for open until it reads that end, so the answer to a question asked
   // meanwhile never comes. Here it learns that a question was taken only once the stream speaks of
-  // it or has ended.
+  // it or has ended; and a stream that broke while nothing was asked ends as if it had been closed.
   const fetchPlainly = window.fetch.bind(window);
   const pause = (milliseconds) => new Promise((then) => setTimeout(then, milliseconds));
+  const CLOSED = new TextEncoder().encode('data: {"msg":"close_stream"}\n\n');
   let stream = null;
-  const readNames = async (body, names) => {
+  const isHeard = (open, name) =>
+    new Promise((then) => {
+      const check = () => (open.over || open.names.has(name)) && (then(), true);
+      if (!check()) open.checks.add(check);
+    });
+  const tell = (open) => open.checks.forEach((check) => check() && open.checks.delete(check));
+  const listen = (body, mine) => {
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    let text = "";
-    for (let part; !(part = await reader.read()).done; text = text.slice(-100)) {
-      text += decoder.decode(part.value, { stream: true });
-      for (const [, name] of text.matchAll(/"event_id":"(\w+)"/g)) names.add(name);
-    }
+    const running = new Set();
+    let [text, closed] = ["", false];
+    const hear = (chunk) => {
+      text += decoder.decode(chunk, { stream: true });
+      for (const [, said, name] of text.matchAll(/"msg":"(\w+)","event_id":(?:"(\w+)"|null)/g)) {
+        closed ||= said === "close_stream";
+        if (!name) continue;
+        mine.names.add(name);
+        if (said === "process_completed") running.delete(name);
+        else running.add(name);
+      }
+      text = text.slice(-100);
+      tell(mine);
+    };
+    return new ReadableStream({
+      async pull(to) {
+        let broken = null;
+        const { done, value } = await reader.read().catch((error) => ({ done: (broken = error) }));
+        if (!done) {
+          hear(value);
+          to.enqueue(value);
+          return;
+        }
+        mine.end();
+        if (broken && running.size) return to.error(broken);
+        if (!closed && !running.size) to.enqueue(CLOSED);
+        to.close();
+      },
+      cancel(why) {
+        mine.end();
+        return reader.cancel(why);
+      },
+    });
   };
   const openStream = async (request, options) => {
-    const mine = (stream = { names: new Set() });
+    const mine = (stream = { names: new Set(), checks: new Set(), over: false });
     // Gradio reads the end a moment later than this does.
-    const end = () => pause(50).then(() => mine === stream && (stream = null));
+    mine.end = async () => {
+      await pause(50);
+      mine.over = true;
+      if (mine === stream) stream = null;
+      tell(mine);
+    };
     try {
       const response = await fetchPlainly(request, options);
-      if (!response.body) return response;
-      const [here, there] = response.body.tee();
-      readNames(here, mine.names).then(end, end);
-      return new Response(there, response);
+      if (response.ok && response.body) return new Response(listen(response.body, mine), response);
+      mine.end();
+      return response;
     } catch (error) {
-      end();
+      mine.end();
       throw error;
     }
   };
@@ -39,11 +78,10 @@
     const { pathname } = new URL(request.url ?? request, location.href);
     if (pathname.endsWith("/queue/data")) return openStream(request, options);
     const response = await fetchPlainly(request, options);
-    if (pathname.endsWith("/queue/join") && response.ok) {
-      const { event_id: name } = await response.clone().json();
+    if (pathname.endsWith("/queue/join") && response.ok && stream) {
       const open = stream;
-      for (let waited = 0; open && waited < 10000 && open === stream && !open.names.has(name); waited += 10)
-        await pause(10);
+      const name = (await response.clone().json().catch(() => null))?.event_id;
+      if (name) await Promise.race([isHeard(open, name), pause(5000)]);
     }
     return response;
   };

@@ -61,9 +61,15 @@ class Batch(TypedDict):
 
 @dataclass
 class Sent:
-    """How many times a visitor has sent files; one object a visit, which all events look at."""
+    """What a visitor has sent; one object a visit, which all events look at.
+
+    Attributes:
+        times: goes up whenever files come, and when they have taken the place of what was there.
+        broke: ``times`` of the files that broke off last.
+    """
 
     times: int = 0
+    broke: int = 0
 
 
 def items(entries: Iterable[Entry]) -> Iterator[Prepared]:
@@ -203,15 +209,23 @@ def build(view: View) -> None:
         paths: list[str] | None, sent: Sent, variant: str, point: str, force: bool
     ) -> Iterator[tuple[Any, Any, Any, str]]:
         sent.times += 1
+        mine = sent.times
         done: list[Prepared] = []
         found: list[Row] = []
-        with _files(paths or []) as files:
-            total, entries = _open_or_refuse(files)
-            yield gr.skip(), [], (variant, point, force), _table([], total)
-            for some, said in _answer_entries(models, entries, variant, point, force):
-                done += some
-                found += said
-                yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
+        try:
+            with _files(paths or []) as files:
+                total, entries = _open_or_refuse(files)
+                yield gr.skip(), [], (variant, point, force), _table([], total)
+                # What began before that still saw the files before these.
+                sent.times += 1
+                mine = sent.times
+                for some, said in _answer_entries(models, entries, variant, point, force):
+                    done += some
+                    found += said
+                    yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
+        except Exception:
+            sent.broke = mine
+            raise
         yield None, done, gr.skip(), _table(found)
 
     def again(
@@ -240,9 +254,16 @@ def build(view: View) -> None:
         same = before == (variant, point, force)
         return gr.skip() if same else again(batch, sent, variant, point, force)
 
-    def come_back(sent: Sent, variant: str, point: str, force: bool) -> tuple[None, Any]:
-        """The examples again where files broke off."""
-        return None, again(None, sent, variant, point, force)
+    def come_back(sent: Sent, variant: str, point: str, force: bool) -> tuple[Any, Any]:
+        """The examples again where files broke off, unless others have come since."""
+        broke = sent.broke
+        if broke != sent.times:
+            return gr.skip(), gr.skip()
+        try:
+            table = again(None, sent, variant, point, force)
+        except gr.Error:  # It was the model that broke them off.
+            table = ""
+        return (None, table) if broke == sent.times else (gr.skip(), gr.skip())
 
     settings = [sent, view.variant, view.point, force]
     view.follow(again, [decoded, *settings], [table], on=[force.input])

@@ -170,18 +170,23 @@ class Models:
             return self._loaded[name]
 
     def _can_load(self, name: str) -> bool:
-        """Whether a model that is not bundled is to be had; if not, the terminal hears of it."""
-        try:
-            self._load(name)
-        except (BundleError, ModelSpecError, FileNotFoundError):
-            logging.getLogger(__name__).error(
-                "The model %s is left out: neither %s on the Hub nor %s has one to load.",
-                name,
-                self.weights.namespace,
-                self.folder,
-            )
-            return False
-        return True
+        """Whether a model that is not bundled is to be had. Its download is waited for, since
+        nothing else can answer; if there is none, the terminal hears of it.
+        """
+        while True:
+            try:
+                self._load(name)
+                return True
+            except (BundleError, ModelSpecError, OSError):
+                if self.weights.is_coming(name):
+                    continue
+                logging.getLogger(__name__).error(
+                    "The model %s is left out: neither %s on the Hub nor %s has one to load.",
+                    name,
+                    self.weights.namespace,
+                    self.folder,
+                )
+                return False
 
     def check_name(self, name: str) -> str:
         """The name, if there is such a model.

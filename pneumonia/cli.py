@@ -268,7 +268,8 @@ def _score(options: argparse.Namespace) -> int:
         bar.close()
     before = counts["files"] - counts["scored"]
     done = f" ({before:,} of them were done before)" if before else ""
-    _tell(f"{options.out}: {counts['files']:,} files{done}, {counts['unreadable']:,} unreadable.")
+    files = f"{counts['files']:,} file{'' if counts['files'] == 1 else 's'}"
+    _tell(f"{options.out}: {files}{done}, {counts['unreadable']:,} unreadable.")
     return 1 if counts["unreadable"] else 0
 
 

@@ -162,6 +162,12 @@ class Weights:
             and download.succeeded()
         )
 
+    def is_coming(self, variant: str) -> bool:
+        """Whether a download that :meth:`load` did not wait for is under way, or there by now."""
+        with self._lock:
+            download = self._downloads.get(self._key(variant))
+            return download is not None and not download.delivered and not download.failed()
+
     def load_repo(
         self, repo: str, revision: str | None = None
     ) -> tuple[PneumoniaClassifier, Origin]:
@@ -264,6 +270,9 @@ class _Download:
 
     def succeeded(self) -> bool:
         return self._snapshot is not None
+
+    def failed(self) -> bool:
+        return self.finished() and not self.succeeded()
 
     def result(self, seconds: float) -> hub.Snapshot:
         self._thread.join(seconds)

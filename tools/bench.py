@@ -396,19 +396,18 @@ def chart(found: Mapping[str, bench_training.Measured], file: Path) -> None:
 
 _MISSES = """## What misses, why, and what was tried
 
-- **One original with a small network.** Decoding, copy and input check take 11 ms; the networks
-  take 9 and 28. A 224 px file comes nearer. Kept: NumPy's small products on one thread, grey in
-  three channels read as one, input check and lungs once a picture.
+- **One original with a small network.** Decoding, copy and input check take as long as the
+  baseline's network. A 224 px file comes nearer. Kept: NumPy's small products on one thread, grey
+  in three channels read as one, input check and lungs once a picture.
 - **An archive with a small network.** Decoding keeps both cores busier than the network does.
   Kept: the worker processes make the copy and check it, 14 to 21% more a second.
-- **Robustness with the baseline.** Altering the pictures takes longer than asking so small a
-  network about them.
+- **Robustness with the baseline.** Altering a picture is dear beside asking so small a network.
 - **Four times the rival, 150 a second.** One view of Xception is mostly float32 arithmetic.
   bfloat16 halves it and moves answers by more than 1e-3. OpenVINO, ONNX Runtime and LiteRT were
   measured ([runtimes.md](runtimes.md)).
 - **A cold start.** Most of it is imports: TensorFlow 1.9 s, Gradio 1.5, SciPy's statistics 0.7.
   Loading Xception and its first answer take 2.3. Kept: no type stubs renewed at Gradio's import
-  (9.1 s became 8.0), nothing that Keras imports for nothing. Dropped, no faster: loading Xception
+  (9.1 s became 8.0), Keras's unused imports left out. Dropped, no faster: loading Xception
   in a thread meanwhile (8.5 s beside 8.6), starting the decoding workers earlier (8.3 beside 8.0).
 - **Training.** The step is most of it (see the chart); 192 images are few, and runs differ.
 """

@@ -19,6 +19,7 @@ from gradio_client import handle_file
 from page.served import EXAMPLES, Models
 from pneumonia import PneumoniaClassifier, bundle, hub
 from pneumonia.architectures import CATALOGUE
+from pneumonia.weights import HUB_SECONDS, Weights
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -107,19 +108,26 @@ def test_the_page_serves_the_hubs_weights_and_answers_without_it(
     assert client(without_a_hub, small_models_folder) == pytest.approx(bundled, abs=1e-6)
 
 
-def name_models(models: Path) -> list[str]:
+def name_models(models: Path, seconds: float = HUB_SECONDS) -> list[str]:
     """Run by a client: the models that a page over a folder and the Hub offers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PNEUMONIA_HUB_NAMESPACE", "me")
+        patch.setattr(
+            Weights,
+            "from_environment",
+            lambda folder: Weights(folder, namespace="me", seconds=seconds),
+        )
         return Models(models).names
 
 
 def test_a_model_that_is_neither_bundled_nor_on_the_hub_is_left_out(
-    models_folder, tmp_path, published, client
+    models_folder, tmp_path, published, client, hub
 ):
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert client(name_models, empty) == ["baseline"]
+    # Where nothing else can answer, a slow Hub is waited for.
+    hub.faults(delay=0.1)
+    assert client(name_models, empty, 0.05) == ["baseline"]
+    hub.faults()
     shutil.copytree(models_folder / "augmented", empty / "augmented")
     assert client(name_models, empty) == ["baseline", "augmented"]
 

@@ -117,9 +117,10 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         f" (95% interval {per_hundred(1 - recall.high)} to {per_hundred(1 - recall.low)}).\n"
         f"- It raised {counts['false_positive']} false alarms in {images['specificity']} X-rays"
         f" without: {per_hundred(1 - specificity.value)} in 100"
-        f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)}).\n"
-        f"- {tables.alarms(CATALOGUE[spec.variant].title, test)}"
+        f" ({per_hundred(1 - specificity.high)} to {per_hundred(1 - specificity.low)})."
     )
+    if worth := tables.alarms(CATALOGUE[spec.variant].title, test):
+        people += f"\n- {worth}"
     rows = [
         (title, figure(test.figures[name], name), figure(validation.figures[name], name))
         for name, title in TITLES.items()
@@ -138,7 +139,7 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         _picture(folder, "roc.png", "ROC curve on the test folder"),
         table(head, rows),
         "Quote the test column. The other flatters: the threshold was chosen there, and its healthy"
-        " are framed like those learned from.",
+        " children are framed like those learned from.",
         "A probability at or above the threshold is called PNEUMONIA. `predict` takes another"
         " operating point by name:",
         chosen,

@@ -61,6 +61,7 @@ def lungs(measured: Robustness) -> str:
     title = CATALOGUE[measured.variant].title
     return (
         f"{title}'s AUC on the test folder is {values[0]:.3f}. With the lungs hidden it is still"
-        f" {values[1]:.3f}; with all but the lungs hidden it falls to {values[2]:.3f}."
+        f" {values[1]:.3f}; with everything but the lungs hidden it"
+        f" falls to {values[2]:.3f}."
         " Chance is 0.5."
     )

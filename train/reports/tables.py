@@ -112,19 +112,21 @@ def models(bundled: Sequence[Result]) -> str:
         f"{test.images} test X-rays, {ill} with pneumonia, each model at its default threshold; 95%"
         f" intervals.\nAlways answering PNEUMONIA would be right for {ill / test.images:.1%}."
         " AUC: how often an X-ray with pneumonia scores above one without."
-        f"\n{alarms(bundled[-1].title, test=bundled[-1].test)}"
+        f"\n{alarms(bundled[-1].title, bundled[-1].test)}".rstrip()
     )
 
 
 def alarms(title: str, test: Metrics) -> str:
     """How many answers PNEUMONIA are right on the test folder, and where one in ten is ill."""
-    images = images_of(test)
-    ill = images["recall"] / test.images
+    # A model that never answers PNEUMONIA has no precision.
+    if (right := test.figures.get("precision")) is None:
+        return ""
+    ill = images_of(test)["recall"] / test.images
     found, cleared = test.figures["recall"].value, test.figures["specificity"].value
     return (
-        f"Were 10 in 100 ill, {per_hundred(precision(found, cleared, 0.1))} of 100 answers"
-        f" PNEUMONIA of {title} would be right; here {per_hundred(ill)} in 100 are, and"
-        f" {per_hundred(test.figures['precision'].value)} are right."
+        f"If 10 in 100 were ill, {per_hundred(precision(found, cleared, 0.1))} of 100 PNEUMONIA"
+        f" answers by {title} would be right. Here {per_hundred(ill)} in 100 are ill, and"
+        f" {per_hundred(right.value)} of 100 are right."
     )
 
 
