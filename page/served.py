@@ -10,6 +10,7 @@ import html
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -47,6 +48,8 @@ EXAMPLES = {
 PREFERRED = "xception"
 # Models of visitors that stay in memory, 100 MB each at most.
 MOST_GUESTS = 3
+# Seconds that a start waits for a model which the Hub alone has.
+LONGEST_WAIT = 600
 # One picture at a time: two cores gain nothing from more, and a person's clicks are answered in the
 # order they were made.
 ONE_BY_ONE: dict[str, Any] = {
@@ -173,14 +176,19 @@ class Models:
         """Whether a model that is not bundled is to be had. Its download is waited for, since
         nothing else can answer; if there is none, the terminal hears of it.
         """
+        until, log = time.monotonic() + LONGEST_WAIT, logging.getLogger(__name__)
+        said = False
         while True:
             try:
                 self._load(name)
                 return True
             except (BundleError, ModelSpecError, OSError):
-                if self.weights.is_coming(name):
+                if self.weights.is_coming(name) and time.monotonic() < until:
+                    if not said:
+                        log.warning("Waiting for the Hub, which alone has the model %s.", name)
+                    said = True
                     continue
-                logging.getLogger(__name__).error(
+                log.error(
                     "The model %s is left out: neither %s on the Hub nor %s has one to load.",
                     name,
                     self.weights.namespace,
