@@ -403,17 +403,16 @@ def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(tiny_sca
 
 
 def test_mixed_precision_reaches_the_head_of_a_frozen_body(
-    unbroken, tiny_scan, random_xception_weights
+    tiny_scan, tmp_path, short_xception_weights
 ):
     recipe = small("xception", epochs=1, keep_epoch=1)
-    # Beside the unbroken run, whose features of the body it takes.
-    folder = unbroken["xception"].folder.parent / "mixed"
+    folder = tmp_path / "run"
     model = fit(
         recipe,
         tiny_scan,
         folder,
         precision="mixed_bfloat16",
-        imagenet_weights=random_xception_weights,
+        imagenet_weights=short_xception_weights,
     )
     trained = keras.saving.load_model(folder / "state.keras")
     assert trained.get_layer("dense").compute_dtype == "bfloat16"
@@ -424,13 +423,14 @@ def test_mixed_precision_reaches_the_head_of_a_frozen_body(
     )
 
 
-def test_a_run_does_not_go_on_over_another_body(unbroken, tiny_scan, tmp_path):
-    folder = Path(shutil.copytree(unbroken["xception"].folder, tmp_path / "xception"))
+def test_a_run_does_not_go_on_over_another_body(tiny_scan, tmp_path, short_xception_weights):
+    recipe, folder = small("xception", epochs=1, keep_epoch=1), tmp_path / "run"
+    fit(recipe, tiny_scan, folder, imagenet_weights=short_xception_weights)
     keras.utils.set_random_seed(11)
     other = tmp_path / "other.weights.h5"
-    keras.applications.Xception(include_top=False, weights=None).save_weights(other)
+    CATALOGUE["xception"].build(recipe.input_size).save_weights(other)
     with pytest.raises(RunError, match="another body"):
-        fit(unbroken["xception"].recipe, tiny_scan, folder, resume=True, imagenet_weights=other)
+        fit(recipe, tiny_scan, folder, resume=True, imagenet_weights=other)
 
 
 def test_images_left_out_are_on_record(own_dataset, tmp_path):

@@ -35,10 +35,10 @@ def recipe():
 
 
 def test_a_network_is_trained_whole_from_its_pre_trained_weights(
-    recipe, tiny_scan, tmp_path, random_xception_weights
+    recipe, tiny_scan, tmp_path, short_xception_weights
 ):
-    kept = fit(recipe, tiny_scan, tmp_path / "run", imagenet_weights=random_xception_weights)
-    start = network.build(recipe, random_xception_weights)
+    kept = fit(recipe, tiny_scan, tmp_path / "run", imagenet_weights=short_xception_weights)
+    start = network.build(recipe, short_xception_weights)
     network.round_to_float16(start)
     normalisations = {
         layer.name for layer in kept.layers if isinstance(layer, keras.layers.BatchNormalization)

@@ -98,6 +98,7 @@ class Hub:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PNEUMONIA_LEAN": "1",
         }
         paths = os.pathsep.join((str(TESTS.parent), str(TESTS), str(TESTS / "hub")))
         return (
