@@ -171,8 +171,8 @@ class Variant:
         build: makes the untrained network from ``(height, width)``.
         input_size: the size the recipes use unless they say otherwise.
         gallery_layers: the layers worth looking at, from the input to the output.
-        claimed: test accuracy, 0 to 1, that the source reports for it, without interval, recall or
-            AUC; None where it reports none.
+        claimed: test accuracy, 0 to 1, that the original notebook reports for it, without interval,
+            recall or AUC; None where it reports none.
     """
 
     name: str
@@ -184,8 +184,8 @@ class Variant:
     claimed: float | None = None
 
     def claim(self, recipe: Mapping[str, Any]) -> float | None:
-        """What the source claims of a run of this recipe: it is about the source's own procedure,
-        to its own last epoch, and about no other.
+        """What the original notebook claims of a run of this recipe: of its own procedure, to its
+        own last epoch, and of no other.
         """
         finished = recipe.get("epoch") == recipe.get("keep_epoch", recipe.get("epoch"))
         return self.claimed if recipe.get("name") == "original" and finished else None

@@ -84,7 +84,7 @@ def save(model: keras.Model, folder: Path, spec: ModelSpec, sample: np.ndarray) 
     Args:
         model: the network, in float32.
         folder: made if need be; these four files in it are replaced.
-        spec: what to promise; its weights' sha256 and dtype are filled in here.
+        spec: what the bundle says of them; its weights' sha256 and dtype are filled in here.
         sample: float32 ``(N, H, W, 3)``, 0 to 255, real images to measure the rounding on.
 
     Returns:

@@ -46,7 +46,7 @@ class PneumoniaClassifier:
         model: the Keras network: float32 ``(N, H, W, 3)``, 0 to 255, to the uncalibrated
             probability ``(N, 1)``.
         network: its compiled forward pass, uint8 ``(N, H, W)`` to float64 ``(N,)``.
-        spec: what the bundle promises.
+        spec: what the bundle says of it.
         metrics: entries ``validation`` and ``test`` of the bundle's ``metrics.json``; empty where
             it has none.
         folder: where the bundle was read from; None where it was made in memory.

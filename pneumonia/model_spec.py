@@ -148,7 +148,7 @@ class SingleView:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a bundle promises about its weights, so that nobody has to guess how to use them.
+    """What a bundle says of its weights, so that nobody has to guess how to use them.
 
     Attributes:
         variant: architecture, a name in the catalogue.

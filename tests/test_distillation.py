@@ -55,7 +55,10 @@ def test_a_student_sees_letters_and_shut_margins_the_teacher_does_not(
     models_folder, tiny_scan, tmp_path
 ):
     answers, views = {}, {}
-    for name, policy in {"plain": Policy(), "marked": Policy(letters=1.0, collimate=1.0)}.items():
+    for name, policy in {
+        "plain": Policy(),
+        "artefacts": Policy(letters=1.0, collimate=1.0),
+    }.items():
         distillation.make(
             [models_folder / "baseline"],
             tiny_scan,
@@ -66,13 +69,13 @@ def test_a_student_sees_letters_and_shut_margins_the_teacher_does_not(
         )
         pool = distillation.read(tmp_path / name)
         answers[name], views[name] = pool.answers, pool.views[0]
-    assert np.array_equal(answers["plain"], answers["marked"])
+    assert np.array_equal(answers["plain"], answers["artefacts"])
     assert all(
-        (marked != plain).any()
-        for marked, plain in zip(views["marked"], views["plain"], strict=True)
+        (artefacts != plain).any()
+        for artefacts, plain in zip(views["artefacts"], views["plain"], strict=True)
     )
     # Inside the margins and between the letters a view is as it was.
-    assert np.mean(views["marked"] == views["plain"]) > 0.5
+    assert np.mean(views["artefacts"] == views["plain"]) > 0.5
 
 
 def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tiny_scan):
@@ -161,7 +164,7 @@ def test_views_of_other_images_are_refused(pool_folder, tiny_scan, tmp_path):
     assert json.loads((pool_folder / "pool.json").read_text())["size"] == list(SIZE)
 
 
-def test_the_share_of_marked_views_is_given_on_the_command_line(
+def test_the_share_of_artefacts_views_is_given_on_the_command_line(
     tiny_scan, models_folder, tmp_path, capsys
 ):
     command = [
@@ -173,7 +176,7 @@ def test_the_share_of_marked_views_is_given_on_the_command_line(
         "1",
     ]
     assert (
-        main([*command, "--marked", "0.25", "--out", str(tmp_path / "rare")]) == 0
+        main([*command, "--artefacts", "0.25", "--out", str(tmp_path / "rare")]) == 0
         and main([*command, "--out", str(tmp_path / "usual")]) == 0
     )
     policies = [distillation.read(tmp_path / name).facts["policy"] for name in ("rare", "usual")]
@@ -183,5 +186,5 @@ def test_the_share_of_marked_views_is_given_on_the_command_line(
     ]
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        main([*command, "--marked", "20", "--out", str(tmp_path / "none")])
+        main([*command, "--artefacts", "20", "--out", str(tmp_path / "none")])
     assert "0 to 1" in capsys.readouterr().err and not (tmp_path / "none").exists()

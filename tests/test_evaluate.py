@@ -142,7 +142,7 @@ def test_the_details_are_those_of_the_tables(best: Path, run: Path) -> None:
     assert shares["wrong"] + shares["wrong_elsewhere"] == wrong and shares["wrong"] <= shares[
         "images"
     ] <= len(names)
-    # A run of the source's procedure has its one operating point, and no answers under corruption.
+    # A run of the notebook's procedure has one operating point and no answers under corruption.
     assert set(bundle.read_details(run / "bundle")) == {"operating_points", "parts"}
 
 

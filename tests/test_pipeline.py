@@ -126,7 +126,7 @@ def test_what_cannot_be_done_is_one_sentence(command, code, said, capsys) -> Non
         (["fit", "baseline", "--epochs", "0"], "--epochs"),
         (["fit", "resnet"], "resnet"),
         (["robustness", "x", "--limit", "1"], "--limit"),
-        (["distil", "x", "--marked", "20"], "--marked"),
+        (["distil", "x", "--artefacts", "20"], "--artefacts"),
         (["data", "--out", __file__], "is a file, a folder is needed"),
         (["fit", "baseline", "--out", f"{__file__}/run"], "is a file, a folder is needed"),
     ],

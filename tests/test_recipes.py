@@ -1,4 +1,4 @@
-"""The recipes named ORIGINAL say what the source did, number by number."""
+"""The recipes named ORIGINAL say what the original notebook did, number by number."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _distil(add: Any) -> None:
         help="views of each image (default: %(default)s)",
     )
     command.add_argument(
-        "--marked",
+        "--artefacts",
         type=terminal.share,
         default=VIEWS.letters,
         metavar="SHARE",

@@ -125,8 +125,8 @@ def distil_views(options: argparse.Namespace) -> int:
         options.out,
         policy=dataclasses.replace(
             REFRAMED if options.reframed else VIEWS,
-            letters=options.marked,
-            collimate=options.marked,
+            letters=options.artefacts,
+            collimate=options.artefacts,
         ),
         views=options.views,
         size=VIEW_SIZE,

@@ -114,7 +114,7 @@ def make(
         policy: how views are drawn; mirroring is left to the student. A
             :class:`train.augmentation.reframing.ReframedPolicy` is told where the lungs lie. The
             teachers answer before letters are burnt in and margins shut out, for they may mind them
-            themselves: what a student sees marked, it learns to answer as if it were not.
+            themselves: what a student sees with artefacts, it learns to answer as if it were not.
         views: how many of each image.
         size: ``(height, width)`` of the views kept.
         seed: of the draws.
@@ -163,14 +163,14 @@ def make(
                 continue
             drawn, answers = [], []
             for start in range(0, len(items), BATCH):
-                part, marked = draw(policy, images, start, size, (seed, view), others)
+                part, shown = draw(policy, images, start, size, (seed, view), others)
                 sides = assign_mirrors(len(asked), view, start, len(part))
                 found = np.empty((len(asked), len(part)))
                 for number, answer in enumerate(asked):
                     flip = sides[:, number, np.newaxis, np.newaxis]
                     found[number] = logits(answer(np.where(flip, part[:, :, ::-1], part)))
                 answers.append(sigmoid(found.mean(axis=0)))
-                drawn.append(marked)
+                drawn.append(shown)
                 bar.update(len(part))
             write_atomically(
                 file,
@@ -245,7 +245,7 @@ def draw(
         others: of a policy that reframes, the lungs' boxes of the N images.
 
     Returns:
-        uint8 ``(n, height, width)`` twice: as teachers see it, and marked as students do.
+        uint8 ``(n, height, width)`` twice: as teachers see it, and with artefacts as students do.
     """
     rng = np.random.default_rng([*seed, start])
     chosen = slice(start, start + BATCH)
