@@ -69,6 +69,18 @@ def test_golden_card(measured, tmp_path):
     assert found == GOLDEN.read_text()
 
 
+def test_each_operating_point_stands_beside_what_the_test_folder_saw(measured):
+    points = (OperatingPoint("default", 0.2), OperatingPoint("recall-0.98", 0.2, 0.98))
+    folder = measured(operating_points=points)
+    # At .2 two of three ill are found, and one of two healthy is a false alarm.
+    (folder / "predictions_test.csv").write_text(
+        "file,label,probability\na,1,0.1\nb,1,0.2\nc,1,0.9\nd,0,0.3\ne,0,0.1\n"
+    )
+    lines = card.render(folder, "me/pneumonia-xray-baseline").splitlines()
+    row = next(line for line in lines if line.startswith("| `recall-0.98`"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][-2:] == ["1", "1"]
+
+
 def test_the_card_parses_and_its_model_index_is_metrics_json(measured, tmp_path):
     folder = measured()
     file = tmp_path / "README.md"

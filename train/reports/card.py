@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
-from pneumonia.evidence import PREDICTIONS, read_result
+from pneumonia.evidence import PREDICTIONS, outcome, read_result
 from pneumonia.model_spec import Metrics, ModelSpec
 from pneumonia.release import FIGURES, check_card, check_metrics
 from train.data.folds import HELD_OUT
@@ -131,7 +131,6 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         else f"folder {validation.split}"
     )
     head = ("", f"test folder, {test.images} X-rays", f"{where}, {validation.images} X-rays")
-    chosen = table(tables.POINTS, (cells for _, cells in tables.points(spec)))
     found = robustness_report.of_bundle(folder, spec)
     rest = [
         f"Measured on the test folder, at the threshold {test.threshold:.4g}:",
@@ -140,15 +139,35 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         table(head, rows),
         "Quote the test column. The other flatters: the threshold was chosen there, and its healthy"
         " children are framed like those learned from.",
-        "A probability at or above the threshold is called PNEUMONIA. `predict` takes another"
-        " operating point by name:",
-        chosen,
+        "A probability at or above the threshold is called PNEUMONIA."
+        " `predict(image, operating_point=NAME)` takes another, chosen on held-out patients:",
+        _operating_points(folder, spec),
         _borne_out(folder),
         robustness_report.lungs(found) if found else "",
         _picture(folder, robustness_plot.PICTURE_NAME, "AUC, recall and specificity when"
                  " pictures are altered"),
     ]  # fmt: skip
     return "\n\n".join(filter(None, rest))
+
+
+def _operating_points(folder: Path, spec: ModelSpec) -> str:
+    """What each was chosen for and, where the test folder's answers are kept, what it gave."""
+    points = tables.points(spec)
+    if not (folder / PREDICTIONS).is_file():
+        return table(tables.POINTS, (cells for _, cells in points))
+    _, labels, probabilities = tables.test_table(read_result(folder, bundled=True))
+    seen = [outcome(labels, probabilities, point.threshold) for point, _ in points]
+    return table(
+        (
+            *tables.POINTS,
+            f"missed, of {seen[0].ill} test X-rays",
+            f"false alarms, of {seen[0].healthy}",
+        ),
+        (
+            (*cells, one.missed, one.false_alarms)
+            for (_, cells), one in zip(points, seen, strict=True)
+        ),
+    )
 
 
 def _borne_out(folder: Path) -> str:
@@ -195,12 +214,12 @@ from pneumonia import PneumoniaClassifier
 
 classifier = PneumoniaClassifier.from_pretrained("{name}")
 prediction = classifier.predict("X-RAY.jpeg")
-print(*prediction.warnings)  # says so if this is no frontal chest X-ray
+print(*prediction.warnings)  # nothing, unless the picture is unusual
 print(prediction.label, prediction.probability, prediction.threshold)
 ```
 
 **With Keras alone** (`pip install "keras>={OLDEST_KERAS}" tensorflow huggingface_hub pillow`;
-tried with Keras {OLDEST_KERAS} and {keras}). There is no input check here.{one_of}
+tried with Keras {OLDEST_KERAS} and {keras}). Keras checks no picture.{one_of}
 
 ```python
 import io

@@ -216,7 +216,7 @@ def operating_points(bundled: Sequence[Result]) -> str:
     """Each operating point: what it was chosen for, and what the test folder then showed."""
     rows = []
     for result in bundled:
-        _, labels, probabilities = _test_table(result)
+        _, labels, probabilities = test_table(result)
         for point, cells in points(result.spec):
             seen = outcome(labels, probabilities, point.threshold)
             rows.append(
@@ -269,7 +269,7 @@ def calibration(bundled: Sequence[Result]) -> str:
 
 def in_band(result: Result) -> tuple[int, int]:
     """How many test images have a high probability, and how many of these are PNEUMONIA."""
-    _, labels, probabilities = _test_table(result)
+    _, labels, probabilities = test_table(result)
     inside = (probabilities >= BAND[0]) & (probabilities < BAND[1])
     return int(inside.sum()), int(labels[inside].sum())
 
@@ -313,8 +313,8 @@ def differences(found: Sequence[Result], duplicates: Sequence[Sequence[str]] = (
     pairs = [(new, old) for new in bundled for old in older if new.spec.variant == old.spec.variant]
     rows = []
     for ours, theirs in pairs + [(one, other) for other, one in combinations(bundled, 2)]:
-        names, labels, probabilities = _test_table(ours)
-        other_names, _, others = _test_table(theirs)
+        names, labels, probabilities = test_table(ours)
+        other_names, _, others = test_table(theirs)
         places = {name: place for place, name in enumerate(other_names)}
         if set(names) != places.keys():
             continue
@@ -411,7 +411,8 @@ def images_of(test: Metrics) -> dict[str, int]:
     return {"accuracy": test.images, "recall": ill, "specificity": test.images - ill}
 
 
-def _test_table(result: Result) -> Table:
+def test_table(result: Result) -> Table:
+    """Files, labels and probabilities of the test folder."""
     return read_predictions(result.folder / PREDICTIONS)
 
 
