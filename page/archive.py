@@ -59,12 +59,17 @@ def open_uploads(files: Iterable[tuple[str, Path]]) -> tuple[int, Iterator[Entry
     Raises:
         TooMany: there are more than :data:`MOST`; nothing has been unpacked by then.
     """
-    listed = [(harmless(name, LONGEST_NAME), file, _contents(file)) for name, file in files]
-    total = sum(1 if contents is None else max(1, len(contents[0])) for _, _, contents in listed)
-    if total > MOST:
-        raise TooMany(
-            f"These are {total} files, and a batch takes {MOST} at most; send them in parts."
-        )
+    listed, total = [], 0
+    for name, file in files:
+        contents = _contents(file)
+        listed.append((harmless(name, LONGEST_NAME), file, contents))
+        total += 1 if contents is None else max(1, len(contents[0]))
+        # At once: what a hundred archives list is not read before they are counted.
+        if total > MOST:
+            raise TooMany(
+                f"These are {total} files or more, and a batch takes {MOST} at most; send them in"
+                " parts."
+            )
     return total, _entries(listed)
 
 

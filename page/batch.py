@@ -103,21 +103,16 @@ def rows(
     """
     classifier = models[variant]
     chosen = answers.point_of(classifier.spec, point)
-    asked = [item for item in batch if item.copy is not None and (force or not item.warnings)]
-    answered = score.answer_files(classifier, asked, operating_point=chosen.name, chunk=AT_ONCE)
-    predicted = {id(item): row.prediction for item, row in zip(asked, answered, strict=True)}
     found = []
-    for item in batch:
-        said = predicted.get(id(item))
-        read = item.copy is not None
+    for row in score.answer_files(
+        classifier, batch, operating_point=chosen.name, force=force, chunk=AT_ONCE
+    ):
+        said = row.prediction
+        unanswered = "REFUSED" if row.refused else "UNREADABLE"
         found.append(
             Row(
-                file=item.file,
-                answer=answers.call_prediction(said)
-                if said
-                else "REFUSED"
-                if read
-                else "UNREADABLE",
+                file=row.file,
+                answer=answers.call_prediction(said) if said else unanswered,
                 label=said.label if said else None,
                 probability=said.probability if said else None,
                 threshold=chosen.threshold,
@@ -125,8 +120,8 @@ def rows(
                 variant=variant,
                 uncertain=said.uncertain if said else False,
                 unfamiliar=said.unfamiliar if said else False,
-                warnings=list(said.warnings if said else item.warnings),
-                problem=item.problem,
+                warnings=list(row.warnings),
+                problem=row.problem,
             )
         )
     return found
@@ -191,6 +186,9 @@ def build(view: View) -> None:
     # Model, setting and force that the files were asked with.
     asked = gr.State(None, time_to_live=KEPT)
     sent = gr.State(Sent())
+    # Whether the table is of files of the visitor's own; the browser keeps it, so that it outlives
+    # what the server forgets.
+    own = gr.Checkbox(False, visible="hidden")
     gr.HTML(words.INTRO)
     with gr.Row(elem_classes="workbench"):
         with gr.Column(scale=2, min_width=300):
@@ -207,7 +205,7 @@ def build(view: View) -> None:
 
     def of_upload(
         paths: list[str] | None, sent: Sent, variant: str, point: str, force: bool
-    ) -> Iterator[tuple[Any, Any, Any, str]]:
+    ) -> Iterator[tuple[Any, ...]]:
         sent.times += 1
         mine = sent.times
         done: list[Prepared] = []
@@ -215,24 +213,34 @@ def build(view: View) -> None:
         try:
             with _files(paths or []) as files:
                 total, entries = _open_or_refuse(files)
-                yield gr.skip(), [], (variant, point, force), _table([], total)
+                if sent.times != mine:
+                    return
+                yield gr.skip(), [], (variant, point, force), True, _table([], total)
+                if sent.times != mine:
+                    return
                 # What began before that still saw the files before these.
                 sent.times += 1
                 mine = sent.times
                 for some, said in _answer_entries(models, entries, variant, point, force):
+                    # Newer files have come; their table is the one to show.
+                    if sent.times != mine:
+                        return
                     done += some
                     found += said
-                    yield gr.skip(), gr.skip(), gr.skip(), _table(found, total)
+                    yield *[gr.skip()] * 4, _table(found, total)
         except Exception:
             sent.broke = mine
             raise
-        yield None, done, gr.skip(), _table(found)
+        if sent.times == mine:
+            yield None, done, gr.skip(), gr.skip(), _table(found)
 
     def again(
-        batch: list[Prepared] | None, sent: Sent, variant: str, point: str, force: bool
+        batch: list[Prepared] | None, own: bool, sent: Sent, variant: str, point: str, force: bool
     ) -> Any:
         before = sent.times
-        if batch is None:
+        if batch is None and own:
+            new = f"<p class='problem' role='status'>{words.GONE}</p>"
+        elif batch is None:
             new = words.EXAMPLES + _table(rows(models, variant, point, _examples(), force))
         elif batch:
             new = _table(rows(models, variant, point, batch, force))
@@ -245,6 +253,7 @@ def build(view: View) -> None:
     def catch_up(
         batch: list[Prepared],
         before: tuple[Any, ...],
+        own: bool,
         sent: Sent,
         variant: str,
         point: str,
@@ -252,30 +261,34 @@ def build(view: View) -> None:
     ) -> Any:
         """The table again where model or setting changed while the files were read."""
         same = before == (variant, point, force)
-        return gr.skip() if same else again(batch, sent, variant, point, force)
+        return gr.skip() if same else again(batch, own, sent, variant, point, force)
 
-    def come_back(sent: Sent, variant: str, point: str, force: bool) -> tuple[Any, Any]:
+    def come_back(sent: Sent, variant: str, point: str, force: bool) -> tuple[Any, Any, Any]:
         """The examples again where files broke off, unless others have come since."""
         broke = sent.broke
         if broke != sent.times:
-            return gr.skip(), gr.skip()
+            return gr.skip(), gr.skip(), gr.skip()
         try:
-            table = again(None, sent, variant, point, force)
+            table = again(None, False, sent, variant, point, force)
         except gr.Error:  # It was the model that broke them off.
             table = ""
-        return (None, table) if broke == sent.times else (gr.skip(), gr.skip())
+        if broke != sent.times:
+            return gr.skip(), gr.skip(), gr.skip()
+        return None, False, table
 
     settings = [sent, view.variant, view.point, force]
-    view.follow(again, [decoded, *settings], [table], on=[force.input])
+    view.follow(again, [decoded, own, *settings], [table], on=[force.input])
     read = upload.upload(
         of_upload,
         [upload, *settings],
-        [upload, decoded, asked, table],
+        [upload, decoded, asked, own, table],
         show_progress_on=table,
         **BATCH,
     )
-    read.success(catch_up, [decoded, asked, *settings], table, show_progress_on=table, **ONE_BY_ONE)
-    read.failure(come_back, settings, [decoded, table], show_progress_on=table, **ONE_BY_ONE)
+    read.success(
+        catch_up, [decoded, asked, own, *settings], table, show_progress_on=table, **ONE_BY_ONE
+    )
+    read.failure(come_back, settings, [decoded, own, table], show_progress_on=table, **ONE_BY_ONE)
 
 
 def _examples() -> list[Prepared]:

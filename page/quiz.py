@@ -149,12 +149,20 @@ def build(view: View) -> None:
     def open_game(game: Game | None) -> tuple[Any, ...]:
         return draw_game(game or Game.start())
 
-    def decide(label: str, game: Game, point: str) -> tuple[Any, ...]:
+    def begin_again() -> tuple[Any, ...]:
+        gr.Info(words.GONE)
+        return draw_game(Game.start())
+
+    def decide(label: str, game: Game | None, point: str) -> tuple[Any, ...]:
+        if game is None:
+            return begin_again()
         # A second click that was on its way does not decide the next X-ray.
         waiting = game.turn < len(game.order) and not game.decided
         return draw_game(play_turn(models, game, label, point) if waiting else game)
 
-    def go_on(game: Game) -> tuple[Any, ...]:
+    def go_on(game: Game | None) -> tuple[Any, ...]:
+        if game is None:
+            return begin_again()
         if game.turn == len(game.order):
             return draw_game(Game.start())
         return draw_game(replace(game, turn=game.turn + 1) if game.decided else game)

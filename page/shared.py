@@ -54,7 +54,9 @@ class Shared:
         models: those that can be asked.
         tabs: ids of the tabs, as they are built.
         shown: state with a :class:`page.served.Shown`, or with a sentence on why there is none;
-            empty until the address has been read, None when it is gone from memory.
+            empty until the address has been read, and when it is gone from memory.
+        arrived: whether the address has been read. The browser keeps it, so that it outlives what
+            the server forgets.
         variant: radio with the models' names.
         point: radio with the names of the model's operating points.
     """
@@ -63,6 +65,7 @@ class Shared:
         self.models = models
         self.tabs: list[str] = []
         self.shown = gr.State("", time_to_live=KEPT)
+        self.arrived = gr.Checkbox(False, visible="hidden")
         with gr.Column(elem_id="bench-xray", min_width=0):
             buttons, upload, forget, chosen = self._xrays()
         with gr.Column(elem_id="bench-settings", min_width=0):
@@ -124,7 +127,7 @@ class Shared:
         page.load(
             self._of_address,
             None,
-            [self.shown, chosen, self.variant, self.point, self.offered, notice],
+            [self.shown, self.arrived, chosen, self.variant, self.point, self.offered, notice],
             **AT_ONCE,
         ).then(None, js=START, api_visibility="private")
 
@@ -155,6 +158,7 @@ class Shared:
         says = f"<p role='status'>{panels.escape(' '.join(unknown))}</p>" if unknown else ""
         return (
             shown,
+            True,
             render_choice(shown),
             gr.Radio(models.choices, value=variant),
             settings(models, variant, point),
@@ -194,12 +198,13 @@ class View:
 
     Attributes:
         tab: the ``gr.Tab`` it is built in.
-        models, shown, variant, point: as in :class:`Shared`.
+        models, shown, arrived, variant, point: as in :class:`Shared`.
     """
 
     def __init__(self, shared: Shared, tab: gr.Tab) -> None:
         self.tab, self.models = tab, shared.models
-        self.shown, self.variant, self.point = shared.shown, shared.variant, shared.point
+        self.shown, self.arrived = shared.shown, shared.arrived
+        self.variant, self.point = shared.variant, shared.point
         self.refresh_after = shared.refresh_after
         shared.tabs.append(str(tab.id))
         # Pressed by the page's own script while this tab is open.
@@ -216,9 +221,8 @@ class View:
         """Runs ``function`` when the tab is opened, after each change on the bench while it is
         open, and on more events.
 
-        It does not run again for the same values: coming back to a tab costs nothing; nor while a
-        value is an empty text, which is one that has not come yet. A generator function may yield
-        as it goes.
+        It does not run again for the same values: coming back to a tab costs nothing; nor before
+        the address has been read. A generator function may yield as it goes.
 
         Args:
             function: takes the inputs, returns what the outputs become.
@@ -232,7 +236,7 @@ class View:
         for event in (self.tab.select, self._refresh.click, *on):
             event(
                 follower,
-                [before, *inputs],
+                [before, self.arrived, *inputs],
                 [before, *outputs],
                 show_progress_on=where,
                 **ONE_BY_ONE,
@@ -301,10 +305,13 @@ def _button(name: str, file: Path, kind: str) -> gr.Button:
 def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[..., Any]:
     signature = inspect.signature(function)
     # Gradio finds gr.Progress and gr.Request by the signature, so the wrapper shows the function's
-    # own behind its first argument.
-    ahead = inspect.Parameter("before", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    # own behind its first arguments.
+    ahead = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in ("before", "arrived")
+    ]
     shown = signature.replace(
-        parameters=[ahead, *signature.parameters.values()],
+        parameters=[*ahead, *signature.parameters.values()],
         return_annotation=inspect.Signature.empty,
     )
 
@@ -318,20 +325,17 @@ def _once_for_the_same(function: Callable[..., Any], width: int) -> Callable[...
     def row(new: Any, result: Any) -> list[Any]:
         return [new, *(result if width > 1 else (result,))]
 
-    def old(new: tuple[Any, ...], before: Any) -> bool:
-        return new == before or any(isinstance(value, str) and not value for value in new)
-
     nothing_new = [gr.skip()] * (width + 1)
 
     @functools.wraps(function)
-    def once(before: Any, *values: Any) -> list[Any]:
+    def once(before: Any, arrived: bool, *values: Any) -> list[Any]:
         new = key(values)
-        return nothing_new if old(new, before) else row(new, function(*values))
+        return row(new, function(*values)) if arrived and new != before else nothing_new
 
     @functools.wraps(function)
-    def stream(before: Any, *values: Any) -> Iterator[list[Any]]:
+    def stream(before: Any, arrived: bool, *values: Any) -> Iterator[list[Any]]:
         new = key(values)
-        if old(new, before):
+        if not arrived or new == before:
             yield nothing_new
             return
         for result in function(*values):

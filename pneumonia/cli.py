@@ -80,11 +80,7 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     add_model(command)
     _add_point(command)
-    command.add_argument(
-        "--force",
-        action="store_true",
-        help="answer even where the picture does not look like a frontal chest X-ray",
-    )
+    _add_force(command)
     command.add_argument(
         "--views",
         type=int,
@@ -114,6 +110,7 @@ def _add_score(commands: Any) -> None:
     )
     add_model(command)
     _add_point(command)
+    _add_force(command)
     command.add_argument(
         "--workers",
         type=int,
@@ -176,6 +173,14 @@ def _add_serve(commands: Any) -> None:
     )
     command.add_argument("options", nargs=argparse.REMAINDER)
     command.set_defaults(run=_serve)
+
+
+def _add_force(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="answer even where the picture does not look like a frontal chest X-ray",
+    )
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -254,6 +259,7 @@ def _score(options: argparse.Namespace) -> int:
             options.out,
             operating_point=options.operating_point,
             threshold=options.threshold,
+            force=options.force,
             workers=options.workers,
             answer=functools.partial(cluster.score_on, options.ray) if options.ray else None,
             progress=bar,
@@ -269,8 +275,10 @@ def _score(options: argparse.Namespace) -> int:
     before = counts["files"] - counts["scored"]
     done = f" ({before:,} of them were done before)" if before else ""
     files = f"{counts['files']:,} file{'' if counts['files'] == 1 else 's'}"
-    _tell(f"{options.out}: {files}{done}, {counts['unreadable']:,} unreadable.")
-    return 1 if counts["unreadable"] else 0
+    unreadable, refused = counts["unreadable"], counts["refused"]
+    why = " (no frontal chest X-rays; --force answers them)" if refused else ""
+    _tell(f"{options.out}: {files}{done}, {unreadable:,} unreadable, {refused:,} refused{why}.")
+    return 1 if unreadable or refused else 0
 
 
 class _Bar:
@@ -340,6 +348,9 @@ def _open_output(as_json: bool) -> Iterator[Callable[[Path, Prediction], None]]:
             f" {found.milliseconds:5.0f} ms  {harmless(image)}",
             flush=True,
         )
+        # On stderr, so that the answers stay a line each.
+        if len(found.warnings) > found.unfamiliar:
+            _tell(f"{image}: {' '.join(found.warnings)}")
 
     def entry(image: Path, found: Prediction) -> None:
         nonlocal count

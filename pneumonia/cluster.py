@@ -56,6 +56,7 @@ class Scorer:
             sources,
             operating_point=self.asked["operating_point"],
             threshold=self.asked["threshold"],
+            force=self.asked["force"],
             workers=self.asked["workers"],
         )
         return {"row": [pickle.dumps(row) for row in answers]}
@@ -68,6 +69,7 @@ def score_on(
     *,
     operating_point: str | None = None,
     threshold: float | None = None,
+    force: bool = True,
     workers: int | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[Row]:
@@ -79,6 +81,7 @@ def score_on(
         classifier: whose bundle or repository the machines load; it is not sent.
         sources: the files, under paths that every machine sees.
         operating_point, threshold: as :meth:`PneumoniaClassifier.predict`.
+        force: as :func:`pneumonia.score.rows`.
         workers: processes that decode for each network; :data:`CORES` if None.
         chunk: files that a network is given at a time, and that the end of its machine repeats.
 
@@ -102,6 +105,7 @@ def score_on(
             "weights_sha256": classifier.spec.weights_sha256,
             "operating_point": operating_point,
             "threshold": threshold,
+            "force": force,
             "workers": CORES if workers is None else workers,
         }
         left = (dataclasses.replace(one, path=one.path.absolute()) for one in sources)

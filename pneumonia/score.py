@@ -52,6 +52,16 @@ COLUMNS = (
 )
 TABLES = (".csv", ".parquet")
 _LISTS = (".txt", ".lst", ".list")
+# What a table is made by, and what to call it where it differs.
+_FACTS = {
+    "files": "another folder, list or archive",
+    "variant": "another model",
+    "weights_sha256": "another model",
+    "operating_point": "another operating point or threshold",
+    "threshold": "another operating point or threshold",
+    "force": "another use of --force",
+    "columns": "other columns",
+}
 
 
 class ScoreError(ValueError):
@@ -65,12 +75,13 @@ class Source:
     Attributes:
         name: as it stands in the table: its path below the folder, in the list or in the archive.
         path: where it is, or the archive it is in.
-        member: its name in the archive; None for a plain file.
+        member: its place in the archive's contents, where a name may stand twice; None for a plain
+            file.
     """
 
     name: str
     path: Path
-    member: str | None = None
+    member: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +108,26 @@ class Row:
 
     Attributes:
         file: its name.
-        prediction: as :meth:`PneumoniaClassifier.predict` gives it, warnings included; None where
-            the file cannot be read.
-        problem: why not, a sentence; empty otherwise.
+        prediction: as :meth:`PneumoniaClassifier.predict` gives it; None where the file cannot be
+            read, or is refused.
+        problem: why it cannot be read, a sentence; empty otherwise.
+        warnings: as those of the prediction, or why the file is refused.
     """
 
     file: str
     prediction: Prediction | None
     problem: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was read but not answered, for it fails the input check."""
+        return self.prediction is None and not self.problem
 
     def cells(self) -> dict[str, Any]:
         """The row of a table, by :data:`COLUMNS`; what there is not is empty."""
         said = self.prediction.to_dict() if self.prediction else {}
-        said["warnings"] = " ".join(said.get("warnings", ()))
+        said["warnings"] = " ".join(self.warnings)
         return {
             **{name: "" if said.get(name) is None else said[name] for name in COLUMNS},
             "file": cell(self.file),
@@ -145,15 +163,15 @@ def find_sources(where: Path) -> Iterator[Source]:
         if where.is_dir():
             yield from _below(where, where)
         elif where.suffix.lower() in _LISTS:
-            with where.open(encoding="utf-8") as lines:
+            with where.open(encoding="utf-8-sig") as lines:
                 for name in filter(None, map(str.strip, lines)):
                     yield Source(name, where.parent / name)
         elif zipfile.is_zipfile(where):
             with zipfile.ZipFile(where) as archive:
-                for member in archive.infolist():
+                for place, member in enumerate(archive.infolist()):
                     parts = Path(member.filename).parts
                     if not member.is_dir() and not any(p.startswith((".", "__M")) for p in parts):
-                        yield Source(member.filename, where, member.filename)
+                        yield Source(member.filename, where, place)
         else:
             raise ScoreError(
                 f"{where} is no folder, no zip archive and no list of paths"
@@ -169,11 +187,13 @@ def rows(
     *,
     operating_point: str | None = None,
     threshold: float | None = None,
+    force: bool = True,
     workers: int | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[Row]:
     """One row a file, in their order: ``workers`` processes decode (as many as there are cores if
-    None, this one if 0) while the network answers, ``chunk`` files at a time.
+    None, this one if 0) while the network answers, ``chunk`` files at a time. Without ``force``
+    what fails the input check is refused.
 
     Raises:
         UnknownOperatingPoint, ValueError: as :meth:`PneumoniaClassifier.predict`.
@@ -181,7 +201,12 @@ def rows(
     workers = (os.cpu_count() or 1) if workers is None else workers
     with contextlib.closing(prepare_all(sources, workers, ahead=chunk)) as ready:
         yield from answer_files(
-            classifier, ready, operating_point=operating_point, threshold=threshold, chunk=chunk
+            classifier,
+            ready,
+            operating_point=operating_point,
+            threshold=threshold,
+            force=force,
+            chunk=chunk,
         )
 
 
@@ -191,10 +216,11 @@ def answer_files(
     *,
     operating_point: str | None = None,
     threshold: float | None = None,
+    force: bool = True,
     chunk: int = CHUNK,
 ) -> Iterator[Row]:
     """Asks the network about files that are decoded, ``chunk`` at a time: one row each, in their
-    order.
+    order. Without ``force`` what fails the input check is refused.
 
     Raises:
         UnknownOperatingPoint, ValueError: as :meth:`PneumoniaClassifier.predict`.
@@ -202,14 +228,14 @@ def answer_files(
     classifier.threshold(operating_point, threshold)
     for part in _parts(ready, chunk):
         started = time.perf_counter()
-        readable = [one.copy for one in part if one.copy is not None]
-        copies = np.stack(readable) if readable else np.zeros((0, *radiograph.COPY_SIZE), np.uint8)
-        asked = classifier.probabilities(copies), classifier.unfamiliar(copies)
-        each = (time.perf_counter() - started) * 1000 / max(1, len(readable))
-        values = zip(*asked, strict=True)
+        asked = [one.copy for one in part if one.copy is not None and (force or not one.warnings)]
+        copies = np.stack(asked) if asked else np.zeros((0, *radiograph.COPY_SIZE), np.uint8)
+        answers = classifier.probabilities(copies), classifier.unfamiliar(copies)
+        each = (time.perf_counter() - started) * 1000 / max(1, len(asked))
+        values = zip(*answers, strict=True)
         for one in part:
             said = None
-            if one.copy is not None:
+            if one.copy is not None and (force or not one.warnings):
                 value, unfamiliar = next(values)
                 said = classifier.judge(
                     float(value),
@@ -220,7 +246,7 @@ def answer_files(
                     name=one.file,
                     milliseconds=each,
                 )
-            yield Row(one.file, said, one.problem)
+            yield Row(one.file, said, one.problem, said.warnings if said else one.warnings)
 
 
 def prepare(source: Source, pool: decoding.Pool | None = None) -> Prepared:
@@ -273,6 +299,7 @@ def write(
     *,
     operating_point: str | None = None,
     threshold: float | None = None,
+    force: bool = True,
     workers: int | None = None,
     answer: Callable[..., Iterator[Row]] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -286,17 +313,20 @@ def write(
         where: folder, list or zip archive.
         out: ``.csv`` or ``.parquet``; beside it lies ``<out>.json``, with what it was made by.
         operating_point, threshold: as :meth:`PneumoniaClassifier.predict`.
+        force: answer also what fails the input check; else its row has no answer, and its warnings
+            say why.
         workers: as :func:`rows`.
         answer: makes rows of files as :func:`rows` does, such as
             :func:`pneumonia.cluster.score_on` for an address; :func:`rows` if None.
         progress: called after every chunk.
 
     Returns:
-        ``files``, of which ``scored`` now, and ``unreadable`` of these.
+        ``files``, of which ``scored`` now, and of all ``files`` the ``unreadable`` and the
+        ``refused``.
 
     Raises:
-        ScoreError: there is nothing to score or nowhere to write, or the table was made by another
-            model or threshold, or the cluster cannot answer.
+        ScoreError: there is nothing to score or nowhere to write, or the table was begun with
+            other files or another model or threshold, or the cluster cannot answer.
     """
     if out.suffix not in TABLES:
         raise ScoreError(f"The table must be called {' or '.join(TABLES)}, got {out.name}.")
@@ -304,10 +334,12 @@ def write(
         _parquet()
     point, used = classifier.threshold(operating_point, threshold)
     facts = {
+        "files": str(where.absolute()),
         "variant": classifier.spec.variant,
         "weights_sha256": classifier.spec.weights_sha256,
         "operating_point": point,
         "threshold": used,
+        "force": force,
         "columns": list(COLUMNS),
     }
     part, made_by = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.json")
@@ -322,9 +354,9 @@ def write(
         raise ScoreError(f"There is no file in {where}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = _resume_table(files(), out, part, made_by, facts)
-        made_by.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        scored = unreadable = 0
+        done, unreadable, refused = _resume_table(files(), out, part, made_by, facts)
+        _write_facts(made_by, facts)
+        scored = 0
         started = time.perf_counter()
         with part.open("a", newline="", encoding="utf-8") as stream:
             table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
@@ -336,6 +368,7 @@ def write(
                 left,
                 operating_point=operating_point,
                 threshold=threshold,
+                force=force,
                 workers=workers,
             )
             for some in _parts(answers, CHUNK):
@@ -343,7 +376,8 @@ def write(
                 stream.flush()
                 os.fsync(stream.fileno())
                 scored += len(some)
-                unreadable += sum(row.prediction is None for row in some)
+                unreadable += sum(bool(row.problem) for row in some)
+                refused += sum(row.refused for row in some)
                 rate = scored / (time.perf_counter() - started)
                 if progress is not None:
                     count = done + scored
@@ -351,26 +385,36 @@ def write(
         _finish_table(part, out)
     except OSError as error:
         raise ScoreError(f"{out} cannot be written: {error.strerror or error}") from None
-    return {"files": done + scored, "scored": scored, "unreadable": unreadable}
+    return {
+        "files": done + scored,
+        "scored": scored,
+        "unreadable": unreadable,
+        "refused": refused,
+    }
 
 
 def _resume_table(
     names: Iterator[Source], out: Path, part: Path, made_by: Path, facts: dict[str, Any]
-) -> int:
-    """How many files are done, with ``part`` holding just their rows."""
-    if not part.exists() and out.exists():
-        if not made_by.exists():
-            raise ScoreError(f"{out} was not made here; name another table or move it away.")
-        _reopen_table(out, part)
-    if not part.exists():
-        return 0
-    before = json.loads(made_by.read_text(encoding="utf-8")) if made_by.exists() else None
-    if before != facts:
+) -> tuple[int, int, int]:
+    """How many files are done, how many of these could not be read and how many were refused, with
+    ``part`` holding just their rows.
+    """
+    begun = [file.name for file in (out, part) if file.exists()]
+    if not begun:
+        return 0, 0, 0
+    if not part.exists() and not made_by.exists():
+        raise ScoreError(f"{out} was not made here; name another table or move it away.")
+    before = _read_facts(made_by)
+    other = [name for said, name in _FACTS.items() if before.get(said) != facts[said]]
+    if other:
         raise ScoreError(
-            f"{out} was begun by another model or threshold; name another table, or delete"
-            f" {part.name if part.exists() else out.name} to begin again."
+            f"{out} was begun with {other[0]}; name another table, or delete"
+            f" {' and '.join(begun)} to begin again."
         )
-    done, end = 0, 0
+    if not part.exists():
+        _reopen_table(out, part)
+    done = unreadable = refused = end = 0
+    label, problem = COLUMNS.index("label"), COLUMNS.index("problem")
     with part.open("rb") as stream:
         for number, line in enumerate(iter(lambda: _record(stream), b"")):
             text = line.decode("utf-8", "replace")
@@ -382,10 +426,27 @@ def _resume_table(
                 if source is None or cells[0] != Row(source.name, None).cells()["file"]:
                     break
                 done += 1
+                unreadable += bool(cells[problem])
+                refused += not (cells[problem] or cells[label])
             end = stream.tell()
     with part.open("r+b") as stream:
         stream.truncate(end)
-    return done
+    return done, unreadable, refused
+
+
+def _read_facts(made_by: Path) -> dict[str, Any]:
+    """What a table was made by; nothing where that is not known."""
+    try:
+        facts = json.loads(made_by.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _write_facts(made_by: Path, facts: dict[str, Any]) -> None:
+    scratch = made_by.with_name(f"{made_by.name}.writing")
+    scratch.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    scratch.replace(made_by)
 
 
 def _record(stream: Any) -> bytes:
@@ -466,7 +527,7 @@ def _content(source: Source) -> bytes:
     if source.member is None:
         return radiograph.contents(source.path)
     archive = _archive(source.path)
-    content = read_member(archive, archive.getinfo(source.member), radiograph.MAX_BYTES)
+    content = read_member(archive, archive.infolist()[source.member], radiograph.MAX_BYTES)
     if len(content) > radiograph.MAX_BYTES:
         raise UnreadableImage(f"It is larger than {radiograph.MAX_BYTES // 1_000_000} MB.")
     return content

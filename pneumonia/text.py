@@ -17,8 +17,11 @@ _BREAKS = str.maketrans(dict.fromkeys(map(chr, (*range(32), 127)), " ") | {";": 
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a table that a spreadsheet may open: no formula, and in one piece."""
+    """A text as a cell of a table that a spreadsheet may open: no formula, in one piece, and UTF-8
+    even where a file's name is not.
+    """
     text = text.translate(_BREAKS)
+    text = "".join(_escape(sign) if "\ud800" <= sign <= "\udfff" else sign for sign in text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 

@@ -82,9 +82,17 @@ def test_one_more_than_the_limit_is_refused_before_anything_is_read(batch, monke
     monkeypatch.setattr(archive, "_member", lambda *_: pytest.fail("nothing may be unpacked"))
     with pytest.raises(
         archive.TooMany,
-        match=r"These are 4 files, and a batch takes 3 at most; send them in parts\.",
+        match="4 files or more, and a batch takes 3 at most",
     ):
         batch({"x.png": b"1", "b.zip": zip_members({"1": b"", "2": b"", "3": b""})})
+    # What is listed after that is not read either: a hundred archives may list millions.
+    read = []
+    contents = archive._contents
+    monkeypatch.setattr(archive, "_contents", lambda file: read.append(file) or contents(file))
+    many = zip_members({str(number): b"" for number in range(4)})
+    with pytest.raises(archive.TooMany):
+        batch({"a.zip": many, "b.zip": many})
+    assert len(read) == 1
 
 
 def test_what_is_too_large_is_left_out_and_the_rest_goes_on(batch, monkeypatch):

@@ -66,7 +66,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(models_folder, tmp_path_factory):
+def blocks(models_folder, tmp_path_factory):
+    """The app as Gradio serves it."""
     with pytest.MonkeyPatch.context() as patch, socket.socket() as probe:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         probe.bind(("127.0.0.1", 0))
@@ -74,8 +75,13 @@ def address(models_folder, tmp_path_factory):
         probe.close()
         page = app.build_app(models_folder)
         app.launch(page, "127.0.0.1", port, wait=lambda: None)
-        yield page.local_url
+        yield page
         page.close()
+
+
+@pytest.fixture(scope="module")
+def address(blocks):
+    return blocks.local_url
 
 
 @pytest.fixture(params=["desk", "phone"])

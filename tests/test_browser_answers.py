@@ -16,7 +16,8 @@ from page.words import answers as words
 from pneumonia import probes
 
 pytestmark = pytest.mark.browser
-address, browser, page = test_browser.address, test_browser.browser, test_browser.page
+address, blocks = test_browser.address, test_browser.blocks
+browser, page = test_browser.browser, test_browser.page
 
 
 def read_curtain(page, panel):

@@ -23,7 +23,8 @@ from page import batch
 from page.served import EXAMPLES
 
 pytestmark = pytest.mark.browser
-address, browser, page = test_browser.address, test_browser.browser, test_browser.page
+address, blocks = test_browser.address, test_browser.blocks
+browser, page = test_browser.browser, test_browser.page
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +247,36 @@ def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):
     )
     fits(page)
     snap(page, "results")
+
+
+@ON_A_DESK
+def test_what_the_server_no_longer_remembers_is_said_and_nothing_old_stands_for_it(page, blocks):
+    """As after an hour, or after a laptop slept."""
+
+    def forget():
+        for session in blocks.app.state_holder.session_data.values():
+            session.state_data.clear()
+
+    forget()
+    page.locator("#model").get_by_role("radio", name="Baseline CNN").check()
+    gone = page.locator("#answer .problem, .answer .problem").filter(has_text="no longer in memory")
+    gone.first.wait_for(timeout=WAIT)
+    assert page.locator(".answer .film:visible").count() == 0
+    # Another X-ray is answered as ever.
+    page.locator(f"#example-{EXAMPLES['PNEUMONIA'][0].stem}").click()
+    page.locator("#answer .film").first.wait_for(state="attached", timeout=WAIT)
+
+    open_tab(page, "Batch")
+    page.locator("#batch-upload input[type=file]").set_input_files(EXAMPLES["NORMAL"][0])
+    page.locator("#batch-table").get_by_text("1 file").first.wait_for(timeout=WAIT)
+    forget()
+    page.locator("#batch-force input").check()
+    page.locator("#batch-table .problem").wait_for(timeout=WAIT)
+
+    open_tab(page, "Quiz")
+    page.locator("#quiz-picture img").wait_for(timeout=WAIT)
+    forget()
+    page.locator("#quiz-normal").click()
+    page.get_by_text("this is a new one").first.wait_for(timeout=WAIT)
+    page.locator("#quiz-normal").click()
+    page.get_by_text("Score after 1 of 6").wait_for(timeout=WAIT)

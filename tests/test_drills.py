@@ -66,7 +66,7 @@ def test_a_killed_score_goes_on_and_its_table_is_that_of_an_unbroken_one(
     models_folder, pictures, tmp_path
 ):
     model = str(models_folder / "baseline")
-    score = ("pneumonia", "score", str(pictures), "--model", model, "--out")
+    score = ("pneumonia", "score", str(pictures), "--force", "--model", model, "--out")
     whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
     assert cli.main([*score[1:], str(whole)]) == 0
     # Killed as soon as a chunk is on disk, in the middle of the next.
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_a_score_in_a_sentence_and_keeps_what_is_done(
     models_folder, pictures, tmp_path
 ):
     model, out = str(models_folder / "baseline"), tmp_path / "out.csv"
-    score = ("pneumonia", "score", str(pictures), "--model", model, "--out", out)
+    score = ("pneumonia", "score", str(pictures), "--force", "--model", model, "--out", out)
     said = read_complaint(run(*score, setup=FULL.format(6_000)))
     assert "out.csv" in said and "cannot be written" in said
     assert not out.exists()

@@ -97,13 +97,17 @@ def test_the_setting_keeps_the_point_a_model_has(models, make_spec, monkeypatch)
     assert (len(fixed.choices), fixed.value, fixed.interactive) == (1, "default", False)
 
 
-def test_a_follower_runs_once_for_the_same_values_and_never_for_what_has_not_come():
+def test_a_follower_runs_once_for_the_same_values_and_never_before_the_address_is_read():
     asked = []
     once = shared._once_for_the_same(lambda value: asked.append(value) or "done", 1)
-    before, result = once(None, "a")
+    once(None, False, "")
+    before, result = once(None, True, "a")
     assert (result, asked) == ("done", ["a"])
-    once(before, "a"), once(before, "")
+    once(before, True, "a")
     assert asked == ["a"]
+    # What was forgotten since is answered for: the function says so.
+    once(before, True, "")
+    assert asked == ["a", ""]
 
 
 # --- compare

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
 import zipfile
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def _read(table: Path) -> list[dict[str, str]]:
 def test_one_row_a_file_in_their_order_and_as_predict_answers(classifier, archive, tmp_path):
     told = []
     counts = score.write(classifier, archive, tmp_path / "out.csv", workers=2, progress=told.append)
-    assert counts == {"files": 12, "scored": 12, "unreadable": 3}
+    assert counts == {"files": 12, "scored": 12, "unreadable": 3, "refused": 0}
     found = _read(tmp_path / "out.csv")
     assert [row["file"] for row in found] == NAMES
     assert [row["file"] for row in found if row["problem"]] == UNREADABLE
@@ -118,9 +119,10 @@ def test_a_kill_loses_one_chunk_at_most(classifier, archive, tmp_path, monkeypat
 def test_a_table_of_another_threshold_is_not_gone_on_with(classifier, archive, tmp_path):
     out = tmp_path / "out.csv"
     score.write(classifier, archive, out, workers=0)
-    with pytest.raises(ScoreError, match="another model or threshold"):
+    with pytest.raises(ScoreError, match="another operating point"):
         score.write(classifier, archive, out, threshold=0.9, workers=0)
-    # What was there is there.
+    # What was there is there, untouched.
+    assert out.exists() and not (tmp_path / "out.csv.part").exists()
     assert score.write(classifier, archive, out, workers=0)["scored"] == 0
     (tmp_path / "mine.csv").write_text("a table of someone's own")
     with pytest.raises(ScoreError, match="was not made here"):
@@ -221,18 +223,23 @@ def test_the_command_says_what_it_did_and_fails_where_a_file_cannot_be_read(
 ):
     out = tmp_path / "out.csv"
     line = ["score", str(archive), "--out", str(out), "--workers", "0"]
-    line += ["--model", str(models_folder / "baseline")]
+    line += ["--model", str(models_folder / "baseline"), "--force"]
     assert cli.main(line) == 1
-    assert "12 files, 3 unreadable." in capsys.readouterr().err
+    assert "12 files, 3 unreadable, 0 refused." in capsys.readouterr().err
+    # Not by a second run either, which has nothing left to read.
+    assert cli.main(line) == 1
+    assert "3 unreadable" in capsys.readouterr().err
     assert [row["file"] for row in _read(out)] == NAMES
     for name in UNREADABLE:
         (archive / name.lstrip("'")).unlink()
     out.unlink()
     assert cli.main(line) == 0
     assert cli.main(line) == 0
-    assert "9 files (9 of them were done before), 0 unreadable." in capsys.readouterr().err
+    assert (
+        "9 files (9 of them were done before), 0 unreadable, 0 refused." in capsys.readouterr().err
+    )
     assert cli.main([*line, "--threshold", "0.9"]) == 1
-    assert "another model or threshold" in capsys.readouterr().err
+    assert "another operating point" in capsys.readouterr().err
     assert cli.main([*line, "--operating-point", "best"]) == 2
 
 
@@ -250,5 +257,82 @@ def test_a_table_in_its_own_folder_is_no_row_of_it(classifier, archive):
     assert score.write(classifier, archive, out, workers=0) == {
         "files": 12,
         "scored": 0,
-        "unreadable": 0,
+        "unreadable": 3,
+        "refused": 0,
     }
+
+
+def test_what_fails_the_input_check_is_refused_unless_forced(classifier, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(np.full((300, 300), 128, np.uint8)).save(folder / "grey.png")
+    (folder / "broken.png").write_bytes(b"")
+    out = tmp_path / "out.csv"
+    counts = score.write(classifier, folder, out, force=False, workers=0)
+    assert (counts["unreadable"], counts["refused"]) == (1, 1)
+    _, grey = _read(out)
+    assert grey["warnings"] and not (grey["label"] or grey["probability"] or grey["problem"])
+    # A second run counts them from the table.
+    again = score.write(classifier, folder, out, force=False, workers=0)
+    assert again == counts | {"scored": 0}
+    with pytest.raises(ScoreError, match="force"):
+        score.write(classifier, folder, out, workers=0)
+    forced = tmp_path / "forced.csv"
+    score.write(classifier, folder, forced, workers=0)
+    assert _read(forced)[1]["label"] and _read(forced)[1]["warnings"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_answers_of_another_folder_are_not_taken_for_this_ones(
+    classifier, archive, tmp_path, suffix
+):
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        absent("pyarrow is not installed (pip install .[parquet])")
+    other, out = tmp_path / "other", tmp_path / f"out{suffix}"
+    other.mkdir()
+    (other / "0.png").write_bytes((archive / "1.png").read_bytes())
+    score.write(classifier, archive, out, workers=0)
+    before = out.read_bytes()
+    with pytest.raises(ScoreError, match=rf"another folder.* delete out\{suffix} to"):
+        score.write(classifier, other, out, workers=0)
+    assert out.read_bytes() == before
+    assert {file.name for file in tmp_path.glob("out*")} == {out.name, f"{out.name}.json"}
+
+
+@pytest.mark.parametrize("facts", ["", "{", "[]", "{}"])
+def test_a_record_that_a_kill_spoiled_is_said_and_costs_no_traceback(
+    classifier, archive, tmp_path, facts
+):
+    out = tmp_path / "out.csv"
+    score.write(classifier, archive, out, workers=0)
+    (tmp_path / "out.csv.json").write_text(facts)
+    with pytest.raises(ScoreError, match=r"name another table, or delete out\.csv"):
+        score.write(classifier, archive, out, workers=0)
+
+
+def test_a_name_that_is_no_text_costs_no_table(classifier, archive, tmp_path):
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in (b"m\xfcller.png", b"line\nbreak.png", b"plain.png"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(
+            (archive / "0.png").read_bytes()
+        )
+    out = tmp_path / "out.csv"
+    score.write(classifier, folder, out, workers=0)
+    assert [row["file"] for row in _read(out)] == ["line break.png", r"m\xfcller.png", "plain.png"]
+    assert all(row["label"] for row in _read(out))
+    assert score.write(classifier, folder, out, workers=0)["scored"] == 0
+
+
+def test_a_list_of_windows_and_an_archive_with_one_name_twice(classifier, archive, tmp_path):
+    (archive / "list.txt").write_text("0.png\n1.png\n", encoding="utf-8-sig")
+    first, second = score.rows(classifier, score.find_sources(archive / "list.txt"), workers=0)
+    assert first.prediction and second.prediction
+    packed = tmp_path / "twice.zip"
+    with zipfile.ZipFile(packed, "w") as made, pytest.warns(UserWarning, match="Duplicate name"):
+        made.write(archive / "0.png", "x.png")
+        made.write(archive / "1.png", "x.png")
+    twice = list(score.rows(classifier, score.find_sources(packed), workers=0))
+    assert [row.prediction.probability for row in twice] == pytest.approx(
+        [first.prediction.probability, second.prediction.probability], abs=1e-6
+    )

@@ -10,6 +10,7 @@ nothing.</p>"""
 UPLOAD = "X-rays or a zip archive"
 FORCE = "Answer what is refused, too"
 FORCE_INFO = "What does not look like a frontal chest X-ray gets no label otherwise."
+GONE = "These files are no longer in memory. Send them once more."
 EXAMPLES = "<p class='credit'>The six examples; your own files take their place.</p>"
 WORKING = "Reading {done} of {of} …"
 DONE = {True: "1 file: {counts}.", False: "{of} files: {counts}."}

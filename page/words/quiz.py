@@ -8,6 +8,7 @@ CHOICES = {"NORMAL": "No: NORMAL", "PNEUMONIA": "Yes: PNEUMONIA"}
 NEXT, LAST, AGAIN = "Next X-ray", "See the result", "Play again"
 PLACE = "X-ray {place} of {of}"
 ASK = "Your turn: the models wait until you have decided."
+GONE = "The round was no longer in memory; this is a new one."
 RIGHT, WRONG = "You are right", "You are not with the data set"
 TRUTH = "The data set calls it {truth}; you said {mine}."
 DONE = "Done: you were right on {right} of {of}."
