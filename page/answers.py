@@ -92,7 +92,7 @@ class Cost(TypedDict):
 
 
 class Answer(TypedDict):
-    """A model's answer: the fields of :class:`pneumonia.Prediction`, then what is known of it.
+    """A model's answer: the fields of a prediction, then what is known of it.
     ``label`` is PNEUMONIA where ``probability`` is at or above ``threshold``, else NORMAL;
     ``answer`` is the same, or UNCERTAIN between ``uncertain_from`` and ``uncertain_to`` and where
     the X-ray is ``unfamiliar``, unlike those the model learned from: a second read is due then.

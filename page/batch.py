@@ -31,7 +31,7 @@ AT_ONCE = 8
 
 
 class Row(TypedDict):
-    """One line of the table: the file, then the fields of :class:`pneumonia.Prediction`.
+    """One line of the table: the file, then the fields of a prediction.
 
     ``answer`` is NORMAL, PNEUMONIA, UNCERTAIN (too near the threshold, or unfamiliar), REFUSED
     (does not look like a frontal chest X-ray; ``warnings`` say why) or UNREADABLE (``problem`` says

@@ -84,19 +84,6 @@ class Outcome:
         """
         return self.healthy > 0 and self.false_alarms >= _NEARLY_ALL * self.healthy
 
-    def sentence(self) -> str:
-        """Such as ``4 of 390 X-rays with pneumonia were missed (95%: 0.4% to 2.6%) and 31 of 234
-        healthy ones raised a false alarm (95%: 9.5% to 18.2%)``.
-        """
-        missed, alarms = (
-            f"95%: {low:.1%} to {high:.1%}"
-            for low, high in (self.missed_interval, self.false_alarms_interval)
-        )
-        return (
-            f"{self.missed} of {self.ill} X-rays with pneumonia were missed ({missed}) and"
-            f" {self.false_alarms} of {self.healthy} healthy ones raised a false alarm ({alarms})"
-        )
-
     @classmethod
     def of_counts(cls, threshold: float, counts: Mapping[str, int]) -> Outcome:
         """The same from the counts of a ``metrics.json``."""
@@ -218,7 +205,6 @@ class Robustness:
         conditions: in the order of every table, the untouched pictures first.
         figures: by split, then condition, then ``auc``, ``accuracy``, ``recall``, ``specificity``.
         originals: what becomes of originals, read with and without the copy step.
-        unseen: whether the recipe kept the held-out patients from training; ORIGINAL did not.
     """
 
     variant: str
@@ -229,7 +215,6 @@ class Robustness:
     conditions: tuple[Condition, ...]
     figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
     originals: Originals
-    unseen: bool = True
 
     def is_of(self, spec: ModelSpec) -> bool:
         """Whether it was measured of these very weights at this very threshold."""
@@ -262,7 +247,6 @@ def read_robustness(folder: Path) -> Robustness | None:
                 for split, named in values["figures"].items()
             },
             originals=values["originals"],
-            unseen=values.get("unseen", True),
         )
 
     return _read_json(folder / ROBUSTNESS, read, "robustness")
@@ -356,11 +340,6 @@ class Result:
         notebook, not an earlier round or a run that went on.
         """
         return self.bundled or not (self.earlier or self.went_on)
-
-    @property
-    def recipe(self) -> str:
-        """The recipe's name as tables print it: ORIGINAL, IMPROVED."""
-        return str(self.spec.recipe.get("name", "unknown")).upper()
 
 
 def read_result(folder: Path, *, bundled: bool) -> Result:

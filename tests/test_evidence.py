@@ -40,12 +40,12 @@ def test_the_threshold_itself_is_called(threshold: float, missed: int, false_ala
     assert (found.missed, found.false_alarms) == (missed, false_alarms)
 
 
-def test_the_sentence_has_counts_and_intervals() -> None:
+def test_intervals_computed_by_hand() -> None:
     # Wilson for 4 of 390: centre (.010256 + .004925) / 1.00985 = .015033, reach .011033; for 31 of
     # 234: .0949 to .1819.
-    text = evidence.Outcome(0.2, 4, 390, 31, 234).sentence()
-    for part in ("4 of 390", "0.4% to 2.6%", "31 of 234", "9.5% to 18.2%"):
-        assert part in text
+    found = evidence.Outcome(0.2, 4, 390, 31, 234)
+    assert found.missed_interval == pytest.approx((0.0040, 0.0261), abs=1e-4)
+    assert found.false_alarms_interval == pytest.approx((0.0949, 0.1819), abs=1e-4)
 
 
 def test_false_alarms_on_nine_in_ten_of_the_healthy_tell_little() -> None:

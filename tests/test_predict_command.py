@@ -109,6 +109,11 @@ def test_a_photograph_is_refused_with_its_reason_unless_forced(
     temple, chest = json.loads(capsys.readouterr().out)
     assert temple["warnings"]
     assert chest["warnings"] == []
+    # A forced line says them beside the answers.
+    assert main([*asked, "--force"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    assert captured.err.count("\n") == 1 and temple["warnings"][0] in captured.err
 
 
 def test_an_operating_point_is_asked_for_by_its_name(

@@ -129,7 +129,6 @@ def measure(
         ),
         figures,
         originals_against_copies(classifier, dataset.split("val"), skip_corrupt=skip_corrupt),
-        spec.recipe.get("validation") == HELD_OUT,
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / ROBUSTNESS).write_text(

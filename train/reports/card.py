@@ -281,6 +281,8 @@ def _training(spec: ModelSpec) -> str:
         ]
     command = f"fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
     command = "pipeline" if taught else command
+    if (precision := recipe.get("precision", "float32")) != "float32":
+        command += f" --precision {precision}"
     return (
         f"{table(('', ''), facts)}\n\nTo repeat it in a checkout (`pip install -e"
         ' ".[train]"`), with the data in `chest_xray`:'
