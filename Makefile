@@ -3,7 +3,8 @@
 #   make test    install into .venv, lint, type-check and run every test
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	>/dev/null 2>&1; then echo $$p; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
@@ -55,13 +56,16 @@ clean:
 	rm -rf $(VENV) .venv-oldest .venv-backends artefacts .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (on Debian: apt install python3 python3-venv); or name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
+	@test -n "$(PYTHON)" || { \
+	echo "Python 3.11, 3.12 or 3.13 with venv is needed"; \
+	echo "(on Debian: apt install python3 python3-venv);"; \
+	echo "or name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 # The stamps make a second call instant; a changed list of packages installs again.
 $(VENV)/.app: requirements.txt | $(BIN)/python
-	@echo "Installing the packages of requirements.txt into $(VENV); the first time takes a few minutes."
+	@echo "Installing requirements.txt into $(VENV); the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet --progress-bar on -r requirements.txt
 	@touch $@
 

@@ -249,8 +249,11 @@
   const dialog = document.createElement("dialog");
   dialog.className = "enlarged";
   dialog.innerHTML =
-    '<div class="enlarged-top"><h2></h2><button type="button" data-step="-1" aria-label="Previous">←</button>' +
-    '<button type="button" data-step="1" aria-label="Next">→</button><button type="button" data-close aria-label="Close">✕</button></div><div class="enlarged-parts"></div>';
+    '<div class="enlarged-top"><h2></h2>' +
+    '<button type="button" data-step="-1" aria-label="Previous">←</button>' +
+    '<button type="button" data-step="1" aria-label="Next">→</button>' +
+    '<button type="button" data-close aria-label="Close">✕</button>' +
+    '</div><div class="enlarged-parts"></div>';
   let shown = null;
 
   const show = (button) => {
@@ -306,7 +309,8 @@
     const mark = host.querySelector(".here");
     mark.setAttribute("cx", left + (side * back) / healthy);
     mark.setAttribute("cy", above + (side * missed) / ill);
-    const values = { t: threshold === null ? "above all" : percent(threshold), missed, ill, back, healthy };
+    const t = threshold === null ? "above all" : percent(threshold);
+    const values = { t, missed, ill, back, healthy };
     values.recall = percent(1 - missed / ill);
     values.specificity = percent(1 - back / healthy);
     const text = host.dataset.says.replace(/\[(\w+)\]/g, (_, name) => values[name]);
@@ -341,12 +345,15 @@
     if (!drawing) return;
     const host = drawing.closest(".roc");
     const [left, above, side] = JSON.parse(host.dataset.plot);
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(drawing.getScreenCTM().inverse());
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(
+      drawing.getScreenCTM().inverse(),
+    );
     const [x, y] = [(at.x - left) / side, (at.y - above) / side];
     let nearest = 0;
     let least = Infinity;
     JSON.parse(host.dataset.steps).forEach(([, missed, back], step) => {
-      const distance = (back / Number(host.dataset.healthy) - x) ** 2 + (missed / Number(host.dataset.ill) - y) ** 2;
+      const { healthy, ill } = host.dataset;
+      const distance = (back / Number(healthy) - x) ** 2 + (missed / Number(ill) - y) ** 2;
       if (distance < least) [nearest, least] = [step, distance];
     });
     place(host, nearest);

@@ -275,10 +275,8 @@ def test_a_film_has_the_aspect_of_the_x_ray_and_colours_only_the_heat():
     assert film.size == (verdicts.FILM_SIDE, verdicts.FILM_SIDE // 2) and film.mode == "RGBA"
     alpha = np.asarray(film)[..., 3]
     assert alpha[0, 0] == 0 and alpha[-1, -1] == 255
-    assert (
-        verdicts.strongest(heat, "PNEUMONIA")
-        == "What speaks for PNEUMONIA is strongest in the lower right of the picture."
-    )
+    said = verdicts.strongest(heat, "PNEUMONIA")
+    assert "PNEUMONIA" in said and "lower right" in said
     assert verdicts.strongest(heat, "NORMAL") == words.HEAT_NONE.format(label="NORMAL")
 
 

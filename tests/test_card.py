@@ -211,3 +211,24 @@ def test_a_committed_card_is_short(variant):
     text = (card.PROSE.parent / "assets" / "models" / variant / "README.md").read_text()
     prose = re.sub(r"^---.*?^---|```.*?```|^\|.*?$|^!\[.*?$", "", text, flags=re.DOTALL | re.M)
     assert len(prose.split()) <= 900
+
+
+def test_the_counts_in_the_prose_are_those_of_the_data():
+    """The card's own sentences on the data, which no bundle generates."""
+    counts = json.loads((card.PROSE.parent / "assets/results/data.json").read_text())["counts"]
+    prose = card.PROSE.read_text(encoding="utf-8")
+    train, test = counts["train"], counts["test"]
+    (found,) = re.findall(
+        r"([\d,]+) training images\s+\(([\d,]+) NORMAL, ([\d,]+) PNEUMONIA\), (\d+) test images"
+        r" \((\d+) and (\d+)\) and (\d+) in a folder `val`",
+        prose,
+    )
+    assert [int(number.replace(",", "")) for number in found] == [
+        sum(train.values()),
+        *(train[label] for label in ("NORMAL", "PNEUMONIA")),
+        sum(test.values()),
+        *(test[label] for label in ("NORMAL", "PNEUMONIA")),
+        sum(counts["val"].values()),
+    ]
+    (share,) = re.findall(r"([\d.]+)% of the test images are PNEUMONIA", prose)
+    assert float(share) == pytest.approx(100 * test["PNEUMONIA"] / sum(test.values()), abs=0.05)

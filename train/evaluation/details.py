@@ -16,10 +16,9 @@ from sklearn.metrics import roc_auc_score
 from pneumonia import bundle
 from pneumonia.classifier import apply_temperature
 from pneumonia.evidence import Table, outcome
-from pneumonia.model_spec import ModelSpec
+from pneumonia.model_spec import ModelSpec, uncertain_between
 from train.data.chest_xray import parse_item
 from train.evaluation.breakdown import breakdown
-from train.evaluation.calibration import logits
 from train.evaluation.metrics import measure
 from train.files import write_atomically
 
@@ -62,7 +61,8 @@ def of(
         },
     }
     if spec.uncertainty:
-        near = np.abs(logits(probabilities) - logits(np.array(threshold))) < spec.uncertainty
+        low, high = uncertain_between(threshold, spec.uncertainty)
+        near = (probabilities > low) & (probabilities < high)
         wrong = (probabilities >= threshold) != (labels == 1)
         found["uncertain"] = {
             "images": int(near.sum()),
