@@ -23,7 +23,13 @@ from page.words import answers as words
 from pneumonia import LABELS, PneumoniaClassifier, bundle, heatmaps, lungs, radiograph
 from pneumonia.evidence import Outcome, outcome, read_predictions
 from pneumonia.familiarity import UNFAMILIAR
-from pneumonia.model_spec import ModelSpec, OperatingPoint, decide, uncertain_between
+from pneumonia.model_spec import (
+    Metrics,
+    ModelSpec,
+    OperatingPoint,
+    decide,
+    uncertain_between,
+)
 from pneumonia.prediction import Prediction
 
 PREDICTIONS = "predictions_test.csv"
@@ -233,13 +239,18 @@ def cost(
         and bundle.read_model_spec(bundled).weights_sha256 == classifier.spec.weights_sha256
     ):
         folders.append(bundled)
-    for folder in folders:
-        if (folder / PREDICTIONS).is_file():
-            labels, probabilities = _predictions(
-                folder / PREDICTIONS, (folder / PREDICTIONS).stat().st_mtime_ns
-            )
-            return outcome(labels, probabilities, threshold)
-    test = classifier.metrics.get("test")
+    measured = next((folder for folder in folders if (folder / PREDICTIONS).is_file()), None)
+    return count(measured, classifier.metrics.get("test"), threshold)
+
+
+def count(folder: Path | None, test: Metrics | None, threshold: float) -> Outcome | None:
+    """What a threshold costs on the test set, from the predictions in a folder or, without, from
+    metrics of that very threshold; None where there are neither.
+    """
+    if folder is not None:
+        table = folder / PREDICTIONS
+        labels, probabilities = _predictions(table, table.stat().st_mtime_ns)
+        return outcome(labels, probabilities, threshold)
     if test is None or test.threshold != threshold:
         return None
     return Outcome.of_counts(threshold, test.counts)

@@ -23,7 +23,6 @@ from pneumonia.evidence import (
     PREDICTIONS,
     Outcome,
     Robustness,
-    outcome,
     read_further,
     read_predictions,
     read_published,
@@ -68,7 +67,7 @@ def table(models: Models, point: str = "default") -> str:
         evidence = models.evidence(name)
         chosen = answers.point_of(evidence.spec, point)
         test = evidence.metrics.get("test")
-        counted = _outcome(models, name, test, chosen.threshold)
+        counted = answers.count(_evidence_folder(models, name), test, chosen.threshold)
         claimed = CATALOGUE[name].claimed if name in CATALOGUE else None
         title = f"{evidence.title} ({said.point_name(chosen)})"
         rows.append(_row(panels.escape(title), counted, test, claimed))
@@ -201,15 +200,6 @@ def _evidence_folder(models: Models, variant: str) -> Path | None:
         == models.evidence(variant).spec.weights_sha256
         else None
     )
-
-
-def _outcome(models: Models, name: str, test: Metrics | None, threshold: float) -> Outcome | None:
-    if folder := _evidence_folder(models, name):
-        _, labels, probabilities = read_predictions(folder / PREDICTIONS)
-        return outcome(labels, probabilities, threshold)
-    if test is None or test.threshold != threshold:
-        return None
-    return Outcome.of_counts(threshold, test.counts)
 
 
 def _row(
