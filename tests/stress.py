@@ -328,6 +328,8 @@ def ask(server: Server, expected: Expected, number: int) -> str:
         if endpoint == "compare":
             _, said = call(server, endpoint, first, "default", True)
             pairs = [(one["probability"], (one["variant"], file)) for one in said["answers"]]
+            if {variant for _, (variant, _) in pairs} != set(expected.classifiers):
+                return f"compare: {said}"
         elif endpoint == "batch":
             _, said = call(server, endpoint, [first, second], name, "default", True)
             pairs = [
@@ -440,6 +442,7 @@ def run(models: Path, inputs: int, requests: int, clients: int, crowd: int) -> l
         crowded = flood(server, crowd)
         print(f"at once            {crowd}: {dict(crowded)}", flush=True)
         wrong += [said for said in crowded if said not in ("answered", "told to come back")]
+        wrong += [] if crowded["answered"] else ["at once: nobody was answered"]
         wrong += [] if server.process.poll() is None else ["the app has ended"]
     finally:
         said = server.stop()

@@ -23,9 +23,10 @@ from page.answers import Answer
 from page.served import EXAMPLES, Models
 from page.uploads import GRACE, Uploads
 from pneumonia import LABELS, PneumoniaClassifier
+from pneumonia.architectures import CATALOGUE
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-VARIANTS = ("baseline", "augmented", "xception")
+VARIANTS = tuple(CATALOGUE)
 # One sentence, with nothing of the server in it: no folder, no traceback, no name of an exception.
 LEAK = re.compile(r"(/\w+){2}|Traceback|File \"|Error\b|site-packages")
 

@@ -148,7 +148,7 @@ def test_what_moves_the_answer_and_where_it_lies(page):
 
 
 def test_a_report_is_kept_as_one_page_at_every_setting(page, browser, tmp_path):
-    for setting in ("fixed at 50.0%", "98%"):
+    for setting, threshold in (("fixed at 50.0%", "50.0%"), ("98%", "20.0%")):
         page.locator("#point").get_by_role("radio", name=setting).check()
         page.wait_for_timeout(500)
         with page.expect_download(timeout=WAIT) as download:
@@ -157,6 +157,7 @@ def test_a_report_is_kept_as_one_page_at_every_setting(page, browser, tmp_path):
         assert download.value.suggested_filename == f"report-{stem}-xception.html"
         text = Path(download.value.path()).read_text(encoding="utf-8")
         assert text.count("data:image/") == 3 and "Not a medical device" in text
+        assert f"threshold {threshold}" in text or f"this setting's {threshold}" in text
         (tmp_path / "report.html").write_text(text, encoding="utf-8")
         printed = browser.new_page()
         printed.goto((tmp_path / "report.html").as_uri())

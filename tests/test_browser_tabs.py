@@ -112,21 +112,29 @@ def test_a_batch_of_files_and_an_archive_becomes_a_table_and_a_csv(page, tmp_pat
 
 @ON_A_DESK
 def test_answers_of_the_examples_that_come_late_leave_the_batch_alone(page, monkeypatch):
-    late, asked = threading.Event(), threading.Event()
-    examples = batch._examples
+    late, asked, answered = threading.Event(), threading.Event(), threading.Event()
+    examples, rows = batch._examples, batch.rows
 
     def slow():
         asked.set()
         late.wait(60)
         return examples()
 
+    def noted(models, variant, point, files, force):
+        found = rows(models, variant, point, files, force)
+        if len(files) == 6:
+            answered.set()
+        return found
+
     monkeypatch.setattr(batch, "_examples", slow)
+    monkeypatch.setattr(batch, "rows", noted)
     page.get_by_role("tab", name="Batch", exact=True).click()
     assert asked.wait(60)
     page.locator("#batch-upload input[type=file]").set_input_files([EXAMPLES["NORMAL"][0]])
     page.locator("#batch-table a.csv").wait_for(timeout=WAIT)
     late.set()
-    page.wait_for_timeout(2000)
+    assert answered.wait(60)
+    page.wait_for_timeout(1000)
     assert page.locator("#batch-table tbody td.name").all_inner_texts() == [
         EXAMPLES["NORMAL"][0].name
     ]

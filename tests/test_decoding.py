@@ -8,7 +8,7 @@ import io
 import os
 import subprocess
 import sys
-import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,7 +112,10 @@ def child(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 SLOW = """
+import os
 import pneumonia.decoding as d
+# The time limit is to end the loop; whoever is stopped from outside instead says nothing.
+d._Worker._stop = lambda worker: os._exit(9)
 d._SERVE = d._SERVE.replace("decoding._serve()", '''radiograph = decoding.radiograph
 def stuck(content, name):
     {trap}
@@ -207,16 +210,24 @@ def test_a_worker_that_is_gone_is_replaced(grey):
     np.testing.assert_array_equal(read_limited(png(grey)).pixels, grey)
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is at work; one that ended and was not yet taken notice of is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def test_the_end_of_this_process_is_the_end_of_its_workers():
     result = child(
         "import pneumonia.decoding as d, os; d.warm_up();"
         " print(*[w.process.pid for w in d._pool._idle.queue], flush=True); os._exit(0)"
     )
-    for pid in map(int, result.stdout.split()):
-        deadline = threading.Event()
-        for _ in range(300):
-            if not Path(f"/proc/{pid}").exists():
-                break
-            deadline.wait(0.1)
-        else:
-            pytest.fail("a worker outlived its parent")
+    assert result.returncode == 0, result.stderr
+    workers = list(map(int, result.stdout.split()))
+    assert len(workers) == decoding.WORKERS
+    deadline = time.monotonic() + 30
+    while any(map(runs, workers)):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.1)

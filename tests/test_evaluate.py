@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pneumonia import PneumoniaClassifier, bundle, evidence
+from pneumonia.architectures import CATALOGUE
 from pneumonia.classifier import apply_temperature
 from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.model_spec import Metrics, OperatingPoint
@@ -266,7 +267,7 @@ def test_training_from_the_command_line_to_a_bundle_that_predicts(
     assert fit_for(2, "--resume") == 0
 
 
-@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+@pytest.mark.parametrize("variant", CATALOGUE)
 def test_the_published_spec_recomputes_from_the_published_answers(variant: str) -> None:
     assets = Path(__file__).parents[1] / "assets"
     folder = assets / "models" / variant
@@ -283,7 +284,7 @@ def test_the_published_spec_recomputes_from_the_published_answers(variant: str) 
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+@pytest.mark.parametrize("variant", CATALOGUE)
 def test_the_published_counts_recompute_from_the_published_table(
     variant: str, cxr_root: Path
 ) -> None:

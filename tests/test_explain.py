@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 
 from pneumonia import PneumoniaClassifier, Radiograph, explain, radiograph
+from pneumonia.architectures import CATALOGUE
 
 # Small enough for paper: a 2x2 window sees its lower right pixel, so the windows of this picture
 # read 4, 5, 7, 8, whose mean is 6.
@@ -75,7 +76,7 @@ def test_every_layer_with_maps_is_listed_and_no_other(classifier):
     assert explain.spatial_layers(classifier) == ["linear", "rectified"]
 
 
-@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+@pytest.mark.parametrize("variant", CATALOGUE)
 def test_the_gallery_is_a_part_of_the_listed_layers_in_their_order(
     untrained_models, make_spec, small_size, variant
 ):
@@ -148,7 +149,7 @@ def test_a_cut_network_is_made_once_and_goes_with_its_classifier(classifier, pic
     assert gone() is None
 
 
-@pytest.mark.parametrize("variant", ["baseline", "augmented", "xception"])
+@pytest.mark.parametrize("variant", CATALOGUE)
 def test_every_gallery_layer_of_every_variant_gives_maps(models_folder, drawn_radiograph, variant):
     classifier = PneumoniaClassifier.from_pretrained(models_folder / variant)
     pictures = [drawn_radiograph(1, 0), drawn_radiograph(2, 1)]

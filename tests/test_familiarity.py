@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumonia import PneumoniaClassifier, bundle, familiarity, score
+from pneumonia import PneumoniaClassifier, bundle, familiarity, radiograph, score
 from pneumonia.bundle import BundleError
 from pneumonia.familiarity import SIDE, UNFAMILIAR, Familiarity
 from train.__main__ import main
-from train.data.chest_xray import DataError
+from train.data import folds
+from train.data.chest_xray import DataError, load
 from train.evaluation import familiarity as measured
 
 
@@ -206,6 +207,11 @@ def test_counts_of_warnings(known, tiny_scan, tmp_path):
     assert titles[:2] == ["held-out patients", "test folder"]
     assert len(titles) == 2 + len(measured.ALTERED)
     assert all(0 <= one.warned <= one.images for one in found)
+    held_out = load(folds.items_of(tiny_scan, folds.HELD_OUT), radiograph.COPY_SIZE)[0]
+    assert (found[0].images, found[0].warned) == (
+        len(held_out),
+        known.unfamiliar(held_out).sum(),
+    )
     measured.write(found, tmp_path / "deep" / "counts.json")
     assert measured.read(tmp_path / "deep" / "counts.json") == found
 

@@ -29,6 +29,7 @@ def test_views_have_the_size_asked_for(images):
 
 
 def test_the_generator_alone_decides(images):
+    before = images.copy()
     strong = Policy(rotation=12, zoom_out=0.5, blur=0.5, jpeg=0.5)
     same, again, other = (
         strong.apply(images, (40, 48), np.random.default_rng(seed)) for seed in (1, 1, 2)
@@ -36,7 +37,7 @@ def test_the_generator_alone_decides(images):
     assert np.array_equal(same, again)
     assert not np.array_equal(same, other)
     assert images.flags.writeable
-    assert np.array_equal(images, images.copy())
+    assert np.array_equal(images, before)
 
 
 def test_a_flip_mirrors_about_half_of_the_images():
@@ -69,12 +70,15 @@ def test_a_crop_keeps_at_least_its_area_and_stays_in_the_picture():
 
 def test_zooming_out_shows_the_whole_picture_smaller():
     white = np.full((50, 60, 60), 255, np.uint8)
-    views = Policy(**(vars(NOTHING) | {"zoom_out": 1.0})).apply(
-        white, (60, 60), np.random.default_rng(1)
-    )
-    shares = (views > 127).mean(axis=(1, 2))
-    # 70% of the sides is 49% of the area; or the edge was drawn out and all is white.
-    assert shares.min() == 1.0 or (0.45 < shares.min() < 0.65 and shares.max() > 0.9)
+    policy = Policy(**(vars(NOTHING) | {"zoom_out": 1.0}))
+    drawn = [
+        (policy.apply(white, (60, 60), np.random.default_rng(seed)) > 127).mean(axis=(1, 2))
+        for seed in range(8)
+    ]
+    # Where the edge is drawn out all is white; else 70% of the sides is 49% of the area.
+    black = [shares for shares in drawn if shares.min() < 1]
+    assert 0 < len(black) < 8
+    assert all(0.45 < shares.min() < 0.65 and shares.max() > 0.9 for shares in black)
 
 
 def test_exposure_moves_grey_values_and_keeps_them_in_range(images):

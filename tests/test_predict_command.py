@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
 import pneumonia
-from pneumonia import cli
+from pneumonia import PneumoniaClassifier, cli
 from pneumonia.cli import main
 from pneumonia.text import harmless
 
@@ -128,11 +129,18 @@ def test_an_operating_point_is_asked_for_by_its_name(
 
 
 def test_a_picture_is_looked_at_once_where_that_is_asked_for(
-    models_folder: Path, images: list[str], capsys: Capture
+    models_folder: Path, images: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen, predict = [], PneumoniaClassifier.predict
+
+    def noted(classifier: PneumoniaClassifier, *given: Any, **options: Any) -> Any:
+        seen.append(options["views"])
+        return predict(classifier, *given, **options)
+
+    monkeypatch.setattr(PneumoniaClassifier, "predict", noted)
     asked = ["predict", images[0], "--model", str(models_folder / "baseline"), "--json"]
     assert main([*asked, "--views", "1"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 1
+    assert len(json.loads(capsys.readouterr().out)) == 1 and seen == [1]
     assert main([*asked, "--views", "7"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -208,7 +216,7 @@ def test_names_that_the_terminal_cannot_show_lose_no_answer(
 def test_nothing_is_read_after_the_reader_has_gone(
     models_folder: Path, images: list[str], tmp_path: Path
 ) -> None:
-    asked = [sys.executable, "-m", "pneumonia", "predict", *images * 3]
+    asked = [sys.executable, "-m", "pneumonia", "predict", *images * 100]
     with subprocess.Popen(
         [*asked, "--model", str(models_folder / "baseline")],
         cwd=EXAMPLES.parents[1],

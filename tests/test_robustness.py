@@ -22,6 +22,7 @@ from pneumonia.corruptions import CORRUPTIONS
 from pneumonia.evidence import Condition, Robustness, read_robustness
 from pneumonia.model_spec import Estimate, ModelSpec
 from pneumonia.radiograph import Radiograph
+from train.data import folds
 from train.data.chest_xray import Dataset, Item
 from train.evaluation import details, evaluate, robustness, robustness_plot
 from train.reports import robustness_report
@@ -98,7 +99,8 @@ class TestMeasure:
             ]
         )
         assert report.figures["test"]["original"]["accuracy"].value == pytest.approx(right)
-        assert report.images == {"test": len(items), "held-out": report.images["held-out"]}
+        held_out = folds.items_of(tiny_scan, folds.HELD_OUT)
+        assert report.images == {"test": len(items), "held-out": len(held_out)}
         assert report.threshold == 0.5 and report.limit is None
 
     def test_what_is_written_is_read_again(self, measured: tuple[Robustness, Path]) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def reason(function, *arguments, **options) -> tuple[str, str]:
         function(*arguments, **options)
     except HubError as error:
         return error.reason, str(error)
+    return "", ""
+
+
+def refusal(folder: Path, repo: str) -> tuple[str, str]:
+    """Run by a client: the type and the words of what keeps a bundle from being published."""
+    try:
+        publish.push(folder, repo, token=OWNER)
+    except (BundleError, ModelSpecError, ReleaseError) as error:
+        return type(error).__name__, str(error)
     return "", ""
 
 
@@ -222,10 +232,10 @@ def with_altered_weights(folder: Path) -> None:
         (with_altered_weights, BundleError, "sha256"),
     ],
 )
-def test_what_is_not_fit_to_be_seen_is_not_sent(hub, evaluated, spoil, error, message):
+def test_what_is_not_fit_to_be_seen_is_not_sent(hub, client, evaluated, spoil, error, message):
     spoil(evaluated)
-    with pytest.raises((error, ModelSpecError), match=message):
-        publish.push(evaluated, "me/unfit", token=OWNER)
+    kind, said = client(refusal, evaluated, "me/unfit")
+    assert kind in (error.__name__, ModelSpecError.__name__) and re.search(message, said)
     assert not hub.requests()
 
 
@@ -296,8 +306,11 @@ def test_another_variant_is_replaced_only_where_that_is_asked_for(
 def test_a_pull_request_leaves_the_branch_alone(hub, client, evaluated):
     client(publish.push, evaluated, "me/reviewed", token=OWNER)
     hub.forget_requests()
+    before = hub.head("me/reviewed")
     client(publish.push, evaluated, "me/reviewed", token=OWNER, create_pr=True)
     assert any(line.endswith("/commit/main?create_pr=1") for line in hub.requests())
+    assert hub.head("me/reviewed") == before
+    assert "refs/pr/1" in hub.store.refs("model", "me/reviewed")
 
 
 # --- refusals and failures

