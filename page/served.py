@@ -36,6 +36,7 @@ from pneumonia import (
     radiograph,
 )
 from pneumonia.architectures import CATALOGUE
+from pneumonia.locations import DEFAULT_VARIANT
 from pneumonia.text import harmless
 from pneumonia.weights import Origin, Weights
 
@@ -44,8 +45,6 @@ EXAMPLES = {
     label: tuple(sorted((ASSETS / "examples").glob(pattern)))
     for label, pattern in zip(LABELS, ("NORMAL*.jpeg", "person*.jpeg"), strict=True)
 }
-# Xception is the one a visitor sees first; the order of the catalogue otherwise.
-PREFERRED = "xception"
 # Models of visitors that stay in memory, 100 MB each at most.
 MOST_GUESTS = 3
 # Seconds that a start waits for a model which the Hub alone has.
@@ -97,7 +96,7 @@ class Models:
                 else f"There is no model in {folder}: expected a bundle in one of its folders"
                 f" {', '.join(CATALOGUE)}; train one, or name another with --models."
             )
-        self.default = PREFERRED if PREFERRED in self.names else self.names[0]
+        self.default = DEFAULT_VARIANT if DEFAULT_VARIANT in self.names else self.names[0]
         self.any_repo = (
             os.environ.get("PNEUMONIA_ANY_REPO", "0" if os.environ.get("SPACE_ID") else "1") == "1"
         )
