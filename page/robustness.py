@@ -316,7 +316,8 @@ def build(view: View) -> None:
         if not isinstance(shown, Shown) or shown.rejection:
             raise gr.Error(words.IDLE, print_exception=False)
         classifier = models[variant]
-        before = classifier.predict(shown.picture, on_invalid="ignore").probability
+        # As what it falls from: the plain view's.
+        before = float(classifier.plain_probabilities(shown.picture.copy[np.newaxis])[0])
         progress((0, 81), desc=words.PATCHES)
         falls = probes.occlusion(
             classifier,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from page import panels, uploads
 from page.archive import LONGEST_NAME, MEGABYTE, MOST_BYTES
@@ -274,10 +275,14 @@ class Shown:
 
     @cached_property
     def key(self) -> str:
-        """Name, a hash of the pixels, and whether an answer was forced."""
+        """Name, a hash of the pixels and of what the networks are shown, what speaks against it,
+        and whether an answer was forced.
+        """
+        seen = hashlib.sha256(self.picture.pixels.data)
+        seen.update(np.ascontiguousarray(self.picture.copy).data)
         return (
-            f"{self.picture.name} {self.picture.size} {self.forced}"
-            f" {hashlib.sha256(self.picture.pixels.data).hexdigest()}"
+            f"{self.picture.name} {self.picture.size} {self.forced} {self.reasons}"
+            f" {seen.hexdigest()}"
         )
 
     @property

@@ -23,6 +23,7 @@ from pneumonia import familiarity, limits
 from pneumonia.architectures import CATALOGUE
 from pneumonia.forward import Network
 from pneumonia.model_spec import Metrics, ModelSpec, ModelSpecError
+from pneumonia.views import VIEWS
 
 # Brought where a network is built or asked: what only reads a bundle's tables starts at once.
 if TYPE_CHECKING:
@@ -316,9 +317,14 @@ def read_model_spec(folder: Path) -> ModelSpec:
     if not file.is_file():
         raise BundleError(f"{folder} is no model bundle: it lacks {MODEL_SPEC}.")
     try:
-        return ModelSpec.from_json(file.read_text(encoding="utf-8"))
+        spec = ModelSpec.from_json(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise ModelSpecError(f"{file} is no UTF-8 text.") from None
+    if unknown := [name[:40] for name in spec.views if name not in VIEWS]:
+        raise ModelSpecError(
+            f"{file} asks for the view {unknown[0]!r}, which this library does not know; update it."
+        )
+    return spec
 
 
 def read_config(folder: Path) -> dict[str, Any]:

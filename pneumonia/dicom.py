@@ -315,7 +315,8 @@ def _check_rle(stream: bytes, header: Header, name: str) -> int:
 def _quiet() -> Iterator[None]:
     """Keeps what decoders of other languages have to say from the terminal; one at a time."""
     with _STDERR:
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         try:
             kept = os.dup(2)
         except OSError:
@@ -411,14 +412,19 @@ def _shades(
     mapped: np.ndarray = numbers
     if header.modality is not None:
         mapped = header.modality.look_up(numbers)
-    elif header.rescale is not None:
+    elif header.rescale not in (None, (1.0, 0.0)):
         mapped = numbers.astype(np.float64) * header.rescale[0]
         mapped += header.rescale[1]
     kept = np.ones(len(words), np.intp) if counts is None else counts
     kept = np.where(padding, 0, kept)
     grey, narrow = _apply_window(header, mapped, kept), False
-    if grey is None and mapped.dtype == np.uint8 and header.bits_stored == 8:
-        grey, narrow = widen_range(mapped, kept)
+    if (
+        grey is None
+        and header.bits_stored == 8
+        and mapped.dtype.kind == "u"
+        and mapped.max(initial=0) < 256
+    ):
+        grey, narrow = widen_range(mapped.astype(np.uint8), kept)
     elif grey is None:
         # Padding lies far outside the range of what was measured, and is not to flatten it.
         measured = mapped[~padding] if not padding.all() else np.zeros(1)
@@ -435,18 +441,18 @@ def _is_padding(header: Header, values: np.ndarray) -> np.ndarray:
     gives them.
     """
     found = np.zeros(values.shape, bool)
-    for ends in header.padding:
-        low, high = ends
-        if values.dtype.kind != "f":
-            low, high = (_in_words(end, header.bits_allocated, values) for end in ends)
-        low, high = min(low, high), max(low, high)
-        found |= (values >= low) & (values <= high)
+    size = 1 << header.bits_allocated
+    for start, end in header.padding:
+        if values.dtype.kind == "f":
+            found |= (values >= min(start, end)) & (values <= max(start, end))
+            continue
+        # Words go round: -1 to 0 are the last and the first. Of both ways the shorter is meant.
+        first, last = int(start) % size, int(end) % size
+        if (last - first) % size > (first - last) % size:
+            first, last = last, first
+        words = values.astype(np.int64)
+        found |= (words - first) % size <= (last - first) % size
     return found
-
-
-def _in_words(value: float, bits: int, values: np.ndarray) -> float:
-    word = int(value) % (1 << bits)
-    return word - (1 << bits) if values.dtype.kind == "i" and word >= 1 << (bits - 1) else word
 
 
 def _apply_window(header: Header, values: np.ndarray, counts: np.ndarray) -> np.ndarray | None:

@@ -123,7 +123,10 @@ def parse_name(text: object) -> tuple[str, str | None] | None:
     if text.startswith("hf://"):
         name, _, revision = text.removeprefix("hf://").rstrip("/").partition("@")
     else:
-        parts = urlsplit(text if "://" in text else f"https://{text}")
+        try:
+            parts = urlsplit(text if "://" in text else f"https://{text}")
+        except ValueError:  # Brackets hold what is no IPv6 address.
+            return None
         if parts.hostname not in (urlsplit(constants.ENDPOINT).hostname, "huggingface.co", "hf.co"):
             return None
         places = [unquote(place) for place in parts.path.strip("/").split("/")]

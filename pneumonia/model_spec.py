@@ -197,9 +197,18 @@ class ModelSpec:
             f"temperature must be a number above 0, got {self.temperature}": (
                 not (_is_number(self.temperature) and self.temperature > 0)
             ),
-            f"views must be names of views, got {self.views!r}": (
-                not self.views or not all(isinstance(name, str) for name in self.views)
+            f"views must be different names of views, got {str(self.views)[:80]}": (
+                not self.views
+                or not all(isinstance(name, str) for name in self.views)
+                or len(set(self.views)) != len(self.views)
             ),
+            "single_view must have a temperature above 0": self.single_view is not None
+            and not (_is_number(self.single_view.temperature) and self.single_view.temperature > 0),
+            "recipe, data, preprocessing and versions must be objects": not all(
+                isinstance(value, Mapping)
+                for value in (self.recipe, self.data, self.preprocessing, self.versions)
+            ),
+            "commit must be text": not isinstance(self.commit, str),
             f"uncertainty must be a number of logits, 0 or more, got {self.uncertainty}": (
                 not (_is_number(self.uncertainty) and self.uncertainty >= 0)
             ),
@@ -260,7 +269,8 @@ class ModelSpec:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        # Brackets nested a thousand deep end the parser's recursion.
+        except (ValueError, RecursionError) as error:
             raise ModelSpecError(f"model_spec.json is no JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ModelSpecError(

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,14 +95,51 @@ def shorten_name(name: str) -> str:
     return text or "file"
 
 
+class _Silence:
+    """Holds back decoders' warnings while any thread decodes, and nobody else's.
+
+    They quote values, tell a person nothing and belong in no log. Pillow only warns between its own
+    limit and twice that; ours is checked from the header. ``warnings.catch_warnings`` would put
+    back what another thread had set meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Adds the filter with the first that comes, and takes it away with the last."""
+        with self._lock:
+            self._inside += 1
+            if self._filter not in warnings.filters:
+                warnings.filters.insert(0, self._filter)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside and self._filter in warnings.filters:
+                    warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+
+    # As warnings.filterwarnings would add it; a warning names the module that called its decoder.
+    _filter = (
+        "ignore",
+        None,
+        Warning,
+        re.compile(r"(PIL|pydicom|tifffile|imagecodecs|pneumonia\.(pixels|dicom|radiograph))\b"),
+        0,
+    )
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def explain_errors(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises into an UnreadableImage with one sentence."""
     try:
-        with warnings.catch_warnings():
-            # Decoders' warnings quote values, tell a person nothing and belong in no log. Pillow
-            # only warns between its own limit and twice that; ours is checked from the header.
-            warnings.simplefilter("ignore")
+        with _SILENCE.kept():
             yield
     except UnreadableImage:
         raise

@@ -72,7 +72,7 @@ COPY_QUALITY = 75
 
 # Part of every cache key and model spec: raise it when the same file would give other pixels than
 # before.
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -526,15 +526,17 @@ def _below(folder: Path, top: Path) -> Iterator[Source]:
 def _content(source: Source) -> bytes:
     if source.member is None:
         return radiograph.contents(source.path)
-    archive = _archive(source.path)
+    seen = source.path.stat()
+    archive = _archive(source.path, (seen.st_mtime_ns, seen.st_size, seen.st_ino))
     content = read_member(archive, archive.infolist()[source.member], radiograph.MAX_BYTES)
     if len(content) > radiograph.MAX_BYTES:
         raise UnreadableImage(f"It is larger than {radiograph.MAX_BYTES // 1_000_000} MB.")
     return content
 
 
-@cache
-def _archive(path: Path) -> zipfile.ZipFile:
+@lru_cache(4)
+def _archive(path: Path, version: tuple[int, int, int]) -> zipfile.ZipFile:
+    # An archive that grew, or was replaced, is another one.
     return zipfile.ZipFile(path)
 
 

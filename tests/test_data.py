@@ -54,7 +54,8 @@ def test_an_unknown_split_is_answered_with_those_there_are(tiny_scan):
         ("PNEUMONIA", "person1_bacteria_1.jpeg", "person1_bacteria", "bacteria"),
         ("PNEUMONIA", "person1_virus_12.jpeg", "person1_virus", "virus"),
         ("PNEUMONIA", "person1000_virus_1681.jpeg", "person1000_virus", "virus"),
-        ("NORMAL", "chest-from-elsewhere.png", "chest-from-elsewhere", None),
+        ("NORMAL", "chest-from-elsewhere.png", "val/NORMAL/chest-from-elsewhere.png", None),
+        ("PNEUMONIA", "1.jpeg", "val/PNEUMONIA/1.jpeg", None),
     ],
 )
 def test_the_patient_is_the_whole_prefix(own_dataset, folder, name, patient, cause):

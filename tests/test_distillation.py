@@ -130,7 +130,8 @@ def test_a_student_learns_from_the_pool_and_the_run_says_which(pool_folder, tiny
         epochs=2,
         keep_epoch=2,
         batch_size=8,
-        warmup=0.5,
+        schedule="constant",
+        warmup=0.0,
         nuisance_reweighting=False,
     )
     with pytest.raises(RunError, match="--pool"):

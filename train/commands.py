@@ -12,6 +12,7 @@ from pneumonia import bundle
 from pneumonia.architectures import CATALOGUE
 from pneumonia.hub import is_repo_name
 from pneumonia.hub_errors import HubError
+from pneumonia.model_spec import ModelSpec
 from pneumonia.release import ReleaseError
 from train.data import audit
 from train.data.chest_xray import Dataset
@@ -198,6 +199,9 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
     """Measures a bundle anew; 1 where its own figures are not confirmed."""
     spec = bundle.read_model_spec(options.bundle)
     out, found = options.out or Path("runs/evaluation") / spec.variant, dataset(options)
+    # Read first, for the folder measured into may be the bundle's own.
+    has_metrics = (options.bundle / bundle.METRICS).is_file()
+    recorded = bundle.read_metrics(options.bundle) if has_metrics else None
     measured = evaluate.evaluate(
         options.bundle, found, out, cache=CACHE, skip_corrupt=options.skip_corrupt
     )
@@ -208,7 +212,10 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
             " not compared."
         )
         return 0
-    differences = evaluate.differences(bundle.read_metrics(options.bundle), measured)
+    if recorded is None:
+        print("The bundle had no metrics.json to compare with.")
+        return 0
+    differences = evaluate.differences(recorded, measured)
     print(
         "\n".join(["The bundle's metrics.json is not confirmed:", *differences])
         if differences
@@ -227,6 +234,8 @@ def calibrate_bundles(options: argparse.Namespace) -> int:
                 " fixed beforehand."
             )
     found = dataset(options)
+    for folder, spec in before.items():
+        _refuse_other_data(folder, spec, found)
     same = evaluate.identical(found)
     for folder, spec in before.items():
         asked = options.ask or not (folder / details.COPIES).is_file()
@@ -245,12 +254,34 @@ def calibrate_bundles(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_other_data(folder: Path, spec: ModelSpec, found: Dataset) -> None:
+    """Who is held out depends on every file of the train folder: of another copy of the data, those
+    held out now may be among those the bundle learned from.
+
+    Raises:
+        RunError: the bundle learned from another copy.
+    """
+    if (
+        spec.recipe.get("validation") == HELD_OUT
+        and spec.data.get("fingerprint") != found.fingerprint
+    ):
+        raise RunError(
+            f"{folder} learned from another copy of the data, so it may have learned from those who"
+            " are held out of this one; give the copy it learned from."
+        )
+
+
 def robustness_bundles(options: argparse.Namespace) -> int:
     """Measures bundles under robustness."""
     specs = [bundle.read_model_spec(folder) for folder in options.bundles]
     found = dataset(options)
+    quick = options.limit or options.only
     for folder, spec in zip(options.bundles, specs, strict=True):
-        out = options.out / spec.variant if options.out else folder
+        # A quick look is no evidence, so it does not take the place of a bundle's.
+        beside = options.out or (Path("runs/robustness") if quick else None)
+        out = beside / spec.variant if beside else folder
+        if out == folder:
+            _refuse_other_data(folder, spec, found)
         measured = robustness.measure(
             folder,
             found,

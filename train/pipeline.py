@@ -188,6 +188,12 @@ def run(options: argparse.Namespace) -> int:
     dataset = terminal.dataset(options)
     if done and done.get("fingerprint") != dataset.fingerprint:
         raise RunError(f"{note} is of other data; give another --out, or delete it to start anew.")
+    kept_answers = [step for step in planned[left:] if step.command[:2] == ("distil", "--out")]
+    if kept_answers and not options.skip_corrupt:
+        # It brings Keras, which --help and --dry-run do without.
+        from train.training import distillation  # noqa: PLC0415
+
+        distillation.check_kept(dataset)
     data = ["--data", str(dataset.root)] + ["--skip-corrupt"] * options.skip_corrupt
     kept = {step.name: done[step.name] for step in planned[:left]}
     done = {"fingerprint": dataset.fingerprint, **kept}

@@ -333,7 +333,8 @@ def _item(path: Path, split: str, label: int) -> Item:
         path,
         split,
         label,
-        match["patient"] if match else path.stem,
+        # A name that tells no patient is a patient of its own, whatever lies in other folders.
+        match["patient"] if match else f"{split}/{LABELS[label]}/{path.name}",
         pneumonia["cause"] if pneumonia else None,
     )
 

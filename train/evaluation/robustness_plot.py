@@ -21,7 +21,11 @@ def biggest_loss(measured: Robustness, split: str = "test") -> Condition:
     figures = measured.figures[split]
     name = "auc" if "auc" in figures[probes.ORIGINAL] else "accuracy"
     eligible = [entry for entry in measured.conditions[1:] if entry.name != probes.INVERTED]
-    return min(eligible, key=lambda entry: figures[entry.name][name].value)
+    return min(
+        eligible,
+        key=lambda entry: figures[entry.name][name].value,
+        default=measured.conditions[0],
+    )
 
 
 def picture(measured: Robustness) -> Figure:

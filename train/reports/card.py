@@ -138,12 +138,15 @@ def _results(folder: Path, spec: ModelSpec, metrics: dict[str, Metrics]) -> str:
         _picture(folder, "roc.png", "ROC curve on the test folder"),
         table(head, rows),
         "Quote the test column. The other flatters: the threshold was chosen there, and its healthy"
-        " children are framed like those learned from.",
+        " children are framed like those learned from."
+        if validation.split == HELD_OUT
+        else "Quote the test column. The threshold was fixed beforehand.",
         "A probability at or above the threshold is called PNEUMONIA."
-        " `predict(image, operating_point=NAME)` takes another, chosen on held-out patients:",
-        _operating_points(folder, spec),
+        + " `predict(image, operating_point=NAME)` takes another, chosen on held-out patients:"
+        * (len(spec.operating_points) > 1),
+        _operating_points(folder, spec) if len(spec.operating_points) > 1 else "",
         _borne_out(folder),
-        robustness_report.lungs(found) if found else "",
+        robustness_report.lungs(found) if found and not found.limit else "",
         _picture(folder, robustness_plot.PICTURE_NAME, "AUC, recall and specificity when"
                  " pictures are altered"),
     ]  # fmt: skip

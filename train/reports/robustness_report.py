@@ -54,7 +54,8 @@ def lungs(measured: Robustness) -> str:
     only one class was measured.
     """
     test = measured.figures["test"]
-    found = [test[name].get("auc") for name in (probes.ORIGINAL, LUNGS_HIDDEN, LUNGS_ONLY)]
+    names = (probes.ORIGINAL, LUNGS_HIDDEN, LUNGS_ONLY)
+    found = [test[name].get("auc") for name in names if name in test]
     values = [estimate.value for estimate in found if estimate is not None]
     if len(values) < 3:
         return ""

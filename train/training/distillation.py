@@ -143,13 +143,15 @@ def make(
         "files": [item.relative for item in items],
     }
     out.mkdir(parents=True, exist_ok=True)
-    if (out / _FACTS).is_file():
-        if json.loads((out / _FACTS).read_text()) != facts:
-            raise RunError(
-                f"{out} holds the views of another teacher, policy or data; give another --out."
-            )
-    else:
-        write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
+    # How many views there are to be may change on the way.
+    if (out / _FACTS).is_file() and (
+        json.loads((out / _FACTS).read_text()) | {"views": views} != facts | {"views": views}
+    ):
+        raise RunError(
+            f"{out} holds the views of another teacher, policy or data; give another --out."
+        )
+    facts["views"] = views
+    write_atomically(out / _FACTS, lambda path: path.write_text(json.dumps(facts) + "\n"))
     asked = [_compile_teacher(classifier, size, precision) for classifier in classifiers]
     others = None
     if isinstance(policy, ReframedPolicy):
@@ -182,6 +184,21 @@ def make(
             )
 
 
+def check_kept(dataset: Dataset, kept: Path = KEPT) -> None:
+    """Sees to it that the kept answers are of this data, before anything takes hours.
+
+    Raises:
+        RunError: they are of other images.
+    """
+    with np.load(kept) as archive:
+        files = json.loads(str(archive["facts"]))["files"]
+    if files != [item.relative for item in folds.items_of(dataset, folds.FITTED)]:
+        raise RunError(
+            f"{kept.name} holds answers for other images than these; have teachers of your own"
+            " answer (python -m train pipeline --teachers N)."
+        )
+
+
 def redraw(dataset: Dataset, out: Path, *, kept: Path = KEPT, skip_corrupt: bool = False) -> None:
     """Makes a pool of answers that were kept: its views are drawn again from their seed, and no
     teacher is asked.
@@ -198,6 +215,7 @@ def redraw(dataset: Dataset, out: Path, *, kept: Path = KEPT, skip_corrupt: bool
     """
     with np.load(kept) as archive:
         answers, facts = archive["answers"], json.loads(str(archive["facts"]))
+    facts["views"] = len(answers)
     policy, size = ReframedPolicy(**facts["policy"]), tuple(facts["size"])
     cache = out.parent / "cache"
     images, labels, items = load(
@@ -207,7 +225,10 @@ def redraw(dataset: Dataset, out: Path, *, kept: Path = KEPT, skip_corrupt: bool
         skip_corrupt=skip_corrupt,
     )
     if [item.relative for item in items] != facts["files"]:
-        raise RunError(f"{kept.name} holds answers for other images than these.")
+        raise RunError(
+            f"{kept.name} holds answers for other images than these; have teachers of your own"
+            " answer (python -m train pipeline --teachers N)."
+        )
     if (out / _FACTS).is_file() and json.loads((out / _FACTS).read_text()) != facts:
         raise RunError(f"{out} holds other views; give another --out.")
     out.mkdir(parents=True, exist_ok=True)
@@ -283,7 +304,7 @@ def read(folder: Path) -> Pool:
     """What :func:`make` wrote.
 
     Raises:
-        RunError: there is no pool in that folder.
+        RunError: there is no pool in that folder, or not the whole of it.
     """
     files = sorted(folder.glob("view-*.npz"))
     if not files or not (folder / _FACTS).is_file():
@@ -291,16 +312,22 @@ def read(folder: Path) -> Pool:
             f"{folder} holds no views with a teacher's answers; make them with python -m train"
             " distil."
         )
+    facts = json.loads((folder / _FACTS).read_text())
+    wanted = facts.get("views", len(files))
+    if len(files) < wanted:
+        raise RunError(
+            f"{folder} holds {len(files)} of {wanted} views; the same python -m train distil goes"
+            " on with it."
+        )
     views, answers = [], []
-    for file in files:
+    for file in files[:wanted]:
         with np.load(file) as archive:
             views.append(archive["views"])
             answers.append(archive["answers"])
     said = np.stack(answers)
-    facts = json.loads((folder / _FACTS).read_text())
     told = {
         "teachers": facts["teachers"],
-        "views": len(files),
+        "views": wanted,
         "policy": facts["policy"],
         "precision": facts["precision"],
     }

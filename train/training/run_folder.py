@@ -83,7 +83,8 @@ def open_run(
                 f"{folder} already holds a run; go on with --resume, or give another --out."
             )
         before: dict[str, Any] = {**run_facts(folder)}
-        # Epochs may be raised on the way; everything else would make it another run.
+        # Epochs may be raised on the way where the learning rate stays; everything else would make
+        # it another run.
         for section in ("precision", "data", "body", "pool", "recipe"):
             old, new = before.get(section, facts[section]), facts[section]
             if section == "recipe":
@@ -97,6 +98,12 @@ def open_run(
                     }
                     for side in (old, new)
                 )
+                planned = before["recipe"].get("epochs"), recipe.epochs
+                if recipe.schedule != "constant" and planned[0] != planned[1]:
+                    raise RunError(
+                        f"{folder} was planned for {planned[0]} epochs, over which its learning"
+                        f" rate falls, now {planned[1]}; use the same, or give another --out."
+                    )
             if old != new:
                 raise RunError(
                     f"{folder} was started with another {section}: {old}, now {new}; use the same,"
