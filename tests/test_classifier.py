@@ -433,6 +433,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         ("hf://datasets/me/lungs", None),
         ("assets/models/xception", None),
         ("/tmp/lungs", None),
+        ("[backup]/xception", None),
+        ("[me", None),
         ("", None),
         (None, None),
         (Path("me/lungs"), None),

@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import io
 import logging
+import sys
 import zlib
 
 import imagecodecs
@@ -107,6 +108,34 @@ def read_diagonal(dataset: Dataset) -> tuple[int, int, int]:
 # --- from stored values to grey
 def test_8_bit_values_are_kept(grey):
     np.testing.assert_array_equal(read(write_dicom(chest(grey))).pixels, grey)
+
+
+def test_nor_does_a_rescale_by_nothing_or_a_wider_word_change_them(grey):
+    """Grey levels from 30 to 156, which would be stretched if they were taken for measurements."""
+    levels = (30 + grey.astype(int) // 2).clip(30, 156).astype(np.uint8)
+    expected = read(write_dicom(chest(levels))).pixels
+    rescaled = chest(levels, RescaleSlope="1", RescaleIntercept="0")
+    np.testing.assert_array_equal(read(write_dicom(rescaled)).pixels, expected)
+    wider = chest(levels.astype(np.uint16), bits=8)
+    np.testing.assert_array_equal(read(write_dicom(wider)).pixels, expected)
+
+
+def test_padding_about_zero_of_signed_pixels_is_the_padding_alone():
+    values = np.linspace(10, 1000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.int16)
+    values[:5] = -1
+    values[5:8] = 0
+    dataset = chest(values, PixelPaddingValue=-1, PixelPaddingRangeLimit=0)
+    pixels = read(write_dicom(dataset)).pixels
+    assert not pixels[:8].any() and pixels[-1].mean() > 200
+
+
+def test_without_a_stderr_a_compressed_picture_is_read_all_the_same(grey, monkeypatch):
+    dataset = chest(grey, syntax=JPEG2000)
+    dataset.PixelData = encapsulate([imagecodecs.jpeg2k_encode(grey, level=0, codecformat="j2k")])
+    dataset["PixelData"].VR = "OB"
+    content = write_dicom(dataset)
+    monkeypatch.setattr(sys, "stderr", None)
+    np.testing.assert_array_equal(read(content).pixels, grey)
 
 
 def test_in_monochrome1_low_is_bright(grey):

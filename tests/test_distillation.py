@@ -94,6 +94,34 @@ def test_a_killed_run_goes_on_with_the_next_view(pool_folder, models_folder, tin
     assert (pool_folder / "view-000.npz").stat().st_mtime_ns == before
 
 
+def test_a_pool_is_learned_from_when_it_is_whole_and_as_far_as_it_was_asked_for(
+    models_folder, tiny_scan, tmp_path
+):
+    def make(views: int) -> None:
+        distillation.make(
+            [models_folder / "baseline"],
+            tiny_scan,
+            tmp_path / "pool",
+            policy=Policy(rotation=5),
+            views=views,
+            size=SIZE,
+        )
+
+    make(2)
+    assert len(distillation.read(tmp_path / "pool").views) == 2
+    make(1)
+    assert len(distillation.read(tmp_path / "pool").views) == 1
+    make(2)
+    (tmp_path / "pool" / "view-001.npz").unlink()
+    with pytest.raises(RunError, match="holds 1 of 2 views"):
+        distillation.read(tmp_path / "pool")
+
+
+def test_kept_answers_of_other_images_are_noticed_at_once(tiny_scan):
+    with pytest.raises(RunError, match="--teachers"):
+        distillation.check_kept(tiny_scan)
+
+
 def test_two_pools_are_never_mixed(pool_folder, models_folder, tiny_scan, tmp_path):
     with pytest.raises(RunError, match="another teacher, policy or data"):
         distillation.make(

@@ -303,3 +303,30 @@ def test_the_published_counts_recompute_from_the_published_table(
     assert np.allclose(
         [prediction.probability for prediction in predictions], probabilities[list(some)], atol=2e-3
     )
+
+
+def test_a_bundle_measured_into_its_own_folder_is_compared_with_what_it_said(
+    best: Path, tiny_scan: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(best / "bundle", tmp_path / "bundle"))
+    asked = ["evaluate", str(folder), "--data", str(tiny_scan.root), "--out", str(folder)]
+    assert main(asked) == 0
+    file = folder / bundle.METRICS
+    said = json.loads(file.read_text())
+    said["test"]["figures"]["brier"] |= {"value": 0.123, "low": 0.1, "high": 0.2}
+    file.write_text(json.dumps(said))
+    capsys.readouterr()
+    assert main(asked) == 1
+    assert "0.1230" in capsys.readouterr().out
+
+
+def test_thresholds_are_not_taken_from_patients_that_were_learned_from(
+    best: Path, own_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(best / "bundle", tmp_path / "bundle"))
+    next((own_dataset / "train" / "NORMAL").iterdir()).unlink()
+    before = (folder / bundle.MODEL_SPEC).read_bytes()
+    for command in (["calibrate", str(folder), "--ask"], ["robustness", str(folder)]):
+        assert main([*command, "--data", str(own_dataset)]) == 1
+        assert "another copy of the data" in capsys.readouterr().err
+    assert (folder / bundle.MODEL_SPEC).read_bytes() == before

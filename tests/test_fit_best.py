@@ -59,6 +59,16 @@ def test_a_network_is_trained_whole_from_its_pre_trained_weights(
     assert [row["epoch"] for row in history_of(tmp_path / "run")] == [1, 2]
 
 
+def test_a_run_whose_rate_falls_is_not_made_longer(recipe, tiny_scan, tmp_path):
+    plain = replace(
+        get("baseline", "first"), teacher_weight=0.0, input_size=(40, 40), epochs=1, keep_epoch=1
+    )
+    assert plain.schedule == "cosine"
+    fit(plain, tiny_scan, tmp_path / "run")
+    with pytest.raises(RunError, match="planned for 1 epochs"):
+        fit(replace(plain, epochs=2, keep_epoch=2), tiny_scan, tmp_path / "run", resume=True)
+
+
 def test_without_weights_to_start_from_it_says_how_to_have_them(
     recipe, tiny_scan, tmp_path, monkeypatch
 ):

@@ -140,6 +140,19 @@ def test_unknown_fields_are_passed_over(spec):
         ({"weights_sha256": "G" * 64}, "64 hexadecimal digits"),
         ({"weights_sha256": None}, "64 hexadecimal digits"),
         ({"schema": SCHEMA + 1}, "newer than this library's"),
+        ({"views": ["plain", "plain"]}, "different names of views"),
+        ({"views": []}, "different names of views"),
+        (
+            {
+                "single_view": {
+                    "temperature": 0,
+                    "operating_points": [{"name": "default", "threshold": 0.5}],
+                }
+            },
+            "single_view must have a temperature above 0",
+        ),
+        ({"recipe": ["original"]}, "must be objects"),
+        ({"commit": 7}, "commit must be text"),
     ],
     ids=str,
 )
@@ -156,6 +169,7 @@ def test_a_wrong_value_is_named(spec, changes, message):
         ("[]", "an object, got list"),
         ("null", "an object, got NoneType"),
         ('"x"', "got str"),
+        ("[" * 100_000, "no JSON"),
     ],
 )
 def test_what_is_no_object_is_refused(text, message):

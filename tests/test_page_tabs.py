@@ -309,3 +309,9 @@ def test_the_report_is_named_after_the_picture_and_nothing_else(models, shown):
     assert report.file_name(reading) == "report-my-chest-1-baseline.html"
     odd = Shown(Radiograph(shown.picture.pixels, "../../<é>.jpeg"))
     assert report.file_name(answers.read(models, "baseline", odd)) == "report-x-ray-baseline.html"
+
+
+def test_the_same_pixels_with_another_reason_are_another_picture(shown):
+    assert dataclasses.replace(shown).key == shown.key
+    assert dataclasses.replace(shown, reasons=("It is in colour.",)).key != shown.key
+    assert dataclasses.replace(shown, forced=True).key != shown.key

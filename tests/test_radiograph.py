@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -610,3 +611,20 @@ def test_grey_values_in_one_piece_are_those_of_numpy(size):
     np.testing.assert_array_equal(grey_pixels._values(image), values)
     turned = image.rotate(90, expand=True)
     np.testing.assert_array_equal(grey_pixels._values(turned), np.rot90(values))
+
+
+def test_decoders_that_overlap_leave_other_warnings_alone():
+    before = list(warnings.filters)
+    first, second = grey_pixels.explain_errors("a"), grey_pixels.explain_errors("b")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        inside = list(warnings.filters)
+        first.__enter__()
+        second.__enter__()
+        # Whoever warns meanwhile is heard.
+        warnings.warn("mine", UserWarning, stacklevel=1)
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert list(warnings.filters) == inside
+    assert [str(one.message) for one in heard] == ["mine"]
+    assert list(warnings.filters) == before

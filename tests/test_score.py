@@ -336,3 +336,18 @@ def test_a_list_of_windows_and_an_archive_with_one_name_twice(classifier, archiv
     assert [row.prediction.probability for row in twice] == pytest.approx(
         [first.prediction.probability, second.prediction.probability], abs=1e-6
     )
+
+
+def test_an_archive_that_was_replaced_is_read_anew(classifier, archive, tmp_path):
+    packed = tmp_path / "a.zip"
+    found = []
+    for name in ("0.png", "1.png"):
+        with zipfile.ZipFile(packed, "w") as made:
+            made.write(archive / name, "x.png")
+        (row,) = score.rows(classifier, score.find_sources(packed), workers=0)
+        found.append(row.prediction.probability)
+    expected = [
+        classifier.predict(archive / name, on_invalid="ignore").probability
+        for name in ("0.png", "1.png")
+    ]
+    assert found == pytest.approx(expected, abs=1e-6)
