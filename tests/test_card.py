@@ -214,6 +214,12 @@ def test_a_committed_card_is_short(variant):
     assert len(prose.split()) <= 900
 
 
+def test_a_card_names_the_machine_and_assumes_nothing_of_a_gpu(measured):
+    folder = measured(recipe=RECIPE | {"hardware": "1 GPU"})
+    found = card.render(folder, "me/pneumonia-xray-baseline")
+    assert "on 1 GPU" in found and "CO2" not in found and "co2_eq_emissions" not in found
+
+
 def test_the_counts_in_the_prose_are_those_of_the_data():
     """The card's own sentences on the data, which no bundle generates."""
     counts = json.loads((card.PROSE.parent / "assets/results/data.json").read_text())["counts"]

@@ -320,6 +320,7 @@ def _write_bundle(
             **({"distillation": facts["distillation"]} if "distillation" in facts else {}),
             "epoch": epoch,
             "precision": facts["precision"],
+            **({"hardware": facts["hardware"]} if "hardware" in facts else {}),
             "training_seconds": round(
                 facts.get("feature_seconds", 0.0) + sum(row["seconds"] for row in until)
             ),

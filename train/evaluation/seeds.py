@@ -208,11 +208,11 @@ def selection_score(summary: validation.Summary) -> float:
 
 
 def _settings(spec: ModelSpec) -> dict[str, Any]:
-    # The clock and the seed are what may differ.
+    # Clock, machine and seed are what may differ.
     return {
         name: value
         for name, value in spec.recipe.items()
-        if name not in ("seed", "training_seconds")
+        if name not in ("seed", "training_seconds", "hardware")
     }
 
 

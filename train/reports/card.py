@@ -274,14 +274,12 @@ def _training(spec: ModelSpec) -> str:
     taught = bool(recipe.get("teacher_weight"))
     if seconds is not None:
         uncounted = "; its teachers' time is not counted" if taught else ""
-        facts += [
-            ("time", f"{_hours(seconds)} for these epochs, on {_hardware(spec)}{uncounted}"),
-            (
-                "CO2, estimated",
-                f"{_grams(seconds):.1f} g for these epochs: {_WATTS} W assumed,"
-                f" {_GRAMS_A_KWH} g/kWh",
-            ),
-        ]
+        hardware = _hardware(spec)
+        facts.append(("time", f"{_hours(seconds)} for these epochs, on {hardware}{uncounted}"))
+        # What a GPU draws was not assumed.
+        if "GPU" not in hardware:
+            said = f"for these epochs: {_WATTS} W assumed, {_GRAMS_A_KWH} g/kWh"
+            facts.append(("CO2, estimated", f"{_grams(seconds):.1f} g {said}"))
     command = f"fit {spec.variant} --recipe {recipe.get('name', 'improved')}"
     command = "pipeline" if taught else command
     if (precision := recipe.get("precision", "float32")) != "float32":
@@ -313,7 +311,7 @@ def _metadata(spec: ModelSpec, test: Metrics, name: str) -> ModelCardData:
     ]
     seconds = spec.recipe.get("training_seconds")
     emissions: dict[str, Any] = {}
-    if seconds is not None:
+    if seconds is not None and "GPU" not in _hardware(spec):
         emissions["co2_eq_emissions"] = {
             "emissions": round(_grams(seconds), 1),
             "source": f"estimated: training seconds x {_WATTS} W assumed x {_GRAMS_A_KWH} g/kWh",

@@ -125,6 +125,7 @@ def fit(
         body=network.digest(start) if start else None,
         pool=taught.fingerprint if taught else None,
     )
+    note(run_folder, hardware=network.describe_hardware())
     cache = run_folder.parent / "cache"
     learned = folds.items_of(dataset, folds.choose_learned_split(recipe.validation))
     images, labels, kept = load(learned, recipe.input_size, cache=cache, skip_corrupt=skip_corrupt)

@@ -175,6 +175,14 @@ def compile_network(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return partial(Network(model), chunk=64)
 
 
+def describe_hardware() -> str:
+    """What trains here: ``1 GPU``, or ``8 CPU cores`` where there is none."""
+    count, kind = len(tf.config.list_physical_devices("GPU")), "GPU"
+    if not count:
+        count, kind = os.cpu_count() or 1, "CPU core"
+    return f"{count} {kind}{'' if count == 1 else 's'}"
+
+
 def bfloat16_is_emulated() -> bool:
     """Whether bfloat16 would be computed in software here: some ten times as long as float32
     instead of half. False if it cannot be told.

@@ -36,6 +36,7 @@ class RunFacts(TypedDict):
     skipped: NotRequired[list[str]]
     distillation: NotRequired[dict[str, Any]]
     feature_seconds: NotRequired[float]
+    hardware: NotRequired[str]
     nuisance_auc: NotRequired[float]
 
 
