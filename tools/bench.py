@@ -409,7 +409,8 @@ _MISSES = """## What misses, why, and what was tried
   Loading Xception and its first answer take 2.3. Kept: no type stubs renewed at Gradio's import
   (9.1 s became 8.0), Keras's unused imports left out. Dropped, no faster: loading Xception
   in a thread meanwhile (8.5 s beside 8.6), starting the decoding workers earlier (8.3 beside 8.0).
-- **Training.** The step is most of it (see the chart); 192 images are few, and runs differ.
+- **Training on 224 px** lies about its target and may miss it: the step is most of it (see the
+  chart), and 192 images are few.
 """
 
 
