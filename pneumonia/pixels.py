@@ -103,6 +103,15 @@ class _Silence:
     back what another thread had set meanwhile.
     """
 
+    # As warnings.filterwarnings would add it; a warning names the module that called its decoder.
+    _filter = (
+        "ignore",
+        None,
+        Warning,
+        re.compile(r"(PIL|pydicom|tifffile|imagecodecs|pneumonia\.(pixels|dicom\w*|radiograph))\b"),
+        0,
+    )
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
@@ -121,15 +130,6 @@ class _Silence:
                 self._inside -= 1
                 if not self._inside and self._filter in warnings.filters:
                     warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
-
-    # As warnings.filterwarnings would add it; a warning names the module that called its decoder.
-    _filter = (
-        "ignore",
-        None,
-        Warning,
-        re.compile(r"(PIL|pydicom|tifffile|imagecodecs|pneumonia\.(pixels|dicom|radiograph))\b"),
-        0,
-    )
 
 
 _SILENCE = _Silence()

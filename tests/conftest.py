@@ -125,7 +125,7 @@ def write_dataset(root: Path, pairs: dict[str, int]) -> Path:
 
 
 def plausible_metrics(split: str, threshold: float = 0.5) -> Metrics:
-    """Metrics that fit together: 90 of 100 found, 40 of 50 cleared; accuracy 130 / 150."""
+    """Metrics that fit together: 90 of 100 found, 40 of 50 read as normal; accuracy 130 / 150."""
     counts = {"true_positive": 90, "false_negative": 10, "true_negative": 40, "false_positive": 10}
     rates = {"accuracy": 130 / 150, "recall": 0.9, "specificity": 0.8, "precision": 0.9}
     others = {"f1": 0.9, "auc": 0.93, "average_precision": 0.95, "ece": 0.05, "brier": 0.1}

@@ -52,7 +52,7 @@ def shown(drawn_radiograph):
     return Shown(Radiograph(drawn_radiograph(4, 1), "chest.png"))
 
 
-def promise(folder: Path, **changes) -> None:
+def rewrite_spec(folder: Path, **changes) -> None:
     file = folder / "model_spec.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
@@ -140,13 +140,13 @@ def test_weights_from_elsewhere_use_the_bundled_table_only_if_they_are_the_same(
     )
     same = PneumoniaClassifier.from_pretrained(elsewhere)
     assert answers.cost(models, "baseline", same, 0.2) == Outcome(0.2, 1, 5, 2, 5)
-    promise(models.folder / "baseline", weights_sha256="0" * 64)
+    rewrite_spec(models.folder / "baseline", weights_sha256="0" * 64)
     assert answers.cost(models, "baseline", same, 0.2) is None
     assert answers.cost(models, "somebody/else", same, 0.2) is None
 
 
 def test_near_the_threshold_there_is_no_label(models, shown):
-    promise(models.folder / "baseline", uncertainty=50.0)
+    rewrite_spec(models.folder / "baseline", uncertainty=50.0)
     reading = answers.read(models, "baseline", shown)
     answer = answers.build_answer(reading)
     assert (reading.called, answer["answer"]) == ("UNCERTAIN", "UNCERTAIN")

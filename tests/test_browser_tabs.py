@@ -248,7 +248,7 @@ def test_the_curve_is_walked_along_by_keyboard_and_pointer(page):
     drawing = page.locator(".roc svg")
     drawing.scroll_into_view_if_needed()
     box = drawing.bounding_box()
-    # The upper right corner, where everybody is called ill.
+    # The upper right corner, where every answer is PNEUMONIA.
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.03)
     page.wait_for_function(
         "document.querySelector('.roc-readout').textContent.includes('2 of 2 healthy with')"

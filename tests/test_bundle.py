@@ -358,7 +358,7 @@ def test_training_settings_are_not_read(copied):
 
 
 def test_the_sample_metrics_fit_together(make_metrics):
-    # Other tests lean on these: 90 of 100 found, 40 of 50 cleared.
+    # Other tests lean on these: 90 of 100 found, 40 of 50 read as normal.
     values = asdict(make_metrics("test"))
     counts = values["counts"]
     assert sum(counts.values()) == values["images"] == 150

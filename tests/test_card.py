@@ -104,7 +104,7 @@ def test_the_card_parses_and_its_model_index_is_metrics_json(measured, tmp_path)
 
 def test_errors_are_told_in_people(measured):
     text = card.render(measured())
-    # 90 of 100 found, 40 of 50 cleared.
+    # 90 of 100 found, 40 of 50 read as normal.
     assert "missed 10 of " in text and "10 in 100 (95% interval 5.0 to 16)" in text
     assert "10 false alarms in " in text and "20 in 100 (15 to 26)" in text
 

@@ -107,7 +107,7 @@ def test_the_readmes_table_by_hand(write, tmp_path: Path) -> None:
 
 
 def test_precision_follows_how_many_are_ill():
-    # Of 1,000 with 100 ill: 90 found, and 180 of 900 healthy called ill.
+    # Of 1,000 with 100 ill: 90 found, and 180 false alarms among 900.
     assert tables.precision(0.9, 0.8, 0.1) == pytest.approx(90 / 270)
     # As many ill as healthy.
     assert tables.precision(0.9, 0.8, 0.5) == pytest.approx(90 / 110)

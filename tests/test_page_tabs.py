@@ -235,7 +235,7 @@ def test_patches_say_where_covering_changes_most():
     falls[8, 8], falls[0, 4] = 0.4, -0.2
     text = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), falls, 0.9)
     assert "90.0% → 50.0% with the lower right covered" in text
-    # What moves it more comes first.
+    # The larger move comes first.
     assert text.index("with the lower right covered") < text.index("with the upper centre covered")
     other = robustness.patches(Radiograph(np.zeros((100, 150), np.uint8), "x"), -falls, 0.5)
     assert other.index("50.0% → 90.0% with the lower") < other.index("50.0% → 30.0% with the upper")

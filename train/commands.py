@@ -199,7 +199,7 @@ def evaluate_bundle(options: argparse.Namespace) -> int:
     """Measures a bundle anew; 1 where its own figures are not confirmed."""
     spec = bundle.read_model_spec(options.bundle)
     out, found = options.out or Path("runs/evaluation") / spec.variant, dataset(options)
-    # Read first, for the folder measured into may be the bundle's own.
+    # Before measuring, for the folder measured into may be the bundle's own.
     has_metrics = (options.bundle / bundle.METRICS).is_file()
     recorded = bundle.read_metrics(options.bundle) if has_metrics else None
     measured = evaluate.evaluate(

@@ -132,7 +132,7 @@ def point_names(points: Sequence[OperatingPoint]) -> list[str]:
 
 def of_hundred(count: int, total: int) -> str:
     """A share in whole people of a hundred: ``about 34``; never none or all, for a count of none
-    is no promise.
+    proves neither.
     """
     share = round(100 * count / total)
     if share < 1:

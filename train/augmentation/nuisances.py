@@ -103,7 +103,7 @@ def weights(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
 
 def cross_predict(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The probability of PNEUMONIA, float64 ``(N,)``, that nuisances ``(N, K)`` give by a quadratic
-    logistic regression fitted to the other folds of five.
+    logistic regression, out of fold in five folds.
 
     Raises:
         ValueError: a class has fewer than five images.

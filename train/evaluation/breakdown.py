@@ -39,7 +39,7 @@ def breakdown(
         ``bacteria`` and ``virus``: the pneumonias of that cause against all healthy, which is why
         both have the same specificity. ``without duplicates``: the first of each group of identical
         files. ``by patient``: a patient is called PNEUMONIA where any of its X-rays is, as whoever
-        has one false alarm is called ill; its probability is the highest. A cause that the names
+        has one false alarm counts as one; its probability is the highest. A cause that the names
         do not tell is left out.
     """
     items = [parse_item(name) for name in names]

@@ -122,9 +122,9 @@ def alarms(title: str, test: Metrics) -> str:
     if (right := test.figures.get("precision")) is None:
         return ""
     ill = images_of(test)["recall"] / test.images
-    found, cleared = test.figures["recall"].value, test.figures["specificity"].value
+    found, normal = test.figures["recall"].value, test.figures["specificity"].value
     return (
-        f"If 10 in 100 were ill, {per_hundred(precision(found, cleared, 0.1))} of 100 PNEUMONIA"
+        f"If 10 in 100 were ill, {per_hundred(precision(found, normal, 0.1))} of 100 PNEUMONIA"
         f" answers by {title} would be right. Here {per_hundred(ill)} in 100 are ill, and"
         f" {per_hundred(right.value)} of 100 are right."
     )

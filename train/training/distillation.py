@@ -31,7 +31,7 @@ from train.augmentation import framing
 from train.augmentation.policy import Policy
 from train.augmentation.reframing import Boxes, ReframedPolicy
 from train.data import folds
-from train.data.chest_xray import Dataset, load
+from train.data.chest_xray import Dataset, Item, load
 from train.files import write_atomically
 from train.training import network
 from train.training.run_folder import RunError
@@ -191,8 +191,12 @@ def check_kept(dataset: Dataset, kept: Path = KEPT) -> None:
         RunError: they are of other images.
     """
     with np.load(kept) as archive:
-        files = json.loads(str(archive["facts"]))["files"]
-    if files != [item.relative for item in folds.items_of(dataset, folds.FITTED)]:
+        facts = json.loads(str(archive["facts"]))
+    _check_files(kept, facts, folds.items_of(dataset, folds.FITTED))
+
+
+def _check_files(kept: Path, facts: dict[str, Any], items: Sequence[Item]) -> None:
+    if [item.relative for item in items] != facts["files"]:
         raise RunError(
             f"{kept.name} holds answers for other images than these; have teachers of your own"
             " answer (python -m train pipeline --teachers N)."
@@ -224,11 +228,7 @@ def redraw(dataset: Dataset, out: Path, *, kept: Path = KEPT, skip_corrupt: bool
         cache=cache,
         skip_corrupt=skip_corrupt,
     )
-    if [item.relative for item in items] != facts["files"]:
-        raise RunError(
-            f"{kept.name} holds answers for other images than these; have teachers of your own"
-            " answer (python -m train pipeline --teachers N)."
-        )
+    _check_files(kept, facts, items)
     if (out / _FACTS).is_file() and json.loads((out / _FACTS).read_text()) != facts:
         raise RunError(f"{out} holds other views; give another --out.")
     out.mkdir(parents=True, exist_ok=True)
